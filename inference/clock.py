@@ -1,0 +1,34 @@
+"""Time, in one place: aware UTC for people, epoch seconds for rows, monotonic for durations."""
+
+import time
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The current instant, aware UTC."""
+    return datetime.now(UTC)
+
+
+def epoch_s() -> float:
+    """Seconds since 1970, as rows keep them. Comparisons that decide belong to the database clock."""
+    return time.time()
+
+
+def monotonic_s() -> float:
+    """For durations. On Linux every process of a host reads the same clock."""
+    return time.monotonic()
+
+
+def iso(epoch: float | None) -> str | None:
+    """ISO 8601 UTC with six decimals and `Z`; None stays None."""
+    if epoch is None:
+        return None
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def from_iso(text: str) -> float:
+    """Epoch seconds of an ISO 8601 text; a text without an offset is taken as UTC. Raises ValueError."""
+    parsed = datetime.fromisoformat(text)
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=UTC)
+    return parsed.timestamp()

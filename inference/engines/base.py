@@ -1,0 +1,48 @@
+"""What every engine promises. One file per engine; `catalog.py` finds them by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from inference.tensors import Array, Tensors, TensorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSpec:
+    """How to open an artefact. `provider`: auto, cpu or cuda; `device`: cpu, or the GPU's UUID."""
+
+    path: Path
+    provider: str = "auto"
+    device: str = "cpu"
+    threads: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """A loaded model. One call at a time; the thread may change between calls."""
+
+    @property
+    def provider(self) -> str:
+        """The one that really runs, `cpu` or `cuda`; never merely the one that was asked for."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """One call on tensors whose first axis is the batch. Raises EngineFailed or OutOfMemory."""
+        ...
+
+    def close(self) -> None:
+        """Gives memory back. Safe to call twice."""
+        ...
+
+
+class EngineFactory(Protocol):
+    """Loads a model. Raises EngineLoadFailed with one sentence that says why."""
+
+    def __call__(self, spec: LoadSpec) -> Engine: ...

@@ -1,0 +1,185 @@
+"""Every way in which Penstock says no, in one tree.
+
+PenstockError
+|-- BadSettings                       the process must not start
+|-- BadRequest                        the text itself cannot be read
+|   |-- MalformedJson, JsonTooDeep, DuplicateKey
+|-- Invalid                           it can be read, and says something impossible
+|   |-- InvalidField, UnknownField, InvalidTensor, ModelInvalid, ModelPathRefused, DataRefused
+|-- TooLarge
+|-- NotFound
+|   |-- JobNotFound, ServiceNotFound, ModelNotFound, DeploymentNotFound, UploadNotFound, RouteNotFound
+|-- Conflict
+|   |-- WrongState, VersionExists, NameExists, IdempotencyMismatch, InUse
+|-- TooMany
+|   |-- BacklogFull
+|-- Unavailable                       a part is ill; the same call may work later
+|   |-- StoreUnavailable, BrokerUnavailable, HotUnavailable
+|-- NoRoom                            disk or pool is full
+|-- InferenceError                    an attempt went wrong
+    |-- EngineFailed, EngineLoadFailed, OutputInvalid, OutOfMemory, Overran
+
+`code` is for programs and never changes once released. `retryable` drives retries.
+The core knows no HTTP: `api/errors.py` maps each branch to a status.
+"""
+
+import re
+from typing import Any, ClassVar
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class PenstockError(Exception):
+    """One clear sentence (`message`), a stable `code`, and fields (`details`)."""
+
+    code: ClassVar[str] = "penstock_error"
+    retryable: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "code" not in cls.__dict__:
+            cls.code = _snake(cls.__name__)
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class BadSettings(PenstockError):
+    """A setting is unknown, or its value is impossible."""
+
+
+class BadRequest(PenstockError):
+    """The body cannot be read at all."""
+
+
+class MalformedJson(BadRequest): ...
+
+
+class JsonTooDeep(BadRequest): ...
+
+
+class DuplicateKey(BadRequest): ...
+
+
+class Invalid(PenstockError):
+    """The body can be read, and what it says cannot be."""
+
+
+class InvalidField(Invalid): ...
+
+
+class UnknownField(Invalid): ...
+
+
+class InvalidTensor(Invalid):
+    """`details`: tensor, expected, got."""
+
+
+class ModelInvalid(Invalid):
+    """The artefact does not load, or fails its one trial run."""
+
+
+class ModelPathRefused(Invalid): ...
+
+
+class DataRefused(Invalid):
+    """The database refuses this row's data (a NUL character, say)."""
+
+
+class TooLarge(PenstockError):
+    """`details`: limit_bytes, size_bytes where known."""
+
+
+class NotFound(PenstockError): ...
+
+
+class JobNotFound(NotFound): ...
+
+
+class ServiceNotFound(NotFound): ...
+
+
+class ModelNotFound(NotFound): ...
+
+
+class DeploymentNotFound(NotFound): ...
+
+
+class UploadNotFound(NotFound): ...
+
+
+class RouteNotFound(NotFound): ...
+
+
+class Conflict(PenstockError): ...
+
+
+class WrongState(Conflict):
+    """`details`: state, allowed."""
+
+
+class VersionExists(Conflict): ...
+
+
+class NameExists(Conflict): ...
+
+
+class IdempotencyMismatch(Conflict): ...
+
+
+class InUse(Conflict): ...
+
+
+class TooMany(PenstockError):
+    """`details`: retry_after_s and what was exceeded."""
+
+    retryable = True
+
+
+class BacklogFull(TooMany): ...
+
+
+class Unavailable(PenstockError):
+    """`details`: part, and retry_after_s."""
+
+    retryable = True
+
+
+class StoreUnavailable(Unavailable): ...
+
+
+class BrokerUnavailable(Unavailable): ...
+
+
+class HotUnavailable(Unavailable): ...
+
+
+class NoRoom(PenstockError):
+    retryable = True
+
+
+class InferenceError(PenstockError): ...
+
+
+class EngineFailed(InferenceError):
+    """The engine refused or failed on this input; running it again would fail again."""
+
+
+class EngineLoadFailed(InferenceError): ...
+
+
+class OutputInvalid(InferenceError): ...
+
+
+class OutOfMemory(InferenceError):
+    retryable = True
+
+
+class Overran(InferenceError):
+    """The engine call ran past its deadline and was stopped."""
+
+    retryable = True

@@ -1,0 +1,194 @@
+"""A job: its states, the moves between them, and the data that crosses the room's walls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class JobState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+FINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED})
+
+MOVES: Mapping[JobState, frozenset[JobState]] = {
+    JobState.PENDING: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.EXPIRED}),
+    JobState.RUNNING: frozenset(
+        {JobState.PENDING, JobState.COMPLETED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED}
+    ),
+    JobState.COMPLETED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.DEAD: frozenset(),
+    JobState.CANCELLED: frozenset(),
+    JobState.EXPIRED: frozenset(),
+}
+
+MAX_PRIORITY = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """What a client asks for, checked: one job, not yet a row.
+
+    `payload`: packed tensors (`tensors.pack`). `rows`: length of the batch axis. `bucket`: the shape key; jobs
+    of one bucket may share an engine call. `deadline`: epoch seconds by which it must have been started.
+    """
+
+    payload: bytes
+    rows: int
+    bucket: str
+    priority: int = 0
+    timeout_s: float | None = None
+    deadline: float | None = None
+    callback_url: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A row about to be inserted."""
+
+    id: str
+    tenant_id: str
+    service_id: str
+    priority: int
+    order_key: float
+    submitted_at: float
+    deadline: float | None
+    timeout_s: float
+    max_attempts: int
+    bucket: str
+    rows: int
+    callback_url: str | None
+    metadata_json: str | None
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What one request hands to the committer: its jobs, and the key under which they were sent, if any."""
+
+    tenant_id: str
+    jobs: tuple[NewJob, ...]
+    idempotency_key: str | None = None
+    body_hash: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The committed ids, in the order of the inputs. `is_replay`: they were committed by an earlier request."""
+
+    job_ids: tuple[str, ...]
+    created_at: float
+    is_replay: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimant:
+    """One engine instance at one moment of its life; `generation` fences what an earlier life did."""
+
+    service_id: str
+    instance_id: str
+    generation: int
+    worker: str
+    model_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedJob:
+    """A job in the hands of an instance. `attempt` is its fencing token."""
+
+    id: str
+    tenant_id: str
+    attempt: int
+    max_attempts: int
+    priority: int
+    bucket: str
+    rows: int
+    crashes: int
+    submitted_at: float
+    claimed_at: float
+    deadline: float | None
+    timeout_s: float
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One batch. `is_full`: the backlog held more; another slot may be rung."""
+
+    jobs: tuple[ClaimedJob, ...] = ()
+    is_full: bool = False
+    expired_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended.
+
+    `state`: COMPLETED, FAILED, DEAD, or PENDING for another try after `delay_s` (0 = at once).
+    `result`: the JSON text of the answer, for COMPLETED. Durations are not kept: times are epoch seconds.
+    """
+
+    job: ClaimedJob
+    state: JobState
+    started_at: float
+    ended_at: float
+    batch_size: int
+    result: bytes | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    delay_s: float = 0.0
+    is_charged: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """A job as its owner may see it. Times are epoch seconds; `result` is JSON text."""
+
+    id: str
+    service_id: str
+    state: JobState
+    priority: int
+    attempts: int
+    created_at: float
+    started_at: float | None = None
+    completed_at: float | None = None
+    deadline: float | None = None
+    batch_size: int | None = None
+    model_version: str | None = None
+    worker: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    metadata_json: str | None = None
+    result: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs to list; None means any. Newest first; `before_id` is the cursor."""
+
+    service_id: str | None = None
+    state: JobState | None = None
+    priority: int | None = None
+    created_from: float | None = None
+    created_to: float | None = None
+    before_id: str | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Waiting jobs of one service and priority. `oldest_age_s` counts from submission."""
+
+    service_id: str
+    priority: int
+    waiting: int
+    oldest_age_s: float

@@ -1,0 +1,144 @@
+"""What the jobs room needs from outside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from inference.errors import PenstockError
+from inference.jobs.model import Accepted, Backlog, Claim, Claimant, JobFilter, JobState, JobView, Outcome, Submission
+from inference.registry.model import ModelVersion
+from inference.serving.model import Service
+from inference.settings import JobsSettings
+
+
+class JobStore(Protocol):
+    """The truth about jobs. Every change is one conditional statement; the answer says what really changed.
+
+    Raises StoreUnavailable when the database is away or its turn does not come in time.
+    """
+
+    def insert(self, submissions: Sequence[Submission]) -> list[Accepted | PenstockError]:
+        """Commits all that can be committed, in one transaction, and answers one for one.
+
+        A submission stands or falls whole. A refused one (its data, its idempotency key) harms no other.
+        """
+        ...
+
+    def claim(self, by: Claimant, *, max_rows: int, min_rows: int = 1) -> Claim:
+        """Takes the head of the queue and what may share its engine call, at most `max_rows` rows.
+
+        Takes nothing while fewer than `min_rows` rows would come. A head of more than `max_rows` rows comes alone.
+        Extends the lease of the claimant; a claimant whose generation is over gets an empty claim.
+        """
+        ...
+
+    def finish(
+        self, by: Claimant, outcomes: Sequence[Outcome], *, max_rows: int = 0, min_rows: int = 1
+    ) -> tuple[frozenset[str], Claim]:
+        """Records how attempts ended, and claims the next batch (`max_rows` > 0) in the same transaction.
+
+        The first value holds the ids whose row really changed: an attempt that is no longer the job's last,
+        or no longer running, changes nothing.
+        """
+        ...
+
+    def release(self, by: Claimant, jobs: Mapping[str, int]) -> int:
+        """Gives back claimed jobs (id -> attempt) that were never started; their budget is as before."""
+        ...
+
+    def cancel(self, tenant_id: str, job_id: str) -> JobState:
+        """Cancels a waiting job at once, asks for it when running, and says which state it found or made.
+
+        Raises JobNotFound.
+        """
+        ...
+
+    def get(self, tenant_id: str, job_id: str) -> JobView:
+        """Raises JobNotFound."""
+        ...
+
+    def list(self, tenant_id: str, which: JobFilter) -> "list[JobView]":
+        """Newest first, without results."""
+        ...
+
+    def waiting(self, tenant_id: str) -> int:
+        """Jobs of a tenant that wait to be claimed."""
+        ...
+
+    def backlog(self) -> "list[Backlog]":
+        """By service and priority."""
+        ...
+
+    def has_waiting(self, service_id: str) -> bool:
+        """Whether a claim by this service would find something."""
+        ...
+
+    def reap(self, *, limit: int = 500) -> "list[tuple[str, JobState]]":
+        """Returns or buries the jobs whose instance is gone or silent; id and new state of each."""
+        ...
+
+    def promote(self) -> "list[str]":
+        """Puts delayed jobs whose time has come back into the queue; the services concerned."""
+        ...
+
+    def expire(self) -> "list[str]":
+        """Ends waiting jobs whose deadline has passed; their ids."""
+        ...
+
+    def services_with_waiting(self) -> "list[str]":
+        """Services that have something to claim."""
+        ...
+
+    def delete_finished(self, *, older_than_s: float, limit: int) -> int:
+        """Removes finished jobs and all that hangs on them, in a short transaction; how many."""
+        ...
+
+    def counts(self) -> "dict[tuple[str, JobState], int]":
+        """Jobs by service and state."""
+        ...
+
+
+class Bell(Protocol):
+    """Tells workers that there is work. May lose, delay or repeat; nobody depends on it."""
+
+    def ring(self, service_id: str) -> None:
+        """Returns soon, never raises."""
+        ...
+
+
+class HotResults(Protocol):
+    """Fast copies of final results, and the news that they exist. Losing them costs time, never an answer."""
+
+    def put(self, tenant_id: str, service_id: str, views: Sequence[JobView]) -> None:
+        """Keeps and announces finished jobs; never raises."""
+        ...
+
+    def get(self, tenant_id: str, job_id: str) -> JobView | None:
+        """A final view, or None when there is no copy or Redis is away."""
+        ...
+
+
+class Directory(Protocol):
+    """Services and their models as the hot path sees them: up to a second old."""
+
+    def find(self, tenant_id: str, service_id: str) -> tuple[Service, ModelVersion]:
+        """Raises ServiceNotFound."""
+        ...
+
+
+class Commit(Protocol):
+    """Group commit: returns when this submission, with whatever gathered beside it, is committed."""
+
+    def __call__(self, submission: Submission) -> Accepted:
+        """Raises what refused this submission: DataRefused, IdempotencyMismatch, WrongState, StoreUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPorts:
+    store: JobStore
+    commit: Commit
+    bell: Bell
+    hot: HotResults
+    directory: Directory
+    settings: JobsSettings

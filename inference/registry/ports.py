@@ -1,0 +1,82 @@
+"""What the registry needs from outside."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from inference.registry.model import ModelState, ModelVersion
+from inference.settings import EnginesSettings, RegistrySettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBlob:
+    """`key` is the SHA-256 of the content, in hex."""
+
+    key: str
+    size_bytes: int
+
+
+class BlobStore(Protocol):
+    """Immutable, content-addressed bytes. What lies under a key never changes."""
+
+    def put_stream(self, source: BinaryIO | Iterable[bytes], *, limit_bytes: int) -> StoredBlob:
+        """Whole or not at all (temporary file, fsync, rename; mode 0444). Raises TooLarge, NoRoom."""
+        ...
+
+    def put_bytes(self, content: bytes) -> StoredBlob: ...
+
+    def path(self, key: str) -> Path:
+        """A local file with the content; never write to it. Raises NotFound."""
+        ...
+
+    def delete(self, key: str) -> None: ...
+
+
+class ModelStore(Protocol):
+    """Rows of model versions; every call names the tenant."""
+
+    def insert(self, model: ModelVersion) -> None:
+        """Raises VersionExists for a repeated (tenant, name, version)."""
+        ...
+
+    def get(self, tenant_id: str, model_id: str) -> ModelVersion:
+        """Raises ModelNotFound."""
+        ...
+
+    def find(self, tenant_id: str, name: str, version: str) -> ModelVersion | None: ...
+
+    def list(
+        self, tenant_id: str, *, name: str | None = None, limit: int = 100, before_id: str | None = None
+    ) -> "list[ModelVersion]":
+        """Newest first."""
+        ...
+
+    def set_state(self, tenant_id: str, model_id: str, state: ModelState) -> ModelVersion: ...
+
+    def delete(self, tenant_id: str, model_id: str) -> None:
+        """Raises ModelNotFound; InUse while a service or deployment names it."""
+        ...
+
+    def blob_users(self, key: str) -> int:
+        """How many model rows name this blob, as artefact or golden pair."""
+        ...
+
+
+class UploadStore(Protocol):
+    """Uploaded files that wait to be registered or used as a large input."""
+
+    def insert(self, tenant_id: str, upload_id: str, blob: StoredBlob) -> None: ...
+
+    def get(self, tenant_id: str, upload_id: str) -> StoredBlob:
+        """Raises UploadNotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryPorts:
+    models: ModelStore
+    uploads: UploadStore
+    blobs: BlobStore
+    settings: RegistrySettings
+    engines: EnginesSettings

@@ -1,0 +1,153 @@
+"""Services, their replicas and instances: states, moves and the data that crosses the room's walls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class ServiceState(StrEnum):
+    PENDING = "pending"
+    DEPLOYING = "deploying"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    ERROR = "error"
+    PREEMPTED = "preempted"
+
+
+SERVICE_MOVES: Mapping[ServiceState, frozenset[ServiceState]] = {
+    ServiceState.PENDING: frozenset({ServiceState.DEPLOYING}),
+    ServiceState.DEPLOYING: frozenset({ServiceState.RUNNING, ServiceState.STOPPING, ServiceState.ERROR}),
+    ServiceState.RUNNING: frozenset({ServiceState.STOPPING, ServiceState.ERROR, ServiceState.PREEMPTED, ServiceState.DEPLOYING}),
+    ServiceState.STOPPING: frozenset({ServiceState.STOPPED, ServiceState.DEPLOYING}),
+    ServiceState.STOPPED: frozenset({ServiceState.DEPLOYING}),
+    ServiceState.ERROR: frozenset({ServiceState.DEPLOYING, ServiceState.STOPPING, ServiceState.STOPPED}),
+    ServiceState.PREEMPTED: frozenset({ServiceState.PENDING, ServiceState.DEPLOYING, ServiceState.STOPPING}),
+}
+
+MEANT_TO_RUN = frozenset({ServiceState.DEPLOYING, ServiceState.RUNNING})
+
+
+class Desired(StrEnum):
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class Observed(StrEnum):
+    """What the node agent and the worker last said of a replica."""
+
+    PENDING = "pending"
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirements:
+    """Reservations for placement, not limits."""
+
+    gpu: int = 0
+    cpu: float = 0.0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig:
+    """How a service runs. `raw` is what the client wrote, shown back to it; the rest is read from it.
+
+    `instances`: engine processes per replica. `head_start_s`: seconds that one priority level is worth.
+    `max_batch` None: the profile decides. `max_wait_ms`: how long a free engine waits for a fuller batch.
+    """
+
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    replicas: int = 1
+    instances: int = 1
+    requirements: Requirements = Requirements()
+    head_start_s: float = 300.0
+    max_attempts: int = 3
+    timeout_s: float = 60.0
+    objective_ms: float = 500.0
+    max_batch: int | None = None
+    max_wait_ms: float = 0.0
+    queue_while_stopped: bool = False
+    provider: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A service row. Times are epoch seconds. `revision` grows with each change of config (replicas excluded)."""
+
+    id: str
+    tenant_id: str
+    name: str
+    model_id: str
+    state: ServiceState
+    config: ServiceConfig
+    revision: int
+    created_at: float
+    updated_at: float
+    started_at: float | None = None
+    stopped_at: float | None = None
+    scaled_at: float | None = None
+    reason: str | None = None
+    suggested_action: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One Celery node, wanted or there. `generation` grows at each start of its process and fences old ones."""
+
+    id: str
+    service_id: str
+    ordinal: int
+    node_id: str
+    device: str
+    desired: Desired
+    observed: Observed
+    generation: int
+    revision: int
+    instances: int
+    instances_ready: int
+    load_failures: int
+    restarts: int
+    pid: int | None = None
+    reason: str | None = None
+    reported_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A host that runs workers. `inventory`: cpus, memory_bytes, gpus [{uuid, name, memory_bytes}]."""
+
+    id: str
+    host: str
+    inventory: Mapping[str, Any]
+    heartbeat_at: float
+    is_alive: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceEvent:
+    """One change of a service's state, with its reason."""
+
+    service_id: str
+    at: float
+    from_state: str
+    to_state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The batch curve measured at load on one kind of device. `curve`: (rows, median_ms, p99_ms) per bucket."""
+
+    model_id: str
+    device_kind: str
+    provider: str
+    max_batch: int
+    curve: tuple[tuple[int, float, float], ...]
+    measured_at: float

@@ -1,0 +1,183 @@
+"""What serving needs from outside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from inference.registry.ports import ModelStore
+from inference.serving.model import (
+    Desired,
+    Node,
+    Observed,
+    Profile,
+    Replica,
+    Service,
+    ServiceConfig,
+    ServiceEvent,
+    ServiceState,
+)
+from inference.settings import ServingSettings
+
+
+class ServiceStore(Protocol):
+    """Service rows. Calls that a person causes name the tenant; the reconciler's do not."""
+
+    def insert(self, service: Service) -> None:
+        """Raises NameExists for a name in use by the tenant."""
+        ...
+
+    def get(self, tenant_id: str, service_id: str) -> Service:
+        """Raises ServiceNotFound."""
+        ...
+
+    def list(
+        self, tenant_id: str, *, state: ServiceState | None = None, limit: int = 100, before_id: str | None = None
+    ) -> "list[Service]":
+        """Newest first."""
+        ...
+
+    def move(
+        self,
+        service_id: str,
+        *,
+        allowed: Sequence[ServiceState],
+        to: ServiceState,
+        reason: str,
+        suggested_action: str | None = None,
+    ) -> Service | None:
+        """One compare-and-set on the state, with its event row; None when the state was not in `allowed`.
+
+        Sets `started_at` on a move to deploying and `stopped_at` on a move to stopping.
+        """
+        ...
+
+    def explain(self, service_id: str, *, reason: str | None, suggested_action: str | None) -> None:
+        """Changes the reason shown, without a change of state."""
+        ...
+
+    def configure(self, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
+        """Writes a new config; `scaled_at` for a change of replicas only, else `revision` + 1."""
+        ...
+
+    def delete(self, service_id: str) -> None:
+        """Removes the service with its replicas, events and jobs."""
+        ...
+
+    def watched(self) -> "list[Service]":
+        """Services that the reconciler must look at: not settled, or with replica rows."""
+        ...
+
+    def events(self, tenant_id: str, service_id: str, *, limit: int = 100) -> "list[ServiceEvent]":
+        """Newest first."""
+        ...
+
+
+class ReplicaStore(Protocol):
+    """Replica rows. What a worker or agent reports is fenced by the replica's generation."""
+
+    def all(self) -> "list[Replica]": ...
+
+    def of_service(self, service_id: str) -> "list[Replica]": ...
+
+    def of_node(self, node_id: str) -> "list[Replica]": ...
+
+    def get(self, replica_id: str) -> Replica | None: ...
+
+    def insert(self, replica: Replica) -> None: ...
+
+    def set_desired(self, replica_id: str, desired: Desired) -> None: ...
+
+    def delete(self, replica_id: str) -> None: ...
+
+    def begin(self, replica_id: str) -> int:
+        """A new generation: observed becomes starting, `instances_ready` 0. Answers the generation."""
+        ...
+
+    def report(
+        self,
+        replica_id: str,
+        generation: int,
+        *,
+        observed: Observed,
+        instances_ready: int | None = None,
+        pid: int | None = None,
+        reason: str | None = None,
+        restarted: bool = False,
+    ) -> bool:
+        """False when the generation is over. `restarted` counts one more restart."""
+        ...
+
+    def note_load_failure(self, replica_id: str, generation: int, *, reason: str) -> int:
+        """Load failures in a row, this one included; a report of READY sets them back to 0."""
+        ...
+
+
+class InstanceStore(Protocol):
+    """Engine processes and their leases."""
+
+    def open(
+        self, *, service_id: str, replica_id: str, slot: int, replica_generation: int, pid: int, lease_s: float
+    ) -> tuple[str, int]:
+        """Registers a fresh instance (its id and generation); an earlier one in the same slot is over."""
+        ...
+
+    def renew(self, instances: Mapping[str, int], *, lease_s: float) -> frozenset[str]:
+        """Extends leases (id -> generation); the ids that were still valid."""
+        ...
+
+    def end(self, instance_id: str, generation: int) -> None:
+        """The process is gone: its lease is over now, and the reaper may take its jobs."""
+        ...
+
+    def end_replica(self, replica_id: str) -> int:
+        """Ends every instance of a replica; how many were open."""
+        ...
+
+
+class NodeStore(Protocol):
+    """Hosts that can run workers. Alive = heard within `silence_s`, by the database clock."""
+
+    def beat(self, node_id: str, *, host: str, inventory: Mapping[str, Any]) -> None: ...
+
+    def list(self, *, silence_s: float) -> "list[Node]": ...
+
+
+class TickStore(Protocol):
+    """Periodic duties, each done by one of any number of processes."""
+
+    def take(self, name: str, *, every_s: float, by: str) -> bool:
+        """True for exactly one caller per period, by compare-and-set on the database clock."""
+        ...
+
+    def age_s(self, name: str) -> float | None:
+        """Seconds since the duty was last taken; None if never."""
+        ...
+
+
+class ProfileStore(Protocol):
+    """Batch curves, by model and kind of device."""
+
+    def get(self, model_id: str, device_kind: str) -> Profile | None: ...
+
+    def of_model(self, model_id: str) -> "list[Profile]": ...
+
+    def put(self, profile: Profile) -> None: ...
+
+
+class Kick(Protocol):
+    """Wakes the reconciler now rather than at its next tick. Never raises; nobody depends on it."""
+
+    def reconcile(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingPorts:
+    services: ServiceStore
+    replicas: ReplicaStore
+    instances: InstanceStore
+    nodes: NodeStore
+    ticks: TickStore
+    profiles: ProfileStore
+    models: ModelStore
+    kick: Kick
+    settings: ServingSettings

@@ -1,0 +1,189 @@
+"""The database as the rest of the store sees it: short reads, and writes that take turns where they must."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from inference.errors import BadSettings, DataRefused, NoRoom, PenstockError, StoreUnavailable
+from inference.settings import StoreSettings
+from inference.store.gate import Gate
+
+T = TypeVar("T")
+
+MINIMUM_SQLITE = (3, 35, 0)
+RETRIED_STATES = frozenset({"40001", "40P01"})
+
+
+class Database:
+    """An engine, its write gate and its dialect's few differences.
+
+    `clock`: SQL for the current epoch seconds, by the database's clock. `is_sqlite` picks between the two forms
+    in which set-based statements take their rows (`json_each`, `unnest`).
+    """
+
+    def __init__(self, url: str, settings: StoreSettings) -> None:
+        self.url = sa.make_url(_with_driver(url))
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._gate: Gate | None = None
+        if self.is_sqlite:
+            self._engine = _open_sqlite(self.url, settings)
+            self._gate = Gate(Path(f"{self.url.database}.gate"), timeout_s=settings.gate_timeout_s)
+            self.clock = "((julianday('now') - 2440587.5) * 86400.0)"
+        else:
+            self._engine = _open_postgresql(self.url, settings)
+            self.clock = "extract(epoch FROM clock_timestamp())::float8"
+
+    @property
+    def engine(self) -> sa.Engine:
+        """For migrations; everybody else uses `read` and `write`."""
+        return self._engine
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Statements that change nothing, each its own snapshot. Raises StoreUnavailable."""
+        with _foreign_errors(), self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction, committed at the end and rolled back by any exception.
+
+        On SQLite it has the write lock from its first statement on. Raises StoreUnavailable, DataRefused, NoRoom.
+        """
+        with _foreign_errors():
+            if self._gate is None:
+                with self._engine.begin() as connection:
+                    yield connection
+                return
+            with self._gate.turn(), self._engine.connect() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.commit()
+                except BaseException:
+                    connection.rollback()
+                    raise
+
+    def again(self, work: Callable[[], T], *, tries: int = 4) -> T:
+        """Repeats a whole transaction that a deadlock or a serialisation failure rolled back."""
+        for left in range(tries - 1, -1, -1):
+            try:
+                return work()
+            except StoreUnavailable as error:
+                if not (left and _is_rolled_back(error.__cause__)):
+                    raise
+        raise AssertionError("unreachable")
+
+    def now_s(self, connection: sa.Connection) -> float:
+        """Epoch seconds by the database's clock."""
+        return float(connection.exec_driver_sql(f"SELECT {self.clock}").scalar_one())
+
+    def rows_from(self, name: str, columns: Mapping[str, str]) -> str:
+        """A FROM item that yields the rows bound by `rows(name, ...)`, with typed columns, in order.
+
+        `columns`: name -> PostgreSQL type. Use: `SELECT r.id FROM {db.rows_from("r", {"id": "text"})}`.
+        """
+        if self.is_sqlite:
+            picks = ", ".join(f"json_extract(value, '$[{i}]') AS {column}" for i, column in enumerate(columns))
+            return f"(SELECT {picks} FROM json_each(:{name})) AS {name}"
+        arrays = ", ".join(f"CAST(:{name}_{column} AS {kind}[])" for column, kind in columns.items())
+        return f"unnest({arrays}) AS {name}({', '.join(columns)})"
+
+    def rows(self, name: str, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+        """The bound values for `rows_from`."""
+        if self.is_sqlite:
+            return {name: json.dumps(list(rows))}
+        listed = list(rows)
+        return {f"{name}_{column}": [row[i] for row in listed] for i, column in enumerate(columns)}
+
+    def ping(self) -> None:
+        """Raises StoreUnavailable when the database does not answer."""
+        with self.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    def close(self) -> None:
+        self._engine.dispose()
+        if self._gate is not None:
+            self._gate.close()
+
+
+def _with_driver(url: str) -> str:
+    """Plain `postgresql://` and `postgres://` mean psycopg 3, the driver we bring."""
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
+def _open_sqlite(url: sa.URL, settings: StoreSettings) -> sa.Engine:
+    if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
+        raise BadSettings(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed.", name="database_url")
+    if not url.database or url.database == ":memory:":
+        raise BadSettings("PENSTOCK_DATABASE_URL must name a SQLite file, not memory.", name="PENSTOCK_DATABASE_URL")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url,
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": settings.gate_timeout_s},
+        pool_size=max(settings.pool_size, 2),
+        max_overflow=64,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={settings.sqlite_synchronous}")
+        cursor.execute("PRAGMA cache_size=-16000")
+        cursor.execute("PRAGMA temp_store=MEMORY")
+        cursor.execute("PRAGMA journal_size_limit=67108864")
+        cursor.close()
+
+    return engine
+
+
+def _open_postgresql(url: sa.URL, settings: StoreSettings) -> sa.Engine:
+    if url.get_backend_name() != "postgresql":
+        raise BadSettings(
+            f"PENSTOCK_DATABASE_URL names '{url.get_backend_name()}'; known are sqlite and postgresql.",
+            name="PENSTOCK_DATABASE_URL",
+        )
+    return sa.create_engine(
+        url,
+        connect_args={"connect_timeout": max(1, round(settings.connect_timeout_s)), "application_name": "penstock"},
+        pool_size=settings.pool_size,
+        max_overflow=32,
+        pool_pre_ping=False,
+        pool_recycle=1800,
+    )
+
+
+@contextmanager
+def _foreign_errors() -> Iterator[None]:
+    """A database's exception becomes ours here, once."""
+    try:
+        yield
+    except PenstockError:
+        raise
+    except exc.SQLAlchemyError as error:
+        raise _ours(error) from error
+
+
+def _ours(error: exc.SQLAlchemyError) -> PenstockError:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else None
+    text = str(cause or error).strip().splitlines()[0] if str(cause or error).strip() else type(error).__name__
+    if "disk is full" in text or "No space left" in text:
+        return NoRoom("The database's disk is full.", part="sql")
+    if isinstance(error, exc.DataError | exc.IntegrityError) or isinstance(cause, ValueError | UnicodeError):
+        return DataRefused(f"The database refuses this data: {text}")
+    return StoreUnavailable(f"The database is away or failed: {text}", part="sql", retry_after_s=1)
+
+
+def _is_rolled_back(cause: BaseException | None) -> bool:
+    origin = getattr(cause, "orig", None)
+    return getattr(origin, "sqlstate", None) in RETRIED_STATES
