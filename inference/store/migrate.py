@@ -1,0 +1,85 @@
+"""Brings a database to the newest schema, or back; `python -m inference.store.migrate` does it by hand."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from inference.errors import StoreUnavailable
+from inference.settings import load
+from inference.store.database import Database
+from inference.store.tables import metadata
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Runs what is missing, one process at a time. Harmless when nothing is."""
+    with _connection(database) as connection:
+        command.upgrade(_config(connection), revision)
+
+
+def downgrade(database: Database, revision: str = "base") -> None:
+    """Takes migrations back; what the newer schema alone could hold is lost."""
+    with _connection(database) as connection:
+        command.downgrade(_config(connection), revision)
+
+
+def draft(database: Database, message: str) -> None:
+    """Writes a new migration from what the tables have and the database has not. For developers."""
+    with _connection(database) as connection:
+        command.revision(_config(connection), message=message, autogenerate=True)
+
+
+def differences(database: Database) -> list[Any]:
+    """What autogenerate would still change; empty when migrations and tables agree."""
+    with database.read() as connection:
+        return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
+
+
+def is_current(database: Database) -> bool:
+    """Whether the schema is the newest one."""
+    head = ScriptDirectory.from_config(_config(None)).get_current_head()
+    with database.read() as connection:
+        return MigrationContext.configure(connection).get_current_revision() == head
+
+
+def require_current(database: Database) -> None:
+    """Raises StoreUnavailable, with what to do, unless the schema is the newest one."""
+    if not is_current(database):
+        raise StoreUnavailable(
+            "The database has not the newest schema; run `penstock migrate` first.", part="sql", retry_after_s=5
+        )
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("migrations")))
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _connection(database: Database) -> Iterator[Connection]:
+    """A write turn; on PostgreSQL with an advisory lock, so that two starters do not collide."""
+    with database.write() as connection:
+        if not database.is_sqlite:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7340033)")
+        yield connection
+
+
+def main() -> None:
+    settings = load(os.environ)
+    database = Database(settings.database_url, settings.store)
+    upgrade(database)
+    database.close()
+
+
+if __name__ == "__main__":
+    main()
