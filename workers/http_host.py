@@ -1,0 +1,76 @@
+"""Serves the HTTP API with granian: `python -m workers.http_host --uds PATH`, or `--host H --port P`.
+
+Its worker processes end with it, also when it is killed with -9: granian alone leaves them holding the socket.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from granian import Granian
+from granian.constants import Interfaces
+
+from inference import settings as settings_room
+from inference.errors import BadSettings
+from workers.lifeline import die_with_parent
+
+APPLICATION = "api.app:create_app"
+
+
+def load(main_pid: int, target: str) -> Any:
+    """Runs in each granian worker: ties its life to the main process, then makes the application."""
+    die_with_parent(parent_pid=main_pid)
+    module, _, factory = target.partition(":")
+    return getattr(importlib.import_module(module), factory)()
+
+
+class _Loader:
+    """`load` with the main process in it, in a form that granian's workers can unpickle."""
+
+    def __init__(self, main_pid: int) -> None:
+        self.main_pid = main_pid
+
+    def __call__(self, target: str) -> Any:
+        return load(self.main_pid, target)
+
+
+def main(arguments: list[str]) -> int:
+    """Serves until SIGTERM or SIGINT; requests under way are finished."""
+    parser = argparse.ArgumentParser(prog="workers.http_host", description=__doc__)
+    parser.add_argument("--uds", type=Path)
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--target", default=APPLICATION, help="package.module:factory")
+    asked = parser.parse_args(arguments)
+    settings = settings_room.load(os.environ)
+    if asked.uds is not None:
+        asked.uds.unlink(missing_ok=True)
+    server = Granian(
+        asked.target,
+        address=asked.host or settings.api.host,
+        port=asked.port or settings.api.port,
+        uds=asked.uds,
+        uds_permissions=0o600,
+        interface=Interfaces.WSGI,
+        websockets=False,
+        workers=settings.api.workers,
+        blocking_threads=settings.api.threads,
+        backlog=4096,
+        backpressure=2048,
+        log_access=False,
+        respawn_failed_workers=True,
+        respawn_interval=0.1,
+        workers_kill_timeout=4,
+    )
+    server.serve(target_loader=_Loader(os.getpid()))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BadSettings as error:
+        sys.exit(f"penstock: {error.message}")

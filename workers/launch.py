@@ -1,0 +1,70 @@
+"""The launcher: `python -m workers.launch up` runs the whole system on this machine until Ctrl-C."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from inference import settings as settings_room
+from inference.errors import PenstockError
+from inference.settings import Settings
+from workers.launching import status, up
+
+
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Exit code: 0 ended as asked, 1 could not start, 2 wrong arguments, 130 killed by a second Ctrl-C."""
+    asked = _parser().parse_args(arguments)
+    try:
+        if asked.command == "status":
+            return _status(asked, settings_room.load(environ))
+        return up.run(_settings(asked, environ), environ=environ, flower=asked.flower, ready_file=asked.ready_file,
+                      print_json=asked.print_json)  # fmt: skip
+    except PenstockError as error:
+        sys.stderr.write(f"penstock: {error.message}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="penstock", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    start = commands.add_parser("up", help="run the whole system until Ctrl-C")
+    start.add_argument("--host", help="address of the front (127.0.0.1)")
+    start.add_argument("--port", type=int, help="port of the front (8080); 0 takes a free one")
+    start.add_argument("--data-dir", type=Path, help="where everything is kept (.penstock)")
+    start.add_argument("--flower", action="store_true", help="start Flower too")
+    start.add_argument("--ready-file", type=Path, help="written, as JSON, when the system is ready")
+    start.add_argument("--print-json", action="store_true", help="one JSON object on stdout when the system is ready")
+    show = commands.add_parser("status", help="what runs on a data folder")
+    show.add_argument("--data-dir", type=Path)
+    show.add_argument("--json", action="store_true")
+    return parser
+
+
+def _settings(asked: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+    """The settings with what the command line says on top."""
+    values = dict(environ)
+    if asked.data_dir is not None:
+        values["PENSTOCK_DATA_DIR"] = str(asked.data_dir)
+    if asked.host is not None:
+        values["PENSTOCK_API__HOST"] = asked.host
+    if asked.port is not None:
+        values["PENSTOCK_API__PORT"] = str(asked.port)
+    return settings_room.load(values)
+
+
+def _status(asked: argparse.Namespace, settings: Settings) -> int:
+    if asked.data_dir is not None:
+        settings = dataclasses.replace(settings, data_dir=asked.data_dir.absolute())
+    found = status.read(settings.data_dir)
+    if asked.json:
+        print(json.dumps(found))
+    else:
+        print(status.table(found))
+    return 0 if found["running"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

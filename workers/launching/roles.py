@@ -1,0 +1,112 @@
+"""The processes of a running system: what each is called, how it is started, and how it is ended."""
+
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from inference.settings import Settings
+from workers.launching import broker, front
+
+BROKER, FRONT, API, LIVE = "broker", "front", "api", "live"
+CONTROL, BEAT, NODE, FLOWER = "control", "beat", "node", "flower"
+MIGRATE = (sys.executable, "-m", "inference.store.migrate")
+
+
+class Stage(IntEnum):
+    """Ending goes in this order: first no new request, then the work, then what the work stands on."""
+
+    DOOR = 0
+    WORK = 1
+    GROUND = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """`orphan_signal` is what the kernel sends to the process when the launcher is gone.
+
+    `needs_store`: it is started only after the migrations, and when the broker answers.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    stage: Stage = Stage.WORK
+    environment: Mapping[str, str] = field(default_factory=dict)
+    needs_store: bool = True
+    orphan_signal: int = signal.SIGKILL
+    inherit: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Loopback ports chosen once for a data folder and kept across restarts; 0 where a part is not started."""
+
+    broker: int = 0
+    flower: int = 0
+    node: int = 0
+
+
+def ground(*, ports: Ports, listener: int, embedded_broker: bool) -> list[Role]:
+    """What stands before the store is ready: the front on the socket `listener`, and the broker if it is ours."""
+    door = Role(
+        name=FRONT,
+        argv=(str(front.binary()), "-p", "./", "-c", "run/nginx.conf", "-e", "stderr"),
+        stage=Stage.DOOR,
+        environment={"NGINX": f"{listener};"},
+        needs_store=False,
+        inherit=(listener,),
+    )
+    if not embedded_broker:
+        return [door]
+    base = Role(
+        name=BROKER,
+        argv=(str(broker.binary()), "run/valkey.conf"),
+        stage=Stage.GROUND,
+        needs_store=False,
+        orphan_signal=signal.SIGTERM,
+    )
+    return [door, base]
+
+
+def work(ports: Ports) -> list[Role]:
+    """Everything that needs store and broker."""
+    python = (sys.executable, "-m")
+    return [
+        Role(name=API, argv=(*python, "workers.http_host", "--uds", front.API_SOCKET)),
+        Role(name=LIVE, argv=(*python, "api.live.server", "--uds", front.LIVE_SOCKET)),
+        Role(name=CONTROL, argv=(*python, "workers.control")),
+        Role(name=BEAT, argv=(*python, "workers.beat")),
+        Role(
+            name=NODE,
+            argv=(*python, "workers.node"),
+            environment={"PENSTOCK_WORKERS__METRICS_PORT": str(ports.node)},
+        ),
+    ]
+
+
+def flower(port: int) -> Role:
+    """Flower on loopback, without the login that it otherwise asks for; it is not routed to by the front."""
+    return Role(
+        name=FLOWER,
+        argv=(
+            *(sys.executable, "-m", "celery", "-A", "workers.app", "flower"),
+            *("--address=127.0.0.1", f"--port={port}", "--persistent=False", "--max_tasks=20000"),
+        ),
+        environment={"FLOWER_UNAUTHENTICATED_API": "true"},
+    )
+
+
+def environment(settings: Settings, *, run_id: str, ports: Ports, inherited: Mapping[str, str]) -> dict[str, str]:
+    """What every process finds in its environment, `PENSTOCK_ROLE` excepted. URLs are resolved, paths absolute."""
+    redis_url = settings.redis_url or f"redis://127.0.0.1:{ports.broker}/0"
+    values = dict(inherited)
+    values.update(
+        PENSTOCK_DATA_DIR=str(settings.data_dir),
+        PENSTOCK_RUN_ID=run_id,
+        PENSTOCK_DATABASE_URL=settings.database_url,
+        PENSTOCK_REDIS_URL=redis_url,
+        PENSTOCK_BROKER_URL=settings.broker_url or redis_url,
+        PYTHONUNBUFFERED="1",
+    )
+    return values

@@ -1,0 +1,252 @@
+"""Keeps processes running: starts them, brings back what dies, ends them in order. One thread, no polling.
+
+Children get a session of their own, so that Ctrl-C in a terminal reaches the launcher alone, and a death signal,
+so that none outlives it.
+"""
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from workers import lifeline
+from workers.launching import folder
+from workers.launching.roles import Role, Stage
+
+_FIRST_DELAY_S, _LAST_DELAY_S = 0.1, 5.0
+_HEALTHY_S = 10.0
+_OPEN_FILES = 65_536
+_HOUSEKEEPING_S = 30.0
+
+
+def restart_delay_s(before_s: float, *, lived_s: float) -> float:
+    """How long to wait before a process that lived `lived_s` is started again; `before_s` was the last wait.
+
+    0.1 s after a healthy life, else twice the last wait up to 5 s.
+    """
+    if lived_s >= _HEALTHY_S or before_s <= 0:
+        return _FIRST_DELAY_S
+    return min(before_s * 2, _LAST_DELAY_S)
+
+
+class Child:
+    """One role and the process that plays it now."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+        self.restarts = 0
+        self.delay_s = 0.0
+        self.due: float | None = 0.0
+        self.short_lives = 0
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process else 0
+
+
+class Supervisor:
+    """Owns the children of one run. Use it from the main thread only: their death signal hangs on that thread."""
+
+    def __init__(
+        self,
+        *,
+        data_dir: Path,
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+        changed: Callable[["Supervisor"], None] = lambda _: None,
+    ) -> None:
+        self.children: dict[str, Child] = {}
+        self.stopping = False
+        self.killed = False
+        self._data_dir = data_dir
+        self._environment = dict(environment)
+        self._say = say
+        self._changed = changed
+        self._asked_at = 0.0
+        self._swept_logs = time.monotonic()
+        self._wake, self._wake_end = socket.socketpair()
+        self._wake.setblocking(False)
+        self._wake_end.setblocking(False)
+
+    def listen_to_signals(self) -> None:
+        """SIGINT and SIGTERM ask for the end; a second SIGINT kills at once."""
+        signal.set_wakeup_fd(self._wake_end.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_signal)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        now = time.monotonic()
+        if not self.stopping:
+            self.stopping, self._asked_at = True, now
+        elif number == signal.SIGINT and now - self._asked_at > 0.5:
+            self.killed = True
+
+    def add(self, roles: Iterable[Role]) -> None:
+        """Starts these roles and keeps them running."""
+        for role in roles:
+            child = self.children[role.name] = Child(role)
+            self._start(child)
+        self._changed(self)
+
+    def wait(self, condition: Callable[[], bool], *, limit_s: float, every_s: float = 0.02) -> bool:
+        """Supervises until the condition holds (True), the limit passes or the end is asked for (False)."""
+        deadline = time.monotonic() + limit_s
+        while not self.stopping:
+            if condition():
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            self.turn(every_s)
+        return False
+
+    def run(self) -> None:
+        """Supervises until the end is asked for."""
+        while not self.stopping:
+            self.turn(1.0)
+
+    def turn(self, limit_s: float) -> None:
+        """Sleeps until something happens, `limit_s` at most; then reaps and restarts."""
+        now = time.monotonic()
+        due = [child.due - now for child in self.children.values() if child.due is not None]
+        select.select([self._wake], [], [], max(0.0, min([limit_s, *due])))
+        with contextlib.suppress(BlockingIOError):
+            while self._wake.recv(512):
+                pass
+        self._reap()
+        if not self.stopping:
+            self._restart_due()
+        if time.monotonic() - self._swept_logs > _HOUSEKEEPING_S:
+            self._swept_logs = time.monotonic()
+            for name in self.children:
+                folder.cap_log(self.log_of(name))
+
+    def run_once(self, name: str, argv: tuple[str, ...]) -> int | None:
+        """Runs one short-lived process to its end, supervising meanwhile; its exit code, None if the end came first."""
+        process = self._spawn(Role(name=name, argv=argv))
+        self.wait(lambda: process.poll() is not None, limit_s=600.0)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+            return None
+        return process.returncode
+
+    def log_of(self, name: str) -> Path:
+        return self._data_dir / "logs" / f"{name}.log"
+
+    def _start(self, child: Child) -> None:
+        child.due = None
+        child.started = time.monotonic()
+        child.process = self._spawn(child.role)
+
+    def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
+        folder.cap_log(self.log_of(role.name))
+        arm = lifeline.preexec(role.orphan_signal)
+
+        def before_exec() -> None:
+            arm()
+            with contextlib.suppress(OSError, ValueError):
+                _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+                limit = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+        with self.log_of(role.name).open("ab") as log:
+            return subprocess.Popen(
+                role.argv,
+                cwd=self._data_dir,
+                env={**self._environment, **role.environment, "PENSTOCK_ROLE": role.name},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=before_exec,
+                pass_fds=role.inherit,
+            )
+
+    def _reap(self) -> None:
+        for child in self.children.values():
+            process = child.process
+            if process is None or not _has_ended(process.pid):
+                continue
+            _signal_group(process.pid, signal.SIGKILL)  # before the reaping, while the group's number is still ours
+            code = process.wait()
+            child.process = None
+            if not self.stopping:
+                self._plan_restart(child, code)
+            self._changed(self)
+
+    def _plan_restart(self, child: Child, code: int) -> None:
+        now = time.monotonic()
+        lived_s = now - child.started
+        child.delay_s = restart_delay_s(child.delay_s, lived_s=lived_s)
+        child.due = now + child.delay_s
+        child.restarts += 1
+        child.short_lives = child.short_lives + 1 if lived_s < _HEALTHY_S else 0
+        ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        self._say(f"{child.role.name} {ending}; started again in {child.delay_s:.1f} s")
+        if child.short_lives in (3, 10) or (child.short_lives and child.short_lives % 50 == 0):
+            log = self.log_of(child.role.name)
+            self._say(f"{child.role.name} does not stay up. The end of {log}:")
+            for line in folder.last_lines(log, 15):
+                self._say(f"    {line}")
+
+    def _restart_due(self) -> None:
+        now = time.monotonic()
+        for child in self.children.values():
+            if child.due is not None and child.due <= now:
+                self._start(child)
+                self._changed(self)
+
+    def stop(self, *, limit_s: float = 9.0, softly_s: float = 8.0) -> None:
+        """Ends every child, stage by stage, in `limit_s` at most; at once after a second Ctrl-C."""
+        self.stopping = True
+        begin = time.monotonic()
+        for child in self.children.values():
+            child.due = None
+        limits = {Stage.DOOR: 0.5, Stage.WORK: softly_s, Stage.GROUND: limit_s}
+        for stage in Stage:
+            here = [child for child in self.children.values() if child.role.stage is stage]
+            for child in here:
+                if child.process is not None and not self.killed:
+                    child.process.terminate()
+            while any(child.process for child in here) and not self.killed:
+                if time.monotonic() - begin > limits[stage]:
+                    names = ", ".join(child.role.name for child in here if child.process)
+                    self._say(f"{names} did not end in time and {'is' if len(names.split()) == 1 else 'are'} killed")
+                    break
+                self.turn(0.05)
+            for child in here:
+                if child.process is not None:
+                    _signal_group(child.pid, signal.SIGKILL)
+        while any(child.process for child in self.children.values()):
+            self.turn(0.05)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether the child is dead, leaving it to be reaped."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal; standard output belongs to scripts."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"penstock: {text}\n")
+        sys.stderr.flush()

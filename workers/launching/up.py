@@ -1,0 +1,225 @@
+"""`up`: one run of the whole system, from the lock on its folder to the last process gone."""
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from inference import clock
+from inference.errors import BadSettings
+from inference.settings import Settings
+from workers.launching import broker, folder, front, roles
+from workers.launching.roles import BROKER, Ports, Role
+from workers.launching.supervise import Supervisor, say
+
+_READY_LIMIT_S = 60.0
+
+Work = Callable[[Ports], list[Role]]
+"""Gives the roles that need store and broker, for these ports."""
+
+
+def run(
+    settings: Settings,
+    *,
+    environ: Mapping[str, str],
+    flower: bool = False,
+    ready_file: Path | None = None,
+    print_json: bool = False,
+    work: Work = roles.work,
+    migrate: tuple[str, ...] = roles.MIGRATE,
+) -> int:
+    """Runs the system in the foreground until SIGINT or SIGTERM; gives back the exit code.
+
+    Raises AlreadyRunning when another launcher has the data folder, BadSettings when the front's address is taken.
+    """
+    began = time.monotonic()
+    data_dir = settings.data_dir
+    folder.prepare(data_dir)
+    lock = folder.lock(data_dir)
+    try:
+        if left := folder.sweep(data_dir):
+            say(f"ended {len(left)} process(es) that an earlier run left on {data_dir}")
+        with _listen(settings.api.host, settings.api.port) as listener:
+            system = _System(settings, listener=listener, environ=environ, flower=flower)
+            try:
+                if not system.start(work, migrate):
+                    return 130 if system.supervisor.killed else 0 if system.supervisor.stopping else 1
+                system.announce(took_s=time.monotonic() - began, ready_file=ready_file, print_json=print_json)
+                system.supervisor.run()
+            finally:
+                listener.close()
+                system.end()
+            return 130 if system.supervisor.killed else 0
+    finally:
+        os.close(lock)
+
+
+class _System:
+    """One run: which processes, where they listen, and what is told about them."""
+
+    def __init__(
+        self, settings: Settings, *, listener: socket.socket, environ: Mapping[str, str], flower: bool
+    ) -> None:
+        self.settings = settings
+        self.run_id = secrets.token_hex(8)
+        self.started_at = clock.epoch_s()
+        self.embedded_broker = not settings.redis_url
+        self.flower = flower
+        self.listener = listener
+        names = [roles.NODE, *([BROKER] if self.embedded_broker else []), *([roles.FLOWER] if flower else [])]
+        self.ports = folder.choose_ports(settings.data_dir, names=tuple(names))
+        self.urls = _urls(listener, settings.api.host, self.ports)
+        self.supervisor = Supervisor(
+            data_dir=settings.data_dir,
+            environment=roles.environment(settings, run_id=self.run_id, ports=self.ports, inherited=environ),
+            say=say,
+            changed=self.write_state,
+        )
+
+    def start(self, work: Work, migrate: tuple[str, ...]) -> bool:
+        """Starts everything in order; False when it could not be, or the end was asked for meanwhile."""
+        supervisor, data_dir = self.supervisor, self.settings.data_dir
+        supervisor.listen_to_signals()
+        address = _address(self.listener)
+        config = front.render(listen=address, body_limit_bytes=self.settings.api.body_limit_bytes)
+        (data_dir / "run" / "nginx.conf").write_text(config)
+        if self.embedded_broker:
+            (data_dir / "run" / "valkey.conf").write_text(broker.render(port=self.ports.broker))
+        say(f"starting on {data_dir}")
+        supervisor.add(
+            roles.ground(ports=self.ports, listener=self.listener.fileno(), embedded_broker=self.embedded_broker)
+        )
+        code = supervisor.run_once("migrate", migrate)
+        if code:
+            say("the database could not be brought up to date:")
+            for line in folder.last_lines(supervisor.log_of("migrate"), 15):
+                say(f"    {line}")
+        if code != 0:
+            return False
+        if self.embedded_broker:
+            supervisor.wait(lambda: broker.answers(self.ports.broker), limit_s=60.0)
+        if supervisor.stopping:
+            return False
+        supervisor.add(work(self.ports))
+        if self.flower:
+            supervisor.add([roles.flower(self.ports.flower)])
+        if not supervisor.wait(self.is_ready, limit_s=_READY_LIMIT_S, every_s=0.05) and not supervisor.stopping:
+            say(f"not ready after {_READY_LIMIT_S:.0f} s: {self.why_not()} Logs are in {data_dir}/logs; still trying.")
+            supervisor.wait(self.is_ready, limit_s=float("inf"), every_s=0.5)
+        return not supervisor.stopping
+
+    def is_ready(self) -> bool:
+        """Whether /readyz answers 200. Blocks a second at most."""
+        return self._ask_readyz()[0] == 200
+
+    def why_not(self) -> str:
+        """What /readyz says, in its own words."""
+        status, body = self._ask_readyz()
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return str(json.loads(body)["message"])
+        return f"/readyz answers {status}." if status else "the front does not answer."
+
+    def _ask_readyz(self) -> tuple[int, bytes]:
+        """(status, body); (0, empty) without an answer."""
+        address = urlsplit(self.urls["api"])
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=1.0)
+        try:
+            connection.request("GET", "/readyz")
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""
+        finally:
+            connection.close()
+
+    def state(self) -> dict[str, object]:
+        """What `penstock status` reads: this run and its processes as they are now."""
+        return {
+            "pid": os.getpid(),
+            "run_id": self.run_id,
+            "data_dir": str(self.settings.data_dir),
+            "started_at": clock.iso(self.started_at),
+            "urls": self.urls,
+            "redis_url": f"redis://127.0.0.1:{self.ports.broker}/0" if self.embedded_broker else None,
+            "processes": [
+                {"role": child.role.name, "pid": child.pid, "restarts": child.restarts}
+                for child in self.supervisor.children.values()
+            ],
+        }
+
+    def write_state(self, supervisor: Supervisor) -> None:
+        if not supervisor.stopping and hasattr(self, "supervisor"):
+            folder.write_json(self.settings.data_dir / "run" / "up.json", self.state())
+
+    def announce(self, *, took_s: float, ready_file: Path | None, print_json: bool) -> None:
+        """Says that it runs, and where."""
+        say(f"ready after {took_s:.1f} s")
+        for name, url in self.urls.items():
+            say(f"  {name:8} {url}")
+        if _is_loopback(self.listener):
+            say("no key is needed: only this machine can reach it")
+        else:
+            say("WARNING: this address can be reached from other machines, and no key is asked for yet")
+        say("Ctrl-C stops it")
+        if ready_file is not None:
+            folder.write_json(ready_file, self.state())
+        if print_json:
+            print(json.dumps(self.state()), flush=True)
+
+    def end(self) -> None:
+        """Ends everything, and looks for what is left of this run."""
+        say("stopping")
+        self.supervisor.stop()
+        for _ in range(3):
+            if not (left := list(folder.processes_of(run_id=self.run_id))):
+                break
+            folder.kill(left, {})
+            time.sleep(0.05)
+        (self.settings.data_dir / "run" / "up.json").unlink(missing_ok=True)
+        say("stopped")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The public socket. The launcher holds it, so that a front that is being replaced refuses nobody."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(4096)
+    except OSError as error:
+        raise BadSettings(
+            f"Cannot listen on {host} port {port} ({error.strerror}): choose another with --port; 0 takes a free one.",
+            host=host,
+            port=port,
+        ) from error
+    listener.set_inheritable(False)
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{host}:{port}"
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    host = str(listener.getsockname()[0])
+    return host == "::1" or host.startswith("127.")
+
+
+def _urls(listener: socket.socket, host: str, ports: Ports) -> dict[str, str]:
+    """Where a person on this machine finds things."""
+    port = listener.getsockname()[1]
+    local = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104
+    base = f"http://{local}:{port}"
+    urls = {"api": base, "docs": f"{base}/docs", "metrics": f"{base}/metrics"}
+    urls["workers"] = f"http://127.0.0.1:{ports.node}/metrics"
+    if ports.flower:
+        urls["flower"] = f"http://127.0.0.1:{ports.flower}"
+    return urls

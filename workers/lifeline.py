@@ -1,0 +1,34 @@
+"""Processes that end with their parent, so that `kill -9` of the launcher leaves nothing behind.
+
+Linux sends a signal of our choice when the parent *thread* ends: start children from a thread that lives as long
+as the process, best the main one. The wish is lost at fork and kept at exec, so every process states it for itself.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(sig: int = signal.SIGKILL, *, parent_pid: int | None = None) -> None:
+    """From now on the kernel sends `sig` to this process when its parent ends.
+
+    With `parent_pid` it also covers a parent that ended before this call: the process then ends at once.
+    """
+    if _libc.prctl(_PR_SET_PDEATHSIG, int(sig), 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    if parent_pid is not None and os.getppid() != parent_pid:
+        os.kill(os.getpid(), sig)
+
+
+def preexec(sig: int = signal.SIGKILL) -> Callable[[], None]:
+    """For `subprocess.Popen(preexec_fn=...)`: the child is sent `sig` when the calling thread ends.
+
+    Call it in the process that starts the child. Safe only while that process has one thread.
+    """
+    parent_pid = os.getpid()
+    return lambda: die_with_parent(sig, parent_pid=parent_pid)
