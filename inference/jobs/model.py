@@ -117,6 +117,7 @@ class ClaimedJob:
     claimed_at: float
     deadline: float | None
     timeout_s: float
+    metadata_json: str | None
     payload: bytes
 
 
@@ -147,6 +148,14 @@ class Outcome:
     error_message: str | None = None
     delay_s: float = 0.0
     is_charged: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What a finished attempt made of its job. `completed_at`: None unless the state is final."""
+
+    state: JobState
+    completed_at: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inference.errors import PenstockError
-from inference.jobs.model import Accepted, Backlog, Claim, Claimant, JobFilter, JobState, JobView, Outcome, Submission
+from inference.jobs.model import (
+    Accepted,
+    Backlog,
+    Claim,
+    Claimant,
+    JobFilter,
+    JobState,
+    JobView,
+    Moved,
+    Outcome,
+    Submission,
+)
 from inference.registry.model import ModelVersion
 from inference.serving.model import Service
 from inference.settings import JobsSettings
@@ -17,28 +28,39 @@ class JobStore(Protocol):
     Raises StoreUnavailable when the database is away or its turn does not come in time.
     """
 
-    def insert(self, submissions: Sequence[Submission]) -> list[Accepted | PenstockError]:
+    def insert(self, submissions: Sequence[Submission]) -> Sequence[Accepted | PenstockError]:
         """Commits all that can be committed, in one transaction, and answers one for one.
 
         A submission stands or falls whole. A refused one (its data, its idempotency key) harms no other.
         """
         ...
 
-    def claim(self, by: Claimant, *, max_rows: int, min_rows: int = 1) -> Claim:
+    def now_s(self) -> float:
+        """Epoch seconds by the database's clock, without asking it each time."""
+        ...
+
+    def claim(self, by: Claimant, *, max_rows: int, min_rows: int = 1, is_ahead: bool = False) -> Claim:
         """Takes the head of the queue and what may share its engine call, at most `max_rows` rows.
 
         Takes nothing while fewer than `min_rows` rows would come. A head of more than `max_rows` rows comes alone.
-        Extends the lease of the claimant; a claimant whose generation is over gets an empty claim.
+        A claimant whose lease or generation is over gets an empty claim. `is_ahead`: the engine is still busy, so
+        the jobs count as not started, and suspects of a crash are left where they are.
         """
         ...
 
     def finish(
-        self, by: Claimant, outcomes: Sequence[Outcome], *, max_rows: int = 0, min_rows: int = 1
-    ) -> tuple[frozenset[str], Claim]:
+        self,
+        by: Claimant,
+        outcomes: Sequence[Outcome],
+        *,
+        max_rows: int = 0,
+        min_rows: int = 1,
+        is_ahead: bool = False,
+    ) -> tuple[dict[str, Moved], Claim]:
         """Records how attempts ended, and claims the next batch (`max_rows` > 0) in the same transaction.
 
-        The first value holds the ids whose row really changed: an attempt that is no longer the job's last,
-        or no longer running, changes nothing.
+        The first value maps the ids whose row really changed to what they became: an attempt that is no longer the
+        job's last, or no longer running, changes nothing; a job whose cancellation was asked for ends cancelled.
         """
         ...
 
@@ -57,7 +79,11 @@ class JobStore(Protocol):
         """Raises JobNotFound."""
         ...
 
-    def list(self, tenant_id: str, which: JobFilter) -> "list[JobView]":
+    def views(self, job_ids: Sequence[str]) -> Sequence[tuple[str, JobView]]:
+        """Tenant and view, with result, of each of `job_ids` that exists. For those who announce results."""
+        ...
+
+    def list(self, tenant_id: str, which: JobFilter) -> Sequence[JobView]:
         """Newest first, without results."""
         ...
 
@@ -65,7 +91,7 @@ class JobStore(Protocol):
         """Jobs of a tenant that wait to be claimed."""
         ...
 
-    def backlog(self) -> "list[Backlog]":
+    def backlog(self) -> Sequence[Backlog]:
         """By service and priority."""
         ...
 
@@ -73,24 +99,28 @@ class JobStore(Protocol):
         """Whether a claim by this service would find something."""
         ...
 
-    def reap(self, *, limit: int = 500) -> "list[tuple[str, JobState]]":
+    def reap(self, *, limit: int = 500) -> Sequence[tuple[str, JobState]]:
         """Returns or buries the jobs whose instance is gone or silent; id and new state of each."""
         ...
 
-    def promote(self) -> "list[str]":
+    def promote(self) -> Sequence[str]:
         """Puts delayed jobs whose time has come back into the queue; the services concerned."""
         ...
 
-    def expire(self) -> "list[str]":
+    def expire(self) -> Sequence[str]:
         """Ends waiting jobs whose deadline has passed; their ids."""
         ...
 
-    def services_with_waiting(self) -> "list[str]":
-        """Services that have something to claim."""
+    def services_with_waiting(self) -> Sequence[tuple[str, str]]:
+        """Tenant and id of each service that has something to claim."""
         ...
 
     def delete_finished(self, *, older_than_s: float, limit: int) -> int:
         """Removes finished jobs and all that hangs on them, in a short transaction; how many."""
+        ...
+
+    def forget_keys(self, *, older_than_s: float) -> int:
+        """Removes idempotency keys of that age; how many."""
         ...
 
     def counts(self) -> "dict[tuple[str, JobState], int]":
@@ -101,8 +131,8 @@ class JobStore(Protocol):
 class Bell(Protocol):
     """Tells workers that there is work. May lose, delay or repeat; nobody depends on it."""
 
-    def ring(self, service_id: str) -> None:
-        """Returns soon, never raises."""
+    def ring(self, service_id: str, *, slots: int) -> None:
+        """Returns at once, never raises. `slots`: drains that the service may have, one per instance."""
         ...
 
 
@@ -126,6 +156,14 @@ class Directory(Protocol):
         ...
 
 
+class Admission(Protocol):
+    """The quota of waiting jobs."""
+
+    def admit(self, tenant_id: str, jobs: int) -> None:
+        """Raises BacklogFull when the tenant would have more jobs waiting than it may."""
+        ...
+
+
 class Commit(Protocol):
     """Group commit: returns when this submission, with whatever gathered beside it, is committed."""
 
@@ -138,6 +176,7 @@ class Commit(Protocol):
 class JobPorts:
     store: JobStore
     commit: Commit
+    admission: Admission
     bell: Bell
     hot: HotResults
     directory: Directory

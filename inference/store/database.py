@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,8 @@ class Database:
         if self.is_sqlite:
             self._engine = _open_sqlite(self.url, settings)
             self._gate = Gate(Path(f"{self.url.database}.gate"), timeout_s=settings.gate_timeout_s)
-            self.clock = "((julianday('now') - 2440587.5) * 86400.0)"
+            # A subquery, so that one statement sees one instant; SQLite's own clock counts milliseconds only.
+            self.clock = "(SELECT penstock_now())"
         else:
             self._engine = _open_postgresql(self.url, settings)
             self.clock = "extract(epoch FROM clock_timestamp())::float8"
@@ -136,6 +138,7 @@ def _open_sqlite(url: sa.URL, settings: StoreSettings) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.create_function("penstock_now", 0, time.time)
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={settings.sqlite_synchronous}")

@@ -229,6 +229,7 @@ sa.Index(
     jobs.c.service_id,
     jobs.c.order_key,
     jobs.c.id,
+    jobs.c.tenant_id,
     sqlite_where=sa.text("state = 'pending' AND not_before IS NULL"),
     postgresql_where=sa.text("state = 'pending' AND not_before IS NULL"),
 )

@@ -117,7 +117,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_jobs_pending",
-            ["service_id", "order_key", "id"],
+            ["service_id", "order_key", "id", "tenant_id"],
             unique=False,
             sqlite_where=sa.text("state = 'pending' AND not_before IS NULL"),
             postgresql_where=sa.text("state = 'pending' AND not_before IS NULL"),

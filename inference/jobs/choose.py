@@ -1,0 +1,46 @@
+"""Which waiting jobs make the next batch. Pure: candidates in, batch out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A waiting job as the claim sees it. `batch_cap`: most jobs it may run with, itself included; 0 = no limit."""
+
+    id: str
+    bucket: str
+    rows: int
+    batch_cap: int
+    is_late: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """`is_full`: more of the queue was waiting behind the batch."""
+
+    taken: tuple[Candidate, ...] = ()
+    late: tuple[Candidate, ...] = ()
+    is_full: bool = False
+
+
+def choose(queue: Sequence[Candidate], *, max_rows: int, min_rows: int = 1, is_ahead: bool = False) -> Choice:
+    """The longest prefix of `queue` that may share one engine call, without what came too late.
+
+    Never skips a job that could still run, so that no job overtakes a more urgent one. A head of more than
+    `max_rows` rows comes alone. Fewer than `min_rows` rows: nothing is taken. `is_ahead`: suspects are left alone.
+    """
+    late = tuple(job for job in queue if job.is_late)
+    waiting = [job for job in queue if not job.is_late]
+    if not waiting or (is_ahead and waiting[0].batch_cap):
+        return Choice(late=late)
+    head, taken, rows = waiting[0], [waiting[0]], waiting[0].rows
+    for job in waiting[1:]:
+        fits = rows + job.rows <= max_rows and (not head.batch_cap or len(taken) < head.batch_cap)
+        if not fits or (job.bucket, job.batch_cap) != (head.bucket, head.batch_cap):
+            break
+        taken.append(job)
+        rows += job.rows
+    if rows < min_rows:
+        return Choice(late=late)
+    return Choice(taken=tuple(taken), late=late, is_full=len(taken) < len(waiting))

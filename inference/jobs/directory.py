@@ -1,0 +1,43 @@
+"""Services and models as the hot path sees them: read once a second, not once a request."""
+
+import threading
+
+from inference.clock import monotonic_s
+from inference.registry.model import ModelVersion
+from inference.registry.ports import ModelStore
+from inference.serving.model import Service
+from inference.serving.ports import ServiceStore
+
+LIFE_S = 1.0
+MOST = 10_000
+
+
+class CachedDirectory:
+    """`Directory` over the stores. What it says may be a second old; the commit itself checks the state again."""
+
+    def __init__(self, services: ServiceStore, models: ModelStore) -> None:
+        self._services = services
+        self._models = models
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], tuple[float, Service, ModelVersion]] = {}
+
+    def find(self, tenant_id: str, service_id: str) -> tuple[Service, ModelVersion]:
+        key, now = (tenant_id, service_id), monotonic_s()
+        known = self._known.get(key)
+        if known is not None and now - known[0] < LIFE_S:
+            return known[1], known[2]
+        service = self._services.get(tenant_id, service_id)
+        if known is not None and known[2].id == service.model_id:
+            model = known[2]
+        else:
+            model = self._models.get(tenant_id, service.model_id)
+        with self._lock:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[key] = (now, service, model)
+        return service, model
+
+
+def slots(service: Service) -> int:
+    """Drains that a service may have at a time: one per instance."""
+    return max(1, service.config.replicas * service.config.instances)

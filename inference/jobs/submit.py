@@ -1,0 +1,67 @@
+"""Submit: from checked input to a committed job, and the bell rung after it."""
+
+from collections.abc import Sequence
+
+import orjson
+
+from inference.ids import new_id
+from inference.jobs.directory import slots
+from inference.jobs.model import Accepted, JobSpec, NewJob, Submission
+from inference.jobs.order import order_key
+from inference.jobs.ports import JobPorts
+from inference.serving.model import Service
+
+
+def submit(
+    ports: JobPorts,
+    *,
+    tenant_id: str,
+    service_id: str,
+    specs: Sequence[JobSpec],
+    idempotency_key: str | None = None,
+    body_hash: bytes = b"",
+) -> Accepted:
+    """Returns when the jobs, all of them, are committed; then they will run. Order of ids = order of `specs`.
+
+    Raises ServiceNotFound, WrongState, BacklogFull, IdempotencyMismatch, DataRefused, StoreUnavailable; in each
+    case nothing was stored.
+    """
+    service, _ = ports.directory.find(tenant_id, service_id)
+    ports.admission.admit(tenant_id, len(specs))
+    now = ports.store.now_s()
+    submission = Submission(
+        tenant_id=tenant_id,
+        jobs=tuple(_new_job(spec, service, tenant_id=tenant_id, now=now) for spec in specs),
+        idempotency_key=idempotency_key,
+        body_hash=body_hash,
+    )
+    accepted = ports.commit(submission)
+    if not accepted.is_replay:
+        ports.bell.ring(service_id, slots=slots(service))
+    return accepted
+
+
+def _new_job(spec: JobSpec, service: Service, *, tenant_id: str, now: float) -> NewJob:
+    config = service.config
+    return NewJob(
+        id=new_id(),
+        tenant_id=tenant_id,
+        service_id=service.id,
+        priority=spec.priority,
+        order_key=order_key(
+            submitted_at=now,
+            priority=spec.priority,
+            head_start_s=config.head_start_s,
+            deadline=spec.deadline,
+            estimate_s=config.objective_ms / 1000,
+        ),
+        submitted_at=now,
+        deadline=spec.deadline,
+        timeout_s=config.timeout_s if spec.timeout_s is None else spec.timeout_s,
+        max_attempts=config.max_attempts,
+        bucket=spec.bucket,
+        rows=spec.rows,
+        callback_url=spec.callback_url,
+        metadata_json=None if spec.metadata is None else orjson.dumps(spec.metadata).decode(),
+        payload=spec.payload,
+    )

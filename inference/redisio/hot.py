@@ -1,0 +1,83 @@
+"""Hot copies of final results, and the news that they are there."""
+
+from collections.abc import Sequence
+
+import msgspec
+import redis
+
+from inference.errors import HotUnavailable
+from inference.jobs.model import JobState, JobView
+from inference.redisio.client import DONE_CHANNEL, RESULT_KEY, RedisLink
+from inference.settings import ResultsSettings
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class _Copy(msgspec.Struct, array_like=True):
+    tenant_id: str
+    id: str
+    service_id: str
+    state: JobState
+    priority: int
+    attempts: int
+    created_at: float
+    started_at: float | None
+    completed_at: float | None
+    deadline: float | None
+    batch_size: int | None
+    model_version: str | None
+    worker: str | None
+    error_code: str | None
+    error_message: str | None
+    metadata_json: str | None
+    result: bytes | None
+
+
+_decoder = msgspec.msgpack.Decoder(_Copy)
+_FIELDS = tuple(name for name in _Copy.__struct_fields__ if name != "tenant_id")
+
+
+class RedisHotResults:
+    """`HotResults` on Redis: one round trip a batch."""
+
+    def __init__(self, link: RedisLink, settings: ResultsSettings) -> None:
+        self._link = link
+        self._ttl_ms = max(1, round(settings.hot_ttl_s * 1000))
+        self._most_bytes = settings.hot_max_bytes
+
+    def put(self, tenant_id: str, service_id: str, views: Sequence[JobView]) -> None:
+        if not views:
+            return
+        copies = [(RESULT_KEY + view.id, self._encode(tenant_id, view)) for view in views]
+        news = _encoder.encode([view.id for view in views])
+
+        def work(client: "redis.Redis") -> None:
+            pipe = client.pipeline(transaction=False)
+            for key, copy in copies:
+                if len(copy) <= self._most_bytes:
+                    pipe.set(key, copy, px=self._ttl_ms)
+            pipe.publish(DONE_CHANNEL, news)
+            pipe.execute()
+
+        try:
+            self._link.call(work)
+        except HotUnavailable:
+            return
+
+    def get(self, tenant_id: str, job_id: str) -> JobView | None:
+        try:
+            found = self._link.call(lambda client: client.get(RESULT_KEY + job_id))
+        except HotUnavailable:
+            return None
+        if not isinstance(found, bytes):
+            return None
+        try:
+            copy = _decoder.decode(found)
+        except msgspec.DecodeError:
+            return None
+        if copy.tenant_id != tenant_id:
+            return None
+        return JobView(**{name: getattr(copy, name) for name in _FIELDS})
+
+    def _encode(self, tenant_id: str, view: JobView) -> bytes:
+        return _encoder.encode(_Copy(tenant_id, *(getattr(view, name) for name in _FIELDS)))

@@ -1,0 +1,80 @@
+"""Drain slots: how many drains of a service may be under way, and the wake tokens left for them.
+
+A slot is a field of the hash `pst:slots:<service>`: number -> "token|until". Time is Redis' own. Everything here may be
+lost at any moment; then a drain too many runs, or one starts two seconds late.
+"""
+
+import redis
+
+from inference.errors import HotUnavailable
+from inference.redisio.client import SLOTS_KEY, WAKE_KEY, RedisLink
+
+LEASE_S = 30
+
+_RING_OR_WAKE = """
+local now = tonumber(redis.call('TIME')[1])
+for slot = 0, tonumber(ARGV[1]) - 1 do
+  local held = redis.call('HGET', KEYS[1], slot)
+  local till = held and tonumber(string.match(held, '|(%d+)$')) or 0
+  if till < now then
+    redis.call('HSET', KEYS[1], slot, ARGV[2] .. '|' .. (now + tonumber(ARGV[3])))
+    redis.call('EXPIRE', KEYS[1], 3600)
+    return slot
+  end
+end
+if redis.call('LLEN', KEYS[2]) < tonumber(ARGV[1]) then
+  redis.call('LPUSH', KEYS[2], '1')
+  redis.call('EXPIRE', KEYS[2], 60)
+end
+return -1
+"""
+
+_RELEASE_IF_NO_WAKE = """
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if not held or string.match(held, '^(.*)|') ~= ARGV[2] then return 1 end
+if redis.call('RPOP', KEYS[2]) then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+return 1
+"""
+
+_RENEW = """
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if not held or string.match(held, '^(.*)|') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. '|' .. (tonumber(redis.call('TIME')[1]) + tonumber(ARGV[3])))
+return 1
+"""
+
+
+class Slots:
+    """The three moves of a slot. Every call but `wait` raises HotUnavailable when Redis is away."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._ring_or_wake = link.script(_RING_OR_WAKE)
+        self._release_if_no_wake = link.script(_RELEASE_IF_NO_WAKE)
+        self._renew = link.script(_RENEW)
+
+    def ring_or_wake(self, service_id: str, *, slots: int, token: str) -> int | None:
+        """A free slot, now held under `token`: ring it. None when all are held; a wake token was left."""
+        slot = int(self._ring_or_wake([SLOTS_KEY + service_id, WAKE_KEY + service_id], [slots, token, LEASE_S]))
+        return None if slot < 0 else slot
+
+    def renew(self, service_id: str, *, slot: int, token: str) -> bool:
+        """True while the slot is held under `token`; it then is for another lease."""
+        return bool(self._renew([SLOTS_KEY + service_id], [slot, token, LEASE_S]))
+
+    def release_if_no_wake(self, service_id: str, *, slot: int, token: str) -> bool:
+        """True when the drain is over; False when a wake token was waiting (taken now): drain again."""
+        keys = [SLOTS_KEY + service_id, WAKE_KEY + service_id]
+        return bool(self._release_if_no_wake(keys, [slot, token]))
+
+    def wait(self, service_id: str, *, timeout_s: float) -> bool:
+        """Whether a wake token came in time. Redis away: False after the time."""
+
+        def work(client: "redis.Redis") -> object:
+            return client.brpop([WAKE_KEY + service_id], timeout=timeout_s)
+
+        try:
+            return self._link.call(work) is not None
+        except HotUnavailable:
+            return False

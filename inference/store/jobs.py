@@ -1,0 +1,240 @@
+"""The job store on SQL; each verb's statement lies in a file of its own."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from inference.clock import epoch_s, monotonic_s
+from inference.errors import JobNotFound, PenstockError, WrongState
+from inference.jobs.model import (
+    FINAL,
+    Accepted,
+    Backlog,
+    Claim,
+    Claimant,
+    JobFilter,
+    JobState,
+    JobView,
+    Moved,
+    Outcome,
+    Submission,
+)
+from inference.store import jobs_claim, jobs_finish, jobs_insert, jobs_recover
+from inference.store.database import Database
+
+CLOCK_CHECK_S = 30.0
+
+VIEW = (
+    "j.id, j.service_id, j.state, j.priority, j.attempt AS attempts, j.submitted_at AS created_at, j.started_at, "
+    "j.completed_at, j.deadline, j.batch_size, j.model_version, j.worker, j.error_code, j.error_message, "
+    "j.metadata AS metadata_json"
+)
+
+
+class SqlJobs:
+    """`JobStore` on SQLite or PostgreSQL. Safe to share between threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._offset_s = 0.0
+        self._offset_read_at = -CLOCK_CHECK_S
+
+    def now_s(self) -> float:
+        if not self._db.is_sqlite and monotonic_s() - self._offset_read_at > CLOCK_CHECK_S:
+            with self._db.read() as connection:
+                before = epoch_s()
+                theirs = self._db.now_s(connection)
+                self._offset_s = theirs - (before + epoch_s()) / 2
+            self._offset_read_at = monotonic_s()
+        return time.time() + self._offset_s
+
+    def insert(self, submissions: Sequence[Submission]) -> Sequence[Accepted | PenstockError]:
+        return jobs_insert.insert(self._db, submissions)
+
+    def claim(self, by: Claimant, *, max_rows: int, min_rows: int = 1, is_ahead: bool = False) -> Claim:
+        def work() -> Claim:
+            with self._db.write() as connection:
+                return jobs_claim.claim(
+                    self._db, connection, by, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead
+                )
+
+        return self._db.again(work)
+
+    def finish(
+        self,
+        by: Claimant,
+        outcomes: Sequence[Outcome],
+        *,
+        max_rows: int = 0,
+        min_rows: int = 1,
+        is_ahead: bool = False,
+    ) -> tuple[dict[str, Moved], Claim]:
+        return jobs_finish.finish(self._db, by, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
+
+    def release(self, by: Claimant, jobs: Mapping[str, int]) -> int:
+        return jobs_claim.release(self._db, by, jobs)
+
+    def cancel(self, tenant_id: str, job_id: str) -> JobState:
+        where = {"tenant": tenant_id, "id": job_id}
+        with self._db.write() as connection:
+            final = connection.execute(
+                sa.text(
+                    f"UPDATE jobs SET state = 'cancelled', completed_at = {self._db.clock} "
+                    "WHERE tenant_id = :tenant AND id = :id AND state = 'pending' RETURNING state"
+                ),
+                where,
+            ).first()
+            if final is not None:
+                return JobState.CANCELLED
+            asked = connection.execute(
+                sa.text(
+                    f"UPDATE jobs SET cancel_requested_at = COALESCE(cancel_requested_at, {self._db.clock}) "
+                    "WHERE tenant_id = :tenant AND id = :id AND state = 'running' RETURNING state"
+                ),
+                where,
+            ).first()
+            if asked is not None:
+                return JobState.RUNNING
+            row = connection.execute(
+                sa.text("SELECT state FROM jobs WHERE tenant_id = :tenant AND id = :id"), where
+            ).first()
+        if row is None:
+            raise _unknown(job_id)
+        state = JobState(row.state)
+        if state in FINAL and state is not JobState.CANCELLED:
+            raise WrongState(
+                f"Task {job_id} is {state} already; only a waiting or running task can be cancelled.", state=state
+            )
+        return state
+
+    def get(self, tenant_id: str, job_id: str) -> JobView:
+        with self._db.read() as connection:
+            row = connection.execute(
+                sa.text(
+                    f"SELECT {VIEW}, r.body AS result FROM jobs j LEFT JOIN results r ON r.job_id = j.id "
+                    "WHERE j.id = :id AND j.tenant_id = :tenant"
+                ),
+                {"id": job_id, "tenant": tenant_id},
+            ).first()
+        if row is None:
+            raise _unknown(job_id)
+        return _view(row)
+
+    def list(self, tenant_id: str, which: JobFilter) -> Sequence[JobView]:
+        conditions, bound = _conditions(which)
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.text(
+                    f"SELECT {VIEW}, NULL AS result FROM jobs j WHERE j.tenant_id = :tenant{conditions} "
+                    "ORDER BY j.id DESC LIMIT :limit"
+                ),
+                bound | {"tenant": tenant_id, "limit": which.limit},
+            ).all()
+        return [_view(row) for row in rows]
+
+    def views(self, job_ids: Sequence[str]) -> Sequence[tuple[str, JobView]]:
+        """Tenant and view, with result, of each of `job_ids` that exists."""
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.text(
+                    f"SELECT j.tenant_id, {VIEW}, x.body AS result FROM jobs j LEFT JOIN results x ON x.job_id = j.id "
+                    f"WHERE j.id IN (SELECT r.id FROM {self._db.rows_from('r', {'id': 'text'})})"
+                ),
+                self._db.rows("r", ("id",), [(job_id,) for job_id in job_ids]),
+            ).all()
+        return [(row.tenant_id, _view(row)) for row in rows]
+
+    def waiting(self, tenant_id: str) -> int:
+        with self._db.read() as connection:
+            return int(
+                connection.execute(
+                    sa.text(
+                        "SELECT count(*) FROM jobs WHERE tenant_id = :t AND state = 'pending' AND not_before IS NULL"
+                    ),
+                    {"t": tenant_id},
+                ).scalar_one()
+            )
+
+    def backlog(self) -> Sequence[Backlog]:
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.text(
+                    f"SELECT service_id, priority, count(*) AS waiting, {self._db.clock} - min(submitted_at) AS oldest "
+                    "FROM jobs WHERE state = 'pending' GROUP BY service_id, priority"
+                )
+            ).all()
+        return [
+            Backlog(service_id=r.service_id, priority=r.priority, waiting=r.waiting, oldest_age_s=max(0.0, r.oldest))
+            for r in rows
+        ]
+
+    def has_waiting(self, service_id: str) -> bool:
+        with self._db.read() as connection:
+            return (
+                connection.execute(
+                    sa.text(
+                        "SELECT 1 FROM jobs WHERE service_id = :s AND state = 'pending' AND not_before IS NULL LIMIT 1"
+                    ),
+                    {"s": service_id},
+                ).first()
+                is not None
+            )
+
+    def reap(self, *, limit: int = 500) -> Sequence[tuple[str, JobState]]:
+        return jobs_recover.reap(self._db, limit=limit)
+
+    def promote(self) -> Sequence[str]:
+        return jobs_recover.promote(self._db)
+
+    def expire(self) -> Sequence[str]:
+        return jobs_recover.expire(self._db)
+
+    def services_with_waiting(self) -> Sequence[tuple[str, str]]:
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.text(
+                    "SELECT s.tenant_id, s.id FROM services s WHERE EXISTS "
+                    "(SELECT 1 FROM jobs j WHERE j.service_id = s.id "
+                    "AND j.state = 'pending' AND j.not_before IS NULL)"
+                )
+            )
+            return [(row.tenant_id, row.id) for row in rows]
+
+    def delete_finished(self, *, older_than_s: float, limit: int) -> int:
+        return jobs_recover.delete_finished(self._db, older_than_s=older_than_s, limit=limit)
+
+    def forget_keys(self, *, older_than_s: float) -> int:
+        return jobs_recover.forget_keys(self._db, older_than_s=older_than_s)
+
+    def counts(self) -> "dict[tuple[str, JobState], int]":
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.text("SELECT service_id, state, count(*) AS n FROM jobs GROUP BY service_id, state")
+            )
+            return {(row.service_id, JobState(row.state)): row.n for row in rows}
+
+
+def _unknown(job_id: str) -> JobNotFound:
+    return JobNotFound(f"There is no task {job_id}.", task_id=job_id)
+
+
+def _view(row: "sa.Row[tuple[object, ...]]") -> JobView:
+    values = {name: value for name, value in row._mapping.items() if name != "tenant_id"}
+    values["state"] = JobState(values["state"])
+    if values["result"] is not None:
+        values["result"] = bytes(values["result"])
+    return JobView(**values)
+
+
+def _conditions(which: JobFilter) -> tuple[str, dict[str, object]]:
+    parts = {
+        "j.service_id = :service": ("service", which.service_id),
+        "j.state = :state": ("state", which.state.value if which.state else None),
+        "j.priority = :priority": ("priority", which.priority),
+        "j.submitted_at >= :from": ("from", which.created_from),
+        "j.submitted_at < :to": ("to", which.created_to),
+        "j.id < :before": ("before", which.before_id),
+    }
+    asked = {text: bound for text, bound in parts.items() if bound[1] is not None}
+    return "".join(f" AND {text}" for text in asked), dict(asked.values())

@@ -1,0 +1,117 @@
+"""Claim and release: the head of a service's queue goes to an instance, or comes back from it."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import sqlalchemy as sa
+
+from inference.jobs.choose import Candidate, choose
+from inference.jobs.model import Claim, Claimant, ClaimedJob
+from inference.store.database import Database
+
+COLUMNS = (
+    "id, tenant_id, attempt, max_attempts, priority, bucket, rows, crashes, "
+    "submitted_at, claimed_at, deadline, timeout_s, metadata AS metadata_json"
+)
+
+
+def claim(
+    db: Database, connection: sa.Connection, by: Claimant, *, max_rows: int, min_rows: int, is_ahead: bool
+) -> Claim:
+    """Inside a write transaction. See `JobStore.claim`."""
+    found = connection.execute(
+        _candidates(db),
+        {"service": by.service_id, "instance": by.instance_id, "generation": by.generation, "n": 2 * max_rows},
+    ).all()
+    if not found:
+        return Claim()
+    queue = [
+        Candidate(id=row.id, bucket=row.bucket, rows=row.rows, batch_cap=row.batch_cap, is_late=bool(row.is_late))
+        for row in found
+    ]
+    choice = choose(queue, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
+    if choice.late:
+        _expire(db, connection, [job.id for job in choice.late])
+    jobs = _take(db, connection, by, [job.id for job in choice.taken], is_ahead=is_ahead) if choice.taken else ()
+    return Claim(jobs=jobs, is_full=choice.is_full, expired_ids=tuple(job.id for job in choice.late))
+
+
+@lru_cache(maxsize=4)
+def _candidates(db: Database) -> sa.TextClause:
+    lock = "" if db.is_sqlite else "FOR UPDATE SKIP LOCKED"
+    return sa.text(
+        "SELECT id, bucket, rows, batch_cap, "
+        f"CASE WHEN deadline IS NOT NULL AND deadline <= {db.clock} THEN 1 ELSE 0 END AS is_late "
+        "FROM jobs WHERE service_id = :service AND state = 'pending' AND not_before IS NULL "
+        "AND EXISTS (SELECT 1 FROM instances i WHERE i.id = :instance AND i.generation = :generation "
+        f"AND i.lease_until > {db.clock}) "
+        f"ORDER BY order_key, id LIMIT :n {lock}"
+    )
+
+
+@lru_cache(maxsize=8)
+def _update(db: Database, *, is_ahead: bool) -> sa.TextClause:
+    started = "NULL" if is_ahead else db.clock
+    return sa.text(
+        "UPDATE jobs SET state = 'running', attempt = attempt + 1, instance_id = :instance, "
+        f"instance_generation = :generation, claimed_at = {db.clock}, started_at = {started}, worker = :worker, "
+        "model_version = :version, batch_size = :size "
+        f"WHERE id IN (SELECT r.id FROM {db.rows_from('r', {'id': 'text'})}) AND state = 'pending' "
+        f"RETURNING {COLUMNS}"
+    )
+
+
+@lru_cache(maxsize=4)
+def _payloads(db: Database) -> sa.TextClause:
+    return sa.text(
+        f"SELECT job_id, body FROM payloads WHERE job_id IN (SELECT r.id FROM {db.rows_from('r', {'id': 'text'})})"
+    )
+
+
+def _take(
+    db: Database, connection: sa.Connection, by: Claimant, ids: Sequence[str], *, is_ahead: bool
+) -> tuple[ClaimedJob, ...]:
+    listed = db.rows("r", ("id",), [(job_id,) for job_id in ids])
+    who = {
+        "instance": by.instance_id,
+        "generation": by.generation,
+        "worker": by.worker,
+        "version": by.model_version,
+        "size": len(ids),
+    }
+    rows = {row.id: row for row in connection.execute(_update(db, is_ahead=is_ahead), who | listed)}
+    bodies = {row.job_id: row.body for row in connection.execute(_payloads(db), listed)}
+    return tuple(
+        ClaimedJob(**rows[job_id]._mapping, payload=bytes(bodies.get(job_id, b""))) for job_id in ids if job_id in rows
+    )
+
+
+def _expire(db: Database, connection: sa.Connection, ids: Sequence[str]) -> None:
+    connection.execute(
+        sa.text(
+            f"UPDATE jobs SET state = 'expired', completed_at = {db.clock}, error_code = 'deadline_passed', "
+            "error_message = 'The deadline passed before the job could be started.' "
+            f"WHERE id IN (SELECT r.id FROM {db.rows_from('r', {'id': 'text'})}) AND state = 'pending'"
+        ),
+        db.rows("r", ("id",), [(job_id,) for job_id in ids]),
+    )
+
+
+def release(db: Database, by: Claimant, jobs: Mapping[str, int]) -> int:
+    """See `JobStore.release`. The attempt is taken back, so that numbers stay without gap."""
+    if not jobs:
+        return 0
+    columns = {"id": "text", "attempt": "int"}
+    statement = sa.text(
+        "UPDATE jobs SET state = 'pending', attempt = jobs.attempt - 1, instance_id = NULL, "
+        f"instance_generation = NULL, claimed_at = NULL, started_at = NULL FROM {db.rows_from('r', columns)} "
+        "WHERE jobs.id = r.id AND jobs.attempt = r.attempt AND jobs.state = 'running' "
+        "AND jobs.instance_id = :instance AND jobs.instance_generation = :generation RETURNING jobs.id"
+    )
+    bound = {"instance": by.instance_id, "generation": by.generation} | db.rows("r", columns, list(jobs.items()))
+
+    def work() -> int:
+        with db.write() as connection:
+            return len(connection.execute(statement, bound).all())
+
+    return db.again(work)

@@ -1,0 +1,162 @@
+"""Finish: states, results and attempts of a batch in one fenced transaction."""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import lru_cache
+
+import sqlalchemy as sa
+
+from inference.errors import DataRefused
+from inference.jobs.model import FINAL, Claim, Claimant, JobState, Moved, Outcome
+from inference.store.database import Database
+from inference.store.jobs_claim import claim
+
+COLUMNS = {
+    "id": "text",
+    "attempt": "int",
+    "state": "text",
+    "is_final": "int",
+    "started_at": "float8",
+    "batch_size": "int",
+    "error_code": "text",
+    "error_message": "text",
+    "delay_s": "float8",
+}
+ATTEMPT_COLUMNS = {
+    "job_id": "text",
+    "attempt": "int",
+    "claimed_at": "float8",
+    "started_at": "float8",
+    "outcome": "text",
+    "batch_size": "int",
+    "error_code": "text",
+    "error_message": "text",
+}
+
+
+def finish(
+    db: Database, by: Claimant, outcomes: Sequence[Outcome], *, max_rows: int, min_rows: int, is_ahead: bool
+) -> tuple[dict[str, Moved], Claim]:
+    """See `JobStore.finish`. A result that the database refuses fails its own job; its mates keep theirs."""
+    try:
+        return db.again(lambda: _finish(db, by, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead))
+    except DataRefused as refusal:
+        if len(outcomes) == 1:
+            failed = dataclasses.replace(
+                outcomes[0],
+                state=JobState.FAILED,
+                result=None,
+                error_code="output_invalid",
+                error_message=f"The answer cannot be stored: {refusal.message}".replace("\0", ""),
+            )
+            return _finish(db, by, [failed], max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
+        middle = len(outcomes) // 2
+        first, _ = finish(db, by, outcomes[:middle], max_rows=0, min_rows=1, is_ahead=is_ahead)
+        second, claimed = finish(db, by, outcomes[middle:], max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
+        return first | second, claimed
+
+
+def _finish(
+    db: Database, by: Claimant, outcomes: Sequence[Outcome], *, max_rows: int, min_rows: int, is_ahead: bool
+) -> tuple[dict[str, Moved], Claim]:
+    with db.write() as connection:
+        moved = _move(db, connection, by, outcomes) if outcomes else {}
+        changed = [outcome for outcome in outcomes if outcome.job.id in moved]
+        _save_results(db, connection, [o for o in changed if moved[o.job.id].state is JobState.COMPLETED])
+        _save_attempts(db, connection, by, changed, moved)
+        claimed = (
+            claim(db, connection, by, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead) if max_rows else Claim()
+        )
+    return moved, claimed
+
+
+@lru_cache(maxsize=4)
+def _update(db: Database) -> sa.TextClause:
+    return sa.text(
+        "UPDATE jobs SET "
+        "state = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE r.state END, "
+        f"completed_at = CASE WHEN r.is_final = 1 OR cancel_requested_at IS NOT NULL THEN {db.clock} END, "
+        f"not_before = CASE WHEN r.delay_s > 0 THEN {db.clock} + r.delay_s END, "
+        "started_at = r.started_at, batch_size = r.batch_size, error_code = r.error_code, "
+        "error_message = r.error_message "
+        f"FROM {db.rows_from('r', COLUMNS)} "
+        "WHERE jobs.id = r.id AND jobs.attempt = r.attempt AND jobs.state = 'running' "
+        "AND jobs.instance_id = :instance AND jobs.instance_generation = :generation "
+        "RETURNING jobs.id, jobs.state, jobs.completed_at"
+    )
+
+
+def _move(db: Database, connection: sa.Connection, by: Claimant, outcomes: Sequence[Outcome]) -> dict[str, Moved]:
+    rows = [
+        (
+            o.job.id,
+            o.job.attempt,
+            o.state.value,
+            int(o.state in FINAL),
+            o.started_at,
+            o.batch_size,
+            o.error_code,
+            o.error_message,
+            o.delay_s,
+        )
+        for o in outcomes
+    ]
+    bound = {"instance": by.instance_id, "generation": by.generation} | db.rows("r", COLUMNS, rows)
+    return {
+        row.id: Moved(state=JobState(row.state), completed_at=row.completed_at)
+        for row in connection.execute(_update(db), bound)
+    }
+
+
+def _save_results(db: Database, connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+    rows = [(o.job.id, o.result or b"null") for o in outcomes]
+    if not rows:
+        return
+    if db.is_sqlite:
+        connection.exec_driver_sql("INSERT INTO results (job_id, body) VALUES (?, ?)", rows)
+        return
+    columns = {"job_id": "text", "body": "bytea"}
+    connection.execute(
+        sa.text(f"INSERT INTO results (job_id, body) SELECT job_id, body FROM {db.rows_from('r', columns)}"),
+        db.rows("r", columns, rows),
+    )
+
+
+def _save_attempts(
+    db: Database,
+    connection: sa.Connection,
+    by: Claimant,
+    outcomes: Sequence[Outcome],
+    moved: dict[str, Moved],
+) -> None:
+    if not outcomes:
+        return
+    rows = [
+        (
+            o.job.id,
+            o.job.attempt,
+            o.job.claimed_at,
+            o.started_at,
+            "retried" if moved[o.job.id].state is JobState.PENDING else moved[o.job.id].state.value,
+            o.batch_size,
+            o.error_code,
+            o.error_message,
+        )
+        for o in outcomes
+    ]
+    names = ", ".join(ATTEMPT_COLUMNS)
+    who = f"{names}, generation, instance_id, worker, ended_at"
+    if db.is_sqlite:
+        marks = ", ".join("?" * len(ATTEMPT_COLUMNS))
+        connection.exec_driver_sql(
+            f"INSERT INTO attempts ({who}) VALUES ({marks}, 1, ?, ?, {db.clock})",
+            [(*row, by.instance_id, by.worker) for row in rows],
+        )
+        return
+    connection.execute(
+        sa.text(
+            f"INSERT INTO attempts ({who}) SELECT {names}, 1, :instance, :worker, {db.clock} "
+            f"FROM {db.rows_from('r', ATTEMPT_COLUMNS)}"
+        ),
+        {"instance": by.instance_id, "worker": by.worker} | db.rows("r", ATTEMPT_COLUMNS, rows),
+    )

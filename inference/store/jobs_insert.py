@@ -1,0 +1,178 @@
+"""Group commit's one transaction: idempotency keys, jobs and payloads of many requests."""
+
+import json
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from inference.errors import DataRefused, IdempotencyMismatch, PenstockError, ServiceNotFound, WrongState
+from inference.jobs.model import Accepted, NewJob, Submission
+from inference.store.database import Database
+
+Answer = Accepted | PenstockError
+
+JOB_COLUMNS = {
+    "id": "text",
+    "tenant_id": "text",
+    "service_id": "text",
+    "priority": "smallint",
+    "order_key": "float8",
+    "submitted_at": "float8",
+    "deadline": "float8",
+    "timeout_s": "float8",
+    "max_attempts": "int",
+    "bucket": "text",
+    "rows": "int",
+    "callback_url": "text",
+    "metadata": "text",
+}
+
+
+def insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
+    """Answers one for one. Data that the database refuses is bisected down to the one submission that holds it.
+
+    A connection lost in the middle of COMMIT leaves it open whether the rows are there, so they are inserted
+    once more: ids were made by the caller, and a row that is there already is left as it is.
+    """
+    try:
+        return db.again(lambda: _insert(db, submissions))
+    except DataRefused as refusal:
+        if len(submissions) == 1:
+            return [refusal]
+        middle = len(submissions) // 2
+        return insert(db, submissions[:middle]) + insert(db, submissions[middle:])
+
+
+def _insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
+    answers: dict[int, Answer] = {}
+    with db.write() as connection:
+        _refuse_closed_services(connection, submissions, answers)
+        open_ones = [i for i in range(len(submissions)) if i not in answers]
+        keyed = [i for i in open_ones if submissions[i].idempotency_key is not None]
+        losers = _take_keys(db, connection, submissions, keyed)
+        winners = [i for i in open_ones if i not in losers]
+        _insert_jobs(db, connection, [job for i in winners for job in submissions[i].jobs])
+        for i in winners:
+            jobs = submissions[i].jobs
+            answers[i] = Accepted(job_ids=tuple(job.id for job in jobs), created_at=jobs[0].submitted_at)
+        for i in losers:
+            answers[i] = _first_answer(connection, submissions[i])
+    return [answers[i] for i in range(len(submissions))]
+
+
+def _refuse_closed_services(
+    connection: sa.Connection, submissions: Sequence[Submission], answers: dict[int, Answer]
+) -> None:
+    ids = {submission.jobs[0].service_id for submission in submissions}
+    statement = sa.text("SELECT id, state, queue_while_stopped FROM services WHERE id IN :ids").bindparams(
+        sa.bindparam("ids", expanding=True)
+    )
+    states = {
+        row.id: (row.state, row.queue_while_stopped) for row in connection.execute(statement, {"ids": sorted(ids)})
+    }
+    for i, submission in enumerate(submissions):
+        service_id = submission.jobs[0].service_id
+        if service_id not in states:
+            answers[i] = ServiceNotFound(f"There is no service {service_id}.", service_id=service_id)
+            continue
+        state, queues = states[service_id]
+        if state not in ("deploying", "running", "preempted") and not queues:
+            answers[i] = WrongState(
+                f"Service {service_id} is {state} and takes no tasks; start it with POST /services/{service_id}/start, "
+                "or create it with queue_while_stopped.",
+                state=state,
+                allowed=["deploying", "running", "preempted"],
+            )
+
+
+def _take_keys(
+    db: Database, connection: sa.Connection, submissions: Sequence[Submission], keyed: Sequence[int]
+) -> list[int]:
+    """Indices whose key was there before, or stands earlier in this group. Keys go in sorted, against deadlocks."""
+    first: dict[tuple[str, str], int] = {}
+    for i in keyed:
+        first.setdefault((submissions[i].tenant_id, submissions[i].idempotency_key or ""), i)
+    if not first:
+        return []
+    rows = [
+        {
+            "tenant_id": tenant,
+            "idem_key": key,
+            "body_hash": submissions[i].body_hash,
+            "job_ids": json.dumps([job.id for job in submissions[i].jobs]),
+        }
+        for (tenant, key), i in sorted(first.items())
+    ]
+    won = set()
+    statement = sa.text(
+        f"INSERT INTO submissions (tenant_id, idem_key, body_hash, job_ids, created_at) "
+        f"VALUES (:tenant_id, :idem_key, :body_hash, :job_ids, {db.clock}) "
+        "ON CONFLICT DO NOTHING RETURNING tenant_id, idem_key"
+    )
+    for row in rows:
+        won |= {tuple(answer) for answer in connection.execute(statement, row)}
+    winners = {i for key, i in first.items() if key in won}
+    return [i for i in keyed if i not in winners]
+
+
+def _first_answer(connection: sa.Connection, submission: Submission) -> Answer:
+    row = connection.execute(
+        sa.text("SELECT body_hash, job_ids, created_at FROM submissions WHERE tenant_id = :t AND idem_key = :k"),
+        {"t": submission.tenant_id, "k": submission.idempotency_key},
+    ).one()
+    if bytes(row.body_hash) != submission.body_hash:
+        return IdempotencyMismatch(
+            "This Idempotency-Key was sent before with another body; use a new key for a new task.",
+            idempotency_key=submission.idempotency_key,
+        )
+    return Accepted(job_ids=tuple(json.loads(row.job_ids)), created_at=row.created_at, is_replay=True)
+
+
+def _insert_jobs(db: Database, connection: sa.Connection, jobs: Sequence[NewJob]) -> None:
+    if not jobs:
+        return
+    rows = [_row(job) for job in jobs]
+    names = ", ".join(JOB_COLUMNS)
+    if db.is_sqlite:
+        marks = ", ".join("?" * len(JOB_COLUMNS))
+        connection.exec_driver_sql(
+            f"INSERT INTO jobs ({names}, state) VALUES ({marks}, 'pending') ON CONFLICT DO NOTHING", rows
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO payloads (job_id, body) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(job.id, job.payload) for job in jobs],
+        )
+        return
+    connection.execute(
+        sa.text(
+            f"INSERT INTO jobs ({names}, state) SELECT {names}, 'pending' FROM {db.rows_from('r', JOB_COLUMNS)} "
+            "ON CONFLICT DO NOTHING"
+        ),
+        db.rows("r", JOB_COLUMNS, rows),
+    )
+    columns = {"job_id": "text", "body": "bytea"}
+    connection.execute(
+        sa.text(
+            f"INSERT INTO payloads (job_id, body) SELECT job_id, body FROM {db.rows_from('r', columns)} "
+            "ON CONFLICT DO NOTHING"
+        ),
+        db.rows("r", columns, [(job.id, job.payload) for job in jobs]),
+    )
+
+
+def _row(job: NewJob) -> tuple[object, ...]:
+    return (
+        job.id,
+        job.tenant_id,
+        job.service_id,
+        job.priority,
+        job.order_key,
+        job.submitted_at,
+        job.deadline,
+        job.timeout_s,
+        job.max_attempts,
+        job.bucket,
+        job.rows,
+        job.callback_url,
+        job.metadata_json,
+    )
