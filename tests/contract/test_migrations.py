@@ -46,7 +46,14 @@ def test_every_index_has_the_condition_that_the_tables_give_it(empty: Database):
     """Autogenerate does not compare the WHERE of a partial index, and the claim lives by it."""
     migrate.upgrade(empty)
 
-    assert partial_indexes(empty) == {"ix_jobs_pending", "ix_jobs_delayed", "ix_jobs_deadline", "ix_jobs_running", "ix_jobs_completed_at"}  # fmt: skip
+    wanted = {name for table in tables.metadata.tables.values() for name in partial(table)}
+
+    assert {"ix_jobs_pending", "ix_jobs_running"} <= wanted
+    assert partial_indexes(empty) == wanted
+
+
+def partial(table: sa.Table) -> set[str]:
+    return {str(index.name) for index in table.indexes if index.dialect_kwargs.get("sqlite_where") is not None}
 
 
 def partial_indexes(database: Database) -> set[str]:

@@ -1,0 +1,143 @@
+"""Other processes that tests need: `python -m tests.contract.processes VERB ...`; each prints one JSON line."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from inference.errors import StoreUnavailable
+from inference.settings import StoreSettings
+from inference.store.database import Database
+from inference.store.gate import Gate
+from inference.store.jobs import SqlJobs
+from tests.contract import jobs
+from tests.services import die_with_tests
+
+ROOT = Path(__file__).parents[2]
+
+
+def spawn(verb: str, *arguments: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.contract.processes", verb, *map(str, arguments)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_tests,
+    )
+
+
+def answer(process: "subprocess.Popen[str]", *, timeout_s: float = 60) -> Any:
+    """What the process printed, once it has ended well."""
+    out, _ = process.communicate(timeout=timeout_s)
+    assert process.returncode == 0
+    return json.loads(out.splitlines()[-1])
+
+
+def release_together(processes: "list[subprocess.Popen[str]]") -> None:
+    """Waits until each is ready, then lets all go."""
+    for process in processes:
+        assert wait_for_line(process) == "ready"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
+def wait_for_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def discard(process: "subprocess.Popen[str]") -> None:
+    """Ends it whatever state it is in, and closes its pipes."""
+    process.kill()
+    process.communicate()
+
+
+def submit(url: str, n: str, size: str) -> list[str]:
+    """Commits n jobs in groups of `size`; the ids that were acknowledged."""
+    store = SqlJobs(Database(url, StoreSettings(gate_timeout_s=10.0)))
+    acknowledged: list[str] = []
+    for _ in range(0, int(n), int(size)):
+        answers = store.insert([jobs.alone(jobs.job()) for _ in range(int(size))])
+        acknowledged += [job_id for accepted in answers for job_id in accepted.job_ids]  # type: ignore[union-attr]
+    return acknowledged
+
+
+def work(url: str, expected: str, max_rows: str) -> list[tuple[str, int]]:
+    """Claims and finishes until `expected` jobs are final; (id, attempt) of all that this process ran."""
+    database = Database(url, StoreSettings(gate_timeout_s=10.0))
+    store, by = SqlJobs(database), jobs.add_instance(database)
+    _wait_for_go()
+    ran: list[tuple[str, int]] = []
+    held, end = store.claim(by, max_rows=int(max_rows)).jobs, time.monotonic() + 45
+    while time.monotonic() < end:
+        if not held:
+            if store.counts().get((jobs.SERVICE, jobs.JobState.COMPLETED), 0) >= int(expected):
+                return ran
+            time.sleep(0.01)
+        ran += [(claimed.id, claimed.attempt) for claimed in held]
+        _, claim = store.finish(by, [jobs.completed(claimed) for claimed in held], max_rows=int(max_rows))
+        held = claim.jobs
+    return ran
+
+
+def hold(path: str) -> None:
+    """Takes the gate, says so, and keeps it until a line comes in."""
+    with Gate(Path(path), timeout_s=10.0).turn():
+        print("held", flush=True)
+        sys.stdin.readline()
+
+
+def hammer(path: str, seconds: str) -> dict[str, float]:
+    """Takes the gate again and again, each time adding one to a number in a file that nothing else guards."""
+    gate, number = Gate(Path(path), timeout_s=5.0), Path(f"{path}.number")
+    turns, longest = 0, 0.0
+    _wait_for_go()
+    end = time.monotonic() + float(seconds)
+    while (asked := time.monotonic()) < end:
+        with gate.turn():
+            longest = max(longest, time.monotonic() - asked)
+            value = int(number.read_text())
+            time.sleep(0.001)
+            number.write_text(str(value + 1))
+        turns += 1
+    return {"turns": turns, "longest_s": longest}
+
+
+def _wait_for_go() -> None:
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
+def fork(path: str) -> dict[str, bool]:
+    """Whether a forked child is kept out while its parent has the turn, and gets in after."""
+    gate = Gate(Path(path), timeout_s=0.3)
+    with gate.turn():
+        kept_out = _in_child(gate) == 1
+    return {"kept_out": kept_out, "let_in": _in_child(gate) == 0}
+
+
+def _in_child(gate: Gate) -> int:
+    if (pid := os.fork()) == 0:
+        try:
+            with gate.turn():
+                os._exit(0)
+        except StoreUnavailable:
+            os._exit(1)
+        os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def main() -> None:
+    verb, *arguments = sys.argv[1:]
+    verbs = {"submit": submit, "work": work, "hold": hold, "hammer": hammer, "fork": fork}
+    print(json.dumps(verbs[verb](*arguments)), flush=True)  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    main()
