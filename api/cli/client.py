@@ -1,0 +1,203 @@
+"""A small client of the public HTTP API: what the command line and the demo know of Penstock."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from api.cli.failure import CallFailed
+
+BASE = "/api/v1/inference"
+PAGE = 100
+
+Json = dict[str, Any]
+
+
+class Client(AbstractContextManager["Client"]):
+    """One server, one connection pool; thread-safe. Every method raises CallFailed and nothing else."""
+
+    def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None, timeout_s: float = 75.0) -> None:
+        self.url = url.rstrip("/")
+        try:
+            self._http = httpx.Client(
+                base_url=self.url,
+                transport=transport,
+                trust_env=not _is_loopback(self.url),
+                timeout=httpx.Timeout(timeout_s, connect=5.0),
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise CallFailed(f"'{url}' is not a URL: {error}.", code="bad_url") from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def close(self) -> None:
+        self._http.close()
+
+    # --- the system ---
+
+    def ready(self) -> Json:
+        return self._call("GET", "/readyz")
+
+    # --- models ---
+
+    def register_model(self, body: Json) -> Json:
+        return self._call("POST", "/v1/models/register", json=body)
+
+    def models(self, **filters: Any) -> Json:
+        return self._call("GET", "/v1/models", params=_given(filters))
+
+    def model(self, model_id: str) -> Json:
+        return self._call("GET", f"/v1/models/{model_id}")
+
+    def deprecate_model(self, model_id: str) -> Json:
+        return self._call("POST", f"/v1/models/{model_id}/deprecate")
+
+    def delete_model(self, model_id: str) -> Json:
+        return self._call("DELETE", f"/v1/models/{model_id}")
+
+    def upload(self, path: Path) -> Json:
+        """Streams a file; `upload:<upload_id>` is then a `model_path`."""
+        with path.open("rb") as stream:
+            return self._call(
+                "POST", "/v1/uploads", content=stream, headers={"Content-Type": "application/octet-stream"}
+            )
+
+    # --- services ---
+
+    def create_service(self, body: Json) -> Json:
+        return self._call("POST", f"{BASE}/services", json=body)
+
+    def services(self, **filters: Any) -> Json:
+        return self._call("GET", f"{BASE}/services", params=_given(filters))
+
+    def service(self, service_id: str) -> Json:
+        return self._call("GET", f"{BASE}/services/{service_id}")
+
+    def service_history(self, service_id: str) -> Json:
+        return self._call("GET", f"{BASE}/services/{service_id}/history")
+
+    def move_service(self, service_id: str, verb: str) -> Json:
+        """`verb`: start, stop or restart."""
+        return self._call("POST", f"{BASE}/services/{service_id}/{verb}")
+
+    def scale_service(self, service_id: str, body: Json) -> Json:
+        return self._call("POST", f"{BASE}/services/{service_id}/scale", json=body)
+
+    def update_service(self, service_id: str, body: Json) -> Json:
+        return self._call("PATCH", f"{BASE}/services/{service_id}", json=body)
+
+    def delete_service(self, service_id: str) -> Json:
+        return self._call("DELETE", f"{BASE}/services/{service_id}")
+
+    # --- jobs ---
+
+    def submit(self, service_id: str, body: Json, *, idempotency_key: str | None = None) -> Json:
+        return self._call(
+            "POST", f"{BASE}/services/{service_id}/tasks", json=body, headers=_key_header(idempotency_key)
+        )
+
+    def submit_batch(self, service_id: str, body: Json) -> Json:
+        return self._call("POST", f"{BASE}/services/{service_id}/tasks/batch", json=body)
+
+    def submit_lines(self, service_id: str, lines: Iterable[bytes], *, priority: int | None = None) -> Json:
+        """Streams JSON Lines, any number of them, one job a line."""
+        return self._call(
+            "POST",
+            f"{BASE}/services/{service_id}/tasks/batch",
+            content=_whole(lines),
+            params=_given({"priority": priority}),
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+
+    def job(self, job_id: str, *, wait_s: float | None = None) -> Json:
+        """With `wait_s` the answer comes when the job is over, or when that time is."""
+        return self._call("GET", f"{BASE}/tasks/{job_id}", params=_given({"wait": wait_s}))
+
+    def cancel_job(self, job_id: str) -> Json:
+        return self._call("POST", f"{BASE}/tasks/{job_id}/cancel")
+
+    def jobs(self, **filters: Any) -> Json:
+        return self._call("GET", f"{BASE}/tasks", params=_given(filters))
+
+    # --- the wire ---
+
+    def _call(self, method: str, path: str, **options: Any) -> Json:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.ConnectError as error:
+            raise CallFailed(
+                f"No Penstock answers at {self.url}; start one with ./penstock up, or name another with --url.",
+                code="no_answer",
+            ) from error
+        except httpx.TimeoutException as error:
+            raise CallFailed(f"Penstock at {self.url} did not answer in time.", code="timed_out") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise CallFailed(f"The call to {self.url} failed: {error}.", code="call_failed") from error
+        if response.status_code >= 400:
+            raise _refusal(response, self.url)
+        return _body(response, self.url)
+
+
+def _refusal(response: httpx.Response, url: str) -> CallFailed:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or "message" not in body:
+        return CallFailed(
+            f"{url} answered {response.status_code} with a text that is not Penstock's; is --url right?",
+            code="not_penstock",
+            status=response.status_code,
+        )
+    details = body.get("details")
+    return CallFailed(
+        str(body["message"]),
+        code=str(body.get("code", "unknown")),
+        status=response.status_code,
+        details=details if isinstance(details, dict) else {},
+    )
+
+
+def _body(response: httpx.Response, url: str) -> Json:
+    if not response.content:
+        return {}
+    try:
+        body = response.json()
+    except ValueError as error:
+        raise CallFailed(f"{url} answered a text that is not JSON; is --url right?", code="not_penstock") from error
+    return body if isinstance(body, dict) else {"items": body}
+
+
+def _whole(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines gathered to 64 KB each write; blank ones left out."""
+    gathered = bytearray()
+    for line in lines:
+        if stripped := line.strip():
+            gathered += stripped + b"\n"
+        if len(gathered) >= 65_536:
+            yield bytes(gathered)
+            gathered.clear()
+    if gathered:
+        yield bytes(gathered)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _key_header(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Idempotency-Key": key}
+
+
+def _is_loopback(url: str) -> bool:
+    """A proxy from the environment must not stand between us and our own machine."""
+    return any(f"//{host}" in url for host in ("127.", "localhost", "[::1]"))

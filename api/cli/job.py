@@ -1,0 +1,139 @@
+"""`penstock job`: submit, wait, read, cancel."""
+
+import time
+from typing import Any
+
+import click
+
+from api.cli.asking import Call, read_object, shared
+from api.cli.output import fields, rows_of, say, table
+
+COLUMNS = {
+    "task_id": "ID",
+    "status": "STATUS",
+    "priority": "PRIORITY",
+    "latency": "LATENCY s",
+    "batch_size": "BATCH",
+    "attempts": "ATTEMPTS",
+    "created_at": "SUBMITTED",
+}
+FINAL = frozenset({"completed", "failed", "dead", "cancelled", "expired"})
+BODY_FIELDS = frozenset({"input_data", "priority", "timeout_s", "deadline", "callback_url", "metadata"})
+
+
+@click.group()
+def job() -> None:
+    """Submit jobs and read their answers."""
+
+
+@job.command()
+@click.argument("service")
+@click.option("--input", "input_text", default=None, help="Input as JSON: inline, a file, or - for stdin.")
+@click.option("--batch", default=None, help="Many inputs: a JSON Lines file, or - for stdin; streamed.")
+@click.option("--priority", type=click.IntRange(0, 9), default=None, help="0 to 9; 9 is the most urgent.")
+@click.option("--timeout", "timeout_s", type=float, default=None, help="Seconds that one attempt may run.")
+@click.option("--key", default=None, help="Idempotency key: the same key and input give the same job.")
+@click.option("--wait", "is_waited", is_flag=True, help="Wait for the answer and print it.")
+@shared
+def submit(call: Call, service: str, input_text: str | None, batch: str | None, is_waited: bool, **given: Any) -> None:
+    """Submit a job to SERVICE (an id or a name).
+
+    The input is {"tensor": [[...]]}, or a whole body: {"input_data": {...}, "priority": 5, ...}.
+    """
+    if (input_text is None) == (batch is None):
+        raise click.UsageError("Give either --input or --batch.")
+    if batch is not None:
+        _submit_lines(call, service, batch, is_waited, **given)
+        return
+    body = _body(read_object(str(input_text), option="--input"), given["priority"], given["timeout_s"])
+    accepted = call.client.submit(call.service_id(service), body, idempotency_key=given["key"])
+    if not is_waited:
+        call.answer(accepted)
+        return
+    _finish(call, wait_for(call, accepted["task_id"], limit_s=None))
+
+
+def _submit_lines(call: Call, service: str, path: str, is_waited: bool, **given: Any) -> None:
+    if is_waited or given["key"] is not None or given["timeout_s"] is not None:
+        raise click.UsageError("--batch goes with --priority only; read the answers with `job wait` or `job list`.")
+    service_id = call.service_id(service)
+    try:
+        with click.open_file(path, "rb") as lines:
+            body = call.client.submit_lines(service_id, lines, priority=given["priority"])
+    except OSError as error:
+        raise click.BadParameter(f"the file cannot be read: {error}", param_hint="--batch") from error
+    call.answer(body, _show_batch)
+
+
+def _show_batch(body: dict[str, Any]) -> None:
+    ids = body.get("task_ids", [])
+    shown = {name: value for name, value in body.items() if name != "task_ids"}
+    fields({"jobs": len(ids), "first": ids[0] if ids else None, "last": ids[-1] if ids else None, **shown})
+
+
+def _body(given: dict[str, Any], priority: int | None, timeout_s: float | None) -> dict[str, Any]:
+    """A whole body as it is, a bare input wrapped; options win over the body's own fields."""
+    is_whole = "input_data" in given and set(given) <= BODY_FIELDS
+    body: dict[str, Any] = dict(given) if is_whole else {"input_data": given}
+    if priority is not None:
+        body["priority"] = priority
+    if timeout_s is not None:
+        body["timeout_s"] = timeout_s
+    return body
+
+
+@job.command()
+@click.argument("job_id")
+@shared
+def get(call: Call, job_id: str) -> None:
+    """Show a job: its state, and its result if there is one."""
+    call.answer(call.client.job(job_id))
+
+
+@job.command()
+@click.argument("job_id")
+@click.option("--timeout", "limit_s", type=float, default=None, help="Give up after so many seconds (exit code 1).")
+@shared
+def wait(call: Call, job_id: str, limit_s: float | None) -> None:
+    """Wait until a job is over. Exit code 0 only if it completed."""
+    _finish(call, wait_for(call, job_id, limit_s=limit_s))
+
+
+@job.command()
+@click.argument("job_id")
+@shared
+def cancel(call: Call, job_id: str) -> None:
+    """Cancel a job that waits."""
+    call.answer(call.client.cancel_job(job_id))
+
+
+@job.command("list")
+@click.option("--service", default=None, help="Only jobs of this service (an id or a name).")
+@click.option("--status", default=None, help="Only jobs in this state.")
+@click.option("--priority", type=click.IntRange(0, 9), default=None)
+@click.option("--limit", default=100, show_default=True)
+@click.option("--cursor", default=None, help="Go on where the last page ended.")
+@shared
+def list_(call: Call, service: str | None, limit: int, **filters: Any) -> None:
+    """List jobs, newest first."""
+    service_id = call.service_id(service) if service is not None else None
+    body = call.client.jobs(service_id=service_id, limit=limit, **filters)
+    call.answer(body, lambda page: table(COLUMNS, rows_of(page, "tasks"), nothing="There are no such jobs."))
+    if body.get("next"):
+        say(f"More: --cursor {body['next']}")
+
+
+def wait_for(call: Call, job_id: str, *, limit_s: float | None) -> dict[str, Any]:
+    """The job when it is over, or as it is when `limit_s` is; asks by long polls."""
+    until = None if limit_s is None else time.monotonic() + limit_s
+    while True:
+        left_s = 30.0 if until is None else max(0.0, min(30.0, until - time.monotonic()))
+        body = call.client.job(job_id, wait_s=left_s)
+        if body.get("status") in FINAL or (until is not None and time.monotonic() >= until):
+            return body
+
+
+def _finish(call: Call, body: dict[str, Any]) -> None:
+    call.answer(body)
+    if body.get("status") != "completed":
+        raise SystemExit(1)

@@ -1,0 +1,224 @@
+"""The commands as a person and a script meet them."""
+
+import json
+
+import pytest
+
+from inference.ids import new_id
+
+BASE = "/api/v1/inference"
+SERVICE = new_id()
+MODEL = new_id()
+JOB = new_id()
+
+
+def test_help_names_every_command_a_person_expects(penstock):
+    shown = penstock("--help").output
+
+    for name in (
+        "up",
+        "demo",
+        "api",
+        "worker",
+        "node",
+        "beat",
+        "migrate",
+        "model",
+        "service",
+        "job",
+        "status",
+        "doctor",
+    ):
+        assert f"\n  {name} " in shown
+
+
+def test_version_is_printed(penstock):
+    assert penstock("--version").output.startswith("penstock 0.")
+
+
+def test_json_prints_exactly_the_answer_of_the_server(penstock, server):
+    server.answers["GET", f"{BASE}/services"] = (200, {"services": [{"service_id": SERVICE, "name": "digits"}]})
+
+    result = penstock("service", "list", "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"services": [{"service_id": SERVICE, "name": "digits"}]}
+
+
+def test_people_get_a_table_with_whole_ids(penstock, server):
+    row = {"service_id": SERVICE, "name": "digits", "status": "running", "replicas": 1, "replicas_ready": 1}
+    server.answers["GET", f"{BASE}/services"] = (200, {"services": [row]})
+
+    result = penstock("service", "list")
+
+    assert SERVICE in result.stdout
+    assert "running" in result.stdout
+
+
+def test_an_empty_list_says_what_to_do(penstock, server):
+    server.answers["GET", "/v1/models"] = (200, {"models": []})
+
+    assert "penstock model register" in penstock("model", "list").stdout
+
+
+def test_a_refusal_ends_with_1_and_says_how_to_go_on(penstock, server):
+    server.answers["GET", f"{BASE}/services/{SERVICE}"] = (
+        404,
+        {"code": "service_not_found", "message": "There is no such service.", "details": {}},
+    )
+
+    result = penstock("service", "show", SERVICE)
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "There is no such service. (service_not_found)" in result.stderr
+    assert "penstock service list" in result.stderr
+
+
+def test_a_refusal_under_json_is_still_one_object(penstock, server):
+    server.is_away = True
+
+    result = penstock("model", "list", "--json", "--url", "http://penstock.test")
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["code"] == "no_answer"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("job", "submit", SERVICE),
+        ("job", "submit", SERVICE, "--input", "{}", "--batch", "x"),
+        ("job", "submit", SERVICE, "--input", "{not json"),
+        ("job", "submit", SERVICE, "--input", "/does/not/exist.json"),
+        ("job", "submit", SERVICE, "--input", "{}", "--priority", "10"),
+        ("model", "register", "/does/not/exist.onnx", "--name", "m", "--version", "1.0.0"),
+        ("service", "scale", SERVICE, "-1"),
+        ("test",),
+        ("bench", "jobs"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_asks_nobody(penstock, server, arguments):
+    result = penstock(*arguments)
+
+    assert result.exit_code == 2
+    assert server.requests == []
+
+
+def test_a_bare_input_is_wrapped_and_options_are_added(penstock, server):
+    server.answers["POST", f"{BASE}/services/{SERVICE}/tasks"] = (202, {"task_id": JOB, "status": "pending"})
+
+    result = penstock("job", "submit", SERVICE, "--input", '{"x": [[1.0]]}', "--priority", "7", "--timeout", "3")
+
+    assert result.exit_code == 0
+    assert server.last_body == {"input_data": {"x": [[1.0]]}, "priority": 7, "timeout_s": 3.0}
+
+
+def test_a_whole_body_goes_out_as_it_is(penstock, server):
+    server.answers["POST", f"{BASE}/services/{SERVICE}/tasks"] = (202, {"task_id": JOB})
+    body = {"input_data": {"x": [[1.0]]}, "priority": 2, "metadata": {"order": 7}}
+
+    penstock("job", "submit", SERVICE, "--input", "-", stdin=json.dumps(body))
+
+    assert server.last_body == body
+
+
+def test_a_batch_is_streamed_from_a_file(penstock, server, tmp_path):
+    server.answers["POST", f"{BASE}/services/{SERVICE}/tasks/batch"] = (202, {"task_ids": ["a", "b"]})
+    (tmp_path / "inputs.jsonl").write_text('{"x": [[1]]}\n{"x": [[2]]}\n')
+
+    result = penstock("job", "submit", SERVICE, "--batch", str(tmp_path / "inputs.jsonl"), "--priority", "4")
+
+    assert result.exit_code == 0
+    assert server.requests[-1].content.count(b"\n") == 2
+    assert server.requests[-1].url.params["priority"] == "4"
+
+
+def test_submit_with_wait_asks_until_the_job_is_over(penstock, server):
+    server.answers["POST", f"{BASE}/services/{SERVICE}/tasks"] = (202, {"task_id": JOB})
+    server.answers["GET", f"{BASE}/tasks/{JOB}"] = [
+        (200, {"task_id": JOB, "status": "running"}),
+        (200, {"task_id": JOB, "status": "completed", "result": {"y": [2.0]}}),
+    ]
+
+    result = penstock("job", "submit", SERVICE, "--input", '{"x": [1.0]}', "--wait", "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["result"] == {"y": [2.0]}
+
+
+@pytest.mark.parametrize("status", ["failed", "dead", "cancelled", "expired"])
+def test_waiting_for_a_job_that_did_not_complete_ends_with_1(penstock, server, status):
+    server.answers["GET", f"{BASE}/tasks/{JOB}"] = (200, {"task_id": JOB, "status": status})
+
+    assert penstock("job", "wait", JOB).exit_code == 1
+
+
+def test_waiting_gives_up_in_time(penstock, server):
+    server.answers["GET", f"{BASE}/tasks/{JOB}"] = (200, {"task_id": JOB, "status": "running"})
+
+    result = penstock("job", "wait", JOB, "--timeout", "0", "--json")
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["status"] == "running"
+
+
+def test_a_service_is_found_by_its_name(penstock, server):
+    server.answers["GET", f"{BASE}/services"] = (200, {"services": [{"service_id": SERVICE, "name": "digits"}]})
+    server.answers["POST", f"{BASE}/services/{SERVICE}/stop"] = (200, {"service_id": SERVICE, "status": "stopping"})
+
+    assert penstock("service", "stop", "digits").exit_code == 0
+    assert penstock("service", "stop", "letters").exit_code == 1
+
+
+def test_a_model_is_found_by_name_and_version(penstock, server):
+    rows = [
+        {"model_id": new_id(), "name": "digits", "version": "2.0.0"},
+        {"model_id": MODEL, "name": "digits", "version": "1.0.0"},
+    ]
+    server.answers["GET", "/v1/models"] = (200, {"models": rows})
+    server.answers["POST", f"/v1/models/{MODEL}/deprecate"] = (200, {"model_id": MODEL, "status": "deprecated"})
+
+    assert penstock("model", "deprecate", "digits@1.0.0").exit_code == 0
+
+
+def test_create_builds_the_config_and_waits_until_it_runs(penstock, server):
+    server.answers["POST", f"{BASE}/services"] = (201, {"service_id": SERVICE, "status": "pending"})
+    server.answers["POST", f"{BASE}/services/{SERVICE}/start"] = (200, {"status": "deploying"})
+    server.answers["GET", f"{BASE}/services/{SERVICE}"] = (200, {"status": "running", "replicas_ready": 1})
+
+    result = penstock(
+        "service", "create", MODEL, "--replicas", "2", "--memory", "1Gi", "--config", '{"instances": 3}', "--start"
+    )
+
+    assert result.exit_code == 0
+    assert json.loads(server.requests[0].content) == {
+        "model_id": MODEL,
+        "config": {"instances": 3, "replicas": 2, "resource_requirements": {"memory": "1Gi"}},
+    }
+
+
+def test_a_service_that_cannot_start_is_told_with_its_reason(penstock, server):
+    server.answers["POST", f"{BASE}/services/{SERVICE}/start"] = (200, {"status": "deploying"})
+    server.answers["GET", f"{BASE}/services/{SERVICE}"] = (
+        200,
+        {"status": "error", "reason": "the file is truncated", "suggested_action": "register it again"},
+    )
+
+    result = penstock("service", "start", SERVICE, "--wait")
+
+    assert result.exit_code == 1
+    assert "the file is truncated" in result.stderr
+    assert "register it again" in result.stderr
+
+
+def test_a_model_elsewhere_is_uploaded_first(penstock, server, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"onnx")
+    server.answers["POST", "/v1/uploads"] = (201, {"upload_id": "u1"})
+    server.answers["POST", "/v1/models/register"] = (201, {"model_id": MODEL, "status": "registered"})
+
+    result = penstock("model", "register", str(tmp_path / "m.onnx"), "--name", "m", "--version", "1.0.0", "--upload")
+
+    assert result.exit_code == 0
+    assert server.requests[0].content == b"onnx"
+    assert server.last_body["model_path"] == "upload:u1"
