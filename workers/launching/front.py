@@ -37,17 +37,27 @@ def binary() -> Path:
     return path
 
 
-def render(*, listen: str, body_limit_bytes: int, api: str = API_SOCKET, live: str = LIVE_SOCKET) -> str:
+def render(
+    *,
+    listen: str,
+    body_limit_bytes: int,
+    api: str = f"unix:{API_SOCKET}",
+    live: str = f"unix:{LIVE_SOCKET}",
+    dns: str = "",
+) -> str:
     """The nginx configuration. `listen` is `address:port`; sockets are relative to the working directory.
 
+    `api` and `live` are `unix:PATH` or `host:port`. With `dns`, the address of a name server, hosts are looked up again
+    every few seconds, so that a container may come back at another address.
     Bodies up to twice `body_limit_bytes` are buffered and handed on (the API says what is wrong with them, naming its
     limit); larger ones are refused here. Uploads and JSON Lines are streamed, any length.
     """
     values = {
         "@LISTEN@": listen,
         "@BODY_LIMIT@": str(body_limit_bytes * 2),
-        "@API@": api,
-        "@LIVE@": live,
+        "@DNS@": f"resolver {dns} valid=5s ipv6=off;" if dns else "",
+        "@API@": _server("api", api, dns),
+        "@LIVE@": _server("live", live, dns),
         "@BASE@": _BASE,
         "@BAD_REQUEST@": _body("bad_request", "The front could not read this request as HTTP."),
         "@TIMEOUT@": _body("request_timeout", "The rest of the request did not arrive in time."),
@@ -63,6 +73,12 @@ def render(*, listen: str, body_limit_bytes: int, api: str = API_SOCKET, live: s
     for mark, value in values.items():
         text = text.replace(mark, value)
     return text
+
+
+def _server(name: str, address: str, dns: str) -> str:
+    if not dns or address.startswith("unix:"):
+        return f"server {address};"
+    return f"zone {name} 64k; server {address} resolve;"
 
 
 def _body(code: str, message: str, **details: object) -> str:
@@ -98,8 +114,9 @@ http {
     lingering_close on;
     tcp_nodelay on;
 
-    upstream api { server unix:@API@; keepalive 256; keepalive_requests 1000000; }
-    upstream live { server unix:@LIVE@; keepalive 64; keepalive_requests 1000000; }
+    @DNS@
+    upstream api { @API@ keepalive 256; keepalive_requests 1000000; }
+    upstream live { @LIVE@ keepalive 64; keepalive_requests 1000000; }
 
     # What waits goes to the asynchronous process: long polls, events, live metrics.
     map "$request_method $arg_wait $uri" $target {
@@ -137,7 +154,7 @@ http {
         error_page 408 @timeout;
         error_page 413 @too_large;
         error_page 414 431 494 @headers;
-        error_page 502 504 @unavailable;
+        error_page 502 504 = @unavailable;
 
         if ($streamed) { rewrite ^ /.streamed last; }
 
