@@ -15,12 +15,17 @@ class ModelState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What clients send and get (after the hooks), and what the engine itself takes and gives."""
+    """What clients send and get (after the hooks), and what the engine itself takes and gives.
+
+    `joins`: rows of several jobs may share an engine call, because no row's answer depends on its neighbours.
+    False for a model whose outputs do not follow the batch axis; it is served one job a call.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     engine_inputs: tuple[TensorSpec, ...]
     engine_outputs: tuple[TensorSpec, ...]
+    joins: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What the registry needs from outside."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -30,7 +30,9 @@ class BlobStore(Protocol):
         """A local file with the content; never write to it. Raises NotFound."""
         ...
 
-    def delete(self, key: str) -> None: ...
+    def delete(self, key: str, *, unless: Callable[[], bool] | None = None) -> None:
+        """Nothing happens when it is not there. `unless` is asked with the content out of sight; True restores it."""
+        ...
 
 
 class ModelStore(Protocol):
@@ -48,7 +50,7 @@ class ModelStore(Protocol):
 
     def list(
         self, tenant_id: str, *, name: str | None = None, limit: int = 100, before_id: str | None = None
-    ) -> "list[ModelVersion]":
+    ) -> Sequence[ModelVersion]:
         """Newest first."""
         ...
 
@@ -59,7 +61,7 @@ class ModelStore(Protocol):
         ...
 
     def blob_users(self, key: str) -> int:
-        """How many model rows name this blob, as artefact or golden pair."""
+        """How many rows name this blob: models, as artefact or golden pair, and uploads; of every tenant."""
         ...
 
 

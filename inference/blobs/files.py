@@ -1,0 +1,132 @@
+"""Blobs as files of one folder, named by their SHA-256."""
+
+import errno
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from inference.errors import NoRoom, NotFound, TooLarge
+from inference.registry.ports import StoredBlob
+
+CHUNK_BYTES = 1 << 20
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class FileBlobs:
+    """A BlobStore in a folder: `<folder>/ab/abcd...`, each file mode 0444.
+
+    Safe for any number of processes. A crash leaves at most a file under `<folder>/incoming`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put_stream(self, source: BinaryIO | Iterable[bytes], *, limit_bytes: int) -> StoredBlob:
+        """Whole or not at all. Raises TooLarge, NoRoom; what the source raises passes through."""
+        with _disk_errors():
+            incoming = self._folder / "incoming"
+            incoming.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=incoming)
+            temporary = Path(name)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    key, size_bytes = _copy(source, file, limit_bytes)
+                    file.flush()
+                    os.fchmod(file.fileno(), 0o444)
+                    os.fsync(file.fileno())
+                self._settle(temporary, key)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return StoredBlob(key=key, size_bytes=size_bytes)
+
+    def put_bytes(self, content: bytes) -> StoredBlob:
+        """As `put_stream`, without a limit."""
+        return self.put_stream((content,), limit_bytes=len(content))
+
+    def path(self, key: str) -> Path:
+        """A local file with the content; never write to it. Raises NotFound."""
+        path = self._place(key)
+        if not path.is_file():
+            raise NotFound(f"There is no blob {key}.", key=key)
+        return path
+
+    def delete(self, key: str, *, unless: Callable[[], bool] | None = None) -> None:
+        """Removes the content; nothing happens when it is not there.
+
+        `unless` is asked while the content is out of sight: True puts it back. Who inserts a row that names the
+        key, and looks for the content afterwards, therefore never ends with a row without content.
+        """
+        path = self._place(key)
+        aside = self._folder / "incoming" / f"{key}.{os.urandom(6).hex()}"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return
+        try:
+            is_kept = unless is not None and unless()
+        except BaseException:
+            aside.rename(path)
+            raise
+        if is_kept:
+            aside.rename(path)
+        else:
+            aside.unlink(missing_ok=True)
+
+    def _place(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise NotFound("There is no such blob.", key=key[:80])
+        return self._folder / key[:2] / key
+
+    def _settle(self, temporary: Path, key: str) -> None:
+        path = self._place(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.rename(path)  # over an equal file, if there is one: sessions keep the old one's pages
+        for folder in (path.parent, self._folder):
+            _sync_folder(folder)
+
+
+def _copy(source: BinaryIO | Iterable[bytes], file: BinaryIO, limit_bytes: int) -> tuple[str, int]:
+    digest, size_bytes = hashlib.sha256(), 0
+    for chunk in _chunks(source):
+        size_bytes += len(chunk)
+        if size_bytes > limit_bytes:
+            raise TooLarge(f"The content is larger than the limit of {limit_bytes} bytes.", limit_bytes=limit_bytes)
+        digest.update(chunk)
+        file.write(chunk)
+    return digest.hexdigest(), size_bytes
+
+
+def _chunks(source: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
+    read = getattr(source, "read", None)
+    if read is None:
+        yield from source
+        return
+    while chunk := read(CHUNK_BYTES):
+        yield chunk
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # some file systems have no such call
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise NoRoom("The disk of the artefact store is full.", part="blobs") from error
+        raise

@@ -1,0 +1,166 @@
+"""ONNX Runtime, on the CPU and on CUDA, through one adapter."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from inference.engines.base import LoadSpec
+from inference.engines.onnx_file import NotProtobuf, external_files
+from inference.errors import EngineFailed, EngineLoadFailed, OutOfMemory, PenstockError
+from inference.tensors import Array, Tensors, TensorSpec
+
+OPTIONS = ("gpu_memory_bytes", "optimisation")
+OPTIMISATIONS = {
+    "none": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+_DTYPES = {
+    "tensor(bool)": "bool",
+    "tensor(double)": "float64",
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+_NO_MEMORY = re.compile(r"bad_alloc|out of memory|failed to allocate|CUDA failure 2\b|CUBLAS_STATUS_ALLOC_FAILED", re.I)
+
+
+class OnnxEngine:
+    """One session. Not to be made before a fork."""
+
+    def __init__(self, session: Any, provider: str) -> None:
+        self._session = session
+        self.provider = provider
+        self.inputs = tuple(_spec(node, "input") for node in session.get_inputs())
+        self.outputs = tuple(_spec(node, "output") for node in session.get_outputs())
+        self._names = [spec.name for spec in self.outputs]
+
+    @classmethod
+    def load(cls, spec: LoadSpec) -> "OnnxEngine":
+        """Opens a session on what was asked for and nothing less. Raises EngineLoadFailed, OutOfMemory."""
+        _refuse_external_files(spec)
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise EngineLoadFailed(
+                "ONNX Runtime is not installed here; install the extra 'cpu' or 'gpu' of penstock."
+            ) from error
+        wants_cuda = spec.provider == "cuda" or (spec.provider == "auto" and spec.device != "cpu")
+        offered = onnxruntime.get_available_providers()
+        if wants_cuda and _CUDA in offered:
+            onnxruntime.preload_dlls()
+        _refuse_impossible(spec, offered)
+        providers: list[Any] = [(_CUDA, _cuda_options(spec.options))] if wants_cuda and _CUDA in offered else []
+        try:
+            session = onnxruntime.InferenceSession(
+                str(spec.path), _session_options(onnxruntime, spec), providers=[*providers, _CPU]
+            )
+        except Exception as error:
+            raise _as_ours(error, EngineLoadFailed, "The model cannot be loaded") from error
+        provider = "cuda" if session.get_providers()[0] == _CUDA else "cpu"
+        if spec.provider == "cuda" and provider != "cuda":
+            raise EngineLoadFailed(
+                "CUDA was asked for and ONNX Runtime fell back to the CPU; its CUDA or cuDNN libraries, or the GPU "
+                f"{spec.device}, cannot be used.",
+                asked="cuda",
+                got=provider,
+            )
+        return cls(session, provider)
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """One call. Raises EngineFailed for what would fail again, OutOfMemory for what may not."""
+        try:
+            results = self._session.run(self._names, dict(inputs))
+        except Exception as error:
+            raise _as_ours(error, EngineFailed, "The engine refused this input") from error
+        return dict(zip(self._names, results, strict=True))
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _refuse_external_files(spec: LoadSpec) -> None:
+    """A stored artefact stands alone: a file that it names could be anybody's."""
+    try:
+        files = external_files(spec.path)
+    except NotProtobuf as error:
+        raise EngineLoadFailed("The file is not an ONNX model: it is not a protobuf message.") from error
+    except OSError as error:
+        raise EngineLoadFailed(f"The model's file cannot be read: {error.strerror}.") from error
+    if files:
+        raise EngineLoadFailed(
+            f"The model keeps weights in another file ('{files[0][:80]}'), which is not accepted; "
+            "save it as one file (onnx.save with save_as_external_data=False).",
+            files=[name[:80] for name in files[:8]],
+        )
+
+
+def _refuse_impossible(spec: LoadSpec, offered: list[str]) -> None:
+    if spec.provider not in ("auto", "cpu", "cuda"):
+        raise EngineLoadFailed(f"Provider '{spec.provider}' is unknown to onnx; known: auto, cpu, cuda.")
+    if unknown := sorted(set(spec.options) - set(OPTIONS)):
+        raise EngineLoadFailed(f"Engine option '{unknown[0]}' is unknown to onnx; known: {', '.join(OPTIONS)}.")
+    level = spec.options.get("optimisation", "all")
+    if not isinstance(level, str) or level not in OPTIMISATIONS:
+        raise EngineLoadFailed(f"Engine option 'optimisation' must be one of {', '.join(OPTIMISATIONS)}.")
+    limit = spec.options.get("gpu_memory_bytes", 1)
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise EngineLoadFailed("Engine option 'gpu_memory_bytes' must be a whole number above 0.")
+    if spec.provider == "cuda" and _CUDA not in offered:
+        raise EngineLoadFailed(
+            "CUDA was asked for and this ONNX Runtime has no CUDA in it; install the extra 'gpu' instead of 'cpu'.",
+            asked="cuda",
+            offered=offered,
+        )
+
+
+def _cuda_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The process sees only the GPU it is pinned to, so the device is always number 0."""
+    chosen: dict[str, Any] = {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
+    if "gpu_memory_bytes" in options:
+        chosen["gpu_mem_limit"] = options["gpu_memory_bytes"]
+    return chosen
+
+
+def _session_options(onnxruntime: Any, spec: LoadSpec) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = max(spec.threads, 1)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what goes wrong is raised; the rest is noise
+    level = OPTIMISATIONS[spec.options.get("optimisation", "all")]
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def _spec(node: Any, what: str) -> TensorSpec:
+    dtype = _DTYPES.get(node.type)
+    if dtype is None:
+        advice = " Export it without ZipMap." if "map" in node.type else ""
+        raise EngineLoadFailed(
+            f"The model's {what} '{node.name}' is of type {node.type}, which is not carried.{advice}"
+        )
+    if not node.shape:
+        raise EngineLoadFailed(f"The model's {what} '{node.name}' has no axes; the first axis must be the batch.")
+    shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in node.shape)
+    return TensorSpec(name=node.name, dtype=dtype, shape=shape)
+
+
+def _as_ours(error: Exception, kind: type[PenstockError], what: str) -> PenstockError:
+    text = str(error)
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+        return OutOfMemory(f"{what}: there is not enough memory for it.")
+    return kind(f"{what}: {_plain(text)}")
+
+
+def _plain(text: str) -> str:
+    """ONNX Runtime's first sentence, without its codes, source positions and our file names."""
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"Load model from \S+ failed:\s*", "", text)
+    text = re.sub(r"^\S+\.(?:cc|h|cpp):\d+ \S+( \[\w+\])?(?:\([^)]*\))?\s*", "", text)
+    text = re.sub(r"/\S*/[0-9a-f]{64}", "the model", text)
+    return " ".join(text.split())[:400].rstrip(". ") + "."

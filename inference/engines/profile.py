@@ -1,0 +1,90 @@
+"""Measures how long batches take, and chooses how large they may be."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import median
+
+import numpy as np
+
+from inference.clock import monotonic_s
+from inference.engines.base import Engine
+from inference.errors import OutOfMemory
+from inference.tensors import Tensors
+
+Curve = tuple[tuple[int, float, float], ...]
+"""(rows, median_ms, p99_ms) for each bucket, smallest first."""
+
+KNEE_SHARE = 0.10
+MOST_CALLS, LEAST_CALLS = 60, 5
+
+
+def buckets(max_batch: int) -> tuple[int, ...]:
+    """1, 2, 4 ... up to `max_batch`, which is itself the last one."""
+    powers = [1 << n for n in range(max_batch.bit_length())]
+    return tuple(sorted({*powers, max_batch}))
+
+
+def measure(
+    engine: Engine,
+    sample: Tensors,
+    *,
+    max_batch: int = 64,
+    budget_s: float = 1.5,
+    clock: Callable[[], float] = monotonic_s,
+) -> Curve:
+    """The batch curve, from real calls. Warms the engine up on the way.
+
+    `sample`: engine inputs with at least one row; its first row is repeated. Ends before a bucket that would
+    not fit into what is left of `budget_s`, and before one that runs out of memory; the first is always measured.
+    """
+    fixed = getattr(engine, "fixed_rows", None)
+    sizes = (fixed,) if fixed else buckets(max_batch)
+    curve: list[tuple[int, float, float]] = []
+    began = clock()
+    for position, rows in enumerate(sizes):
+        left_s = budget_s - (clock() - began)
+        if curve and left_s < (LEAST_CALLS + 1) * 2 * curve[-1][1] / 1000:
+            break
+        batch = {name: np.repeat(array[:1], rows, axis=0) for name, array in sample.items()}
+        try:
+            times_ms = _time(partial(engine.run, batch), left_s / (len(sizes) - position), clock)
+        except OutOfMemory:
+            if not curve:
+                raise
+            break
+        curve.append((rows, median(times_ms), _p99(times_ms)))
+    return tuple(curve)
+
+
+def choose(curve: Curve, *, objective_ms: float, max_batch: int = 64) -> int:
+    """How many rows a batch may have: the largest bucket whose p99 is under half the objective, but never beyond
+    the knee, the first bucket within 10 % of the best rate. The smallest bucket where none is fast enough.
+    """
+    usable = [point for point in curve if point[0] <= max_batch] or list(curve[:1])
+    if not usable:
+        return 1
+    best = max(_rate(point) for point in usable)
+    knee = next(point[0] for point in usable if _rate(point) >= (1 - KNEE_SHARE) * best)
+    fast = [rows for rows, _, p99_ms in usable if p99_ms < objective_ms / 2]
+    return min(knee, max(fast, default=usable[0][0]))
+
+
+def _rate(point: tuple[int, float, float]) -> float:
+    rows, median_ms, _ = point
+    return rows / max(median_ms, 1e-6)
+
+
+def _time(call: Callable[[], object], share_s: float, clock: Callable[[], float]) -> list[float]:
+    """Milliseconds of each call after one that does not count: at least 1, at most 60, `share_s` in all."""
+    began = clock()
+    call()
+    times_ms: list[float] = []
+    while len(times_ms) < MOST_CALLS and (not times_ms or clock() - began < share_s):
+        start = clock()
+        call()
+        times_ms.append((clock() - start) * 1000)
+    return times_ms
+
+
+def _p99(times_ms: Sequence[float]) -> float:
+    return float(np.percentile(times_ms, 99))

@@ -1,0 +1,134 @@
+"""Model versions in SQL."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from inference.errors import InUse, ModelNotFound, VersionExists
+from inference.registry.model import ModelState, ModelVersion, Signature
+from inference.store import tables
+from inference.store.database import Database
+
+_models = tables.models
+_JSON = ("hooks", "metadata", "accuracy_metrics", "deployment_config")
+
+
+class SqlModels:
+    """A ModelStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(self, model: ModelVersion) -> None:
+        """Raises VersionExists for a repeated (tenant, name, version)."""
+        dialect = sqlite if self._database.is_sqlite else postgresql
+        statement = (
+            dialect.insert(_models)
+            .values(_to_row(model))
+            .on_conflict_do_nothing(index_elements=["tenant_id", "name", "version"])
+            .returning(_models.c.id)
+        )
+        with self._database.write() as connection:
+            if connection.execute(statement).first() is None:
+                raise VersionExists(
+                    f"Version {model.version} of model '{model.name}' exists already.",
+                    name=model.name,
+                    version=model.version,
+                )
+
+    def get(self, tenant_id: str, model_id: str) -> ModelVersion:
+        """Raises ModelNotFound."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(_models).where(_is(tenant_id, model_id))).first()
+        if row is None:
+            raise _not_found(model_id)
+        return _from_row(row)
+
+    def find(self, tenant_id: str, name: str, version: str) -> ModelVersion | None:
+        wanted = sa.select(_models).where(
+            _models.c.tenant_id == tenant_id, _models.c.name == name, _models.c.version == version
+        )
+        with self._database.read() as connection:
+            row = connection.execute(wanted).first()
+        return None if row is None else _from_row(row)
+
+    def list(
+        self, tenant_id: str, *, name: str | None = None, limit: int = 100, before_id: str | None = None
+    ) -> Sequence[ModelVersion]:
+        """Newest first."""
+        wanted = sa.select(_models).where(_models.c.tenant_id == tenant_id)
+        if name is not None:
+            wanted = wanted.where(_models.c.name == name)
+        if before_id is not None:
+            wanted = wanted.where(_models.c.id < before_id)
+        with self._database.read() as connection:
+            rows = connection.execute(wanted.order_by(_models.c.id.desc()).limit(limit)).all()
+        return [_from_row(row) for row in rows]
+
+    def set_state(self, tenant_id: str, model_id: str, state: ModelState) -> ModelVersion:
+        """Raises ModelNotFound."""
+        change = sa.update(_models).where(_is(tenant_id, model_id)).values(state=state.value).returning(_models)
+        with self._database.write() as connection:
+            row = connection.execute(change).first()
+        if row is None:
+            raise _not_found(model_id)
+        return _from_row(row)
+
+    def delete(self, tenant_id: str, model_id: str) -> None:
+        """Removes the row and its profiles. Raises ModelNotFound; InUse while a service or deployment names it."""
+        with self._database.write() as connection:
+            if connection.execute(sa.select(_models.c.id).where(_is(tenant_id, model_id))).first() is None:
+                raise _not_found(model_id)
+            for table, word in ((tables.services, "service"), (tables.deployments, "deployment")):
+                user = connection.execute(sa.select(table.c.id).where(table.c.model_id == model_id).limit(1)).scalar()
+                if user is not None:
+                    raise InUse(
+                        f"The model is in use by {word} {user}; delete that first.", model_id=model_id, used_by=user
+                    )
+            connection.execute(sa.delete(tables.profiles).where(tables.profiles.c.model_id == model_id))
+            connection.execute(sa.delete(_models).where(_is(tenant_id, model_id)))
+
+    def blob_users(self, key: str) -> int:
+        """How many rows name this blob: models, as artefact or golden pair, and uploads; of every tenant."""
+        wanted = sa.select(
+            sa.select(sa.func.count())
+            .select_from(_models)
+            .where(sa.or_(_models.c.sha256 == key, _models.c.golden == key))
+            .scalar_subquery()
+            + sa.select(sa.func.count())
+            .select_from(tables.uploads)
+            .where(tables.uploads.c.sha256 == key)
+            .scalar_subquery()
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(wanted).scalar_one())
+
+
+def _is(tenant_id: str, model_id: str) -> sa.ColumnElement[bool]:
+    return sa.and_(_models.c.id == model_id, _models.c.tenant_id == tenant_id)
+
+
+def _not_found(model_id: str) -> ModelNotFound:
+    return ModelNotFound("There is no such model.", model_id=model_id[:80])
+
+
+def _to_row(model: ModelVersion) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.to_builtins(model)
+    return {**row, **{key: json.dumps(row[key], allow_nan=False) for key in ("signature", *_JSON)}}
+
+
+def _from_row(row: "sa.Row[Any]") -> ModelVersion:
+    values = dict(row._mapping)
+    signature = msgspec.json.decode(values["signature"], type=Signature)
+    return ModelVersion(
+        **{
+            **values,
+            **{key: json.loads(values[key]) for key in _JSON},
+            "signature": signature,
+            "state": ModelState(values["state"]),
+        }
+    )
