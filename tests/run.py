@@ -1,0 +1,73 @@
+"""`python -m tests.run`: everything that must hold before a change is done, in one run, cheapest first.
+
+With arguments it is pytest with these arguments, and nothing else runs.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COVERAGE_FLOOR = 85
+PYTEST = ("-m", "pytest")
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    step: Step
+    code: int
+    seconds: float
+
+
+def steps() -> list[Step]:
+    python = sys.executable
+    tool = Path(python).parent
+    cover = ("--cov", "--cov-report=", "--durations=5", "--durations-min=0.01")
+    return [
+        Step("ruff check", (python, "-m", "ruff", "check", ".")),
+        Step("ruff format", (python, "-m", "ruff", "format", "--check", ".")),
+        Step("import contracts", (str(tool / "lint-imports"),)),
+        Step("mypy", (python, "-m", "mypy")),
+        Step("unit", (python, *PYTEST, "tests/unit", *cover)),
+        Step("contract", (python, *PYTEST, "tests/contract", *cover, "--cov-append")),
+        Step("coverage", (python, "-m", "coverage", "report", "--skip-covered", f"--fail-under={COVERAGE_FLOOR}")),
+        Step("integration", (python, *PYTEST, "tests/integration", "--durations=5")),
+        Step("e2e", (python, *PYTEST, "tests/e2e", "--durations=5")),
+    ]
+
+
+def run(step: Step) -> Ended:
+    print(f"\n=== {step.name} ===", flush=True)
+    begun = time.monotonic()
+    code = subprocess.run(step.command, cwd=ROOT, check=False).returncode
+    return Ended(step, code, time.monotonic() - begun)
+
+
+def summary(ended: Sequence[Ended]) -> str:
+    lines = [f"{'ok    ' if one.code == 0 else 'FAILED'}  {one.step.name:<17} {one.seconds:7.1f} s" for one in ended]
+    failed = sum(one.code != 0 for one in ended)
+    verdict = f"{failed} of {len(ended)} steps failed" if failed else f"all {len(ended)} steps passed"
+    return "\n".join([*lines, f"{verdict} in {sum(one.seconds for one in ended):.0f} s"])
+
+
+def main() -> int:
+    os.chdir(ROOT)
+    if arguments := sys.argv[1:]:
+        return subprocess.run([sys.executable, *PYTEST, *arguments], check=False).returncode
+    ended = [run(step) for step in steps()]
+    print(f"\n{summary(ended)}", flush=True)
+    return int(any(one.code for one in ended))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
