@@ -1,0 +1,193 @@
+"""`bench jobs`: Penstock and the plain baseline in one run, with the same models, machine and generator."""
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, measure, models, systems
+from benchmarks.models import Model
+from benchmarks.systems import Running, Tuning
+
+RATES = (50.0, 100.0, 200.0)
+CANDIDATES = (
+    Tuning(pool="prefork", concurrency=2, prefetch=4),
+    Tuning(pool="prefork", concurrency=2, prefetch=32),
+    Tuning(pool="prefork", concurrency=1, prefetch=4),
+    Tuning(pool="threads", concurrency=2, prefetch=4),
+    Tuning(pool="solo", concurrency=1, workers=2, prefetch=4),
+    Tuning(pool="solo", concurrency=1, workers=2, prefetch=4, api_workers=2),
+)
+BEST_KNOWN = Tuning(pool="solo", concurrency=1, workers=2, prefetch=4)
+WANTED = {"tiny": 2.5, "medium": 2.2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much is measured. `jobs`: per throughput run, by model; `environ`: settings that Penstock is given."""
+
+    kinds: tuple[str, ...] = ("tiny", "medium")
+    names: tuple[str, ...] = ("penstock", "baseline")
+    rounds: int = 3
+    jobs: dict[str, int] = field(default_factory=lambda: {"tiny": 12_000, "medium": 3_000})
+    seconds: float = 10.0
+    is_swept: bool = True
+    instances: int = 1
+    environ: dict[str, str] = field(default_factory=dict)
+
+
+def quick(plan: Plan) -> dict[str, Any]:
+    """What `--quick` changes: one round, a sixth of the jobs, 4 s a rate, no sweep."""
+    return {"rounds": 1, "jobs": {"tiny": 2_000, "medium": 500}, "seconds": min(plan.seconds, 4.0), "is_swept": False}
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    """Everything, in minutes. The report is plain data, ready for JSON."""
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
+        folder = Path(name)
+        report: dict[str, Any] = {"benchmark": "jobs", "machine": machine.describe(folder), "models": {}}
+        made = {kind: models.make(kind, folder) for kind in plan.kinds}
+        first = next(iter(made.values()))
+        report["generator"] = measure.generator_limit(first, folder, seconds=3.0 if plan.rounds > 1 else 1.0)
+        say(f"generator alone: {report['generator']['per_s']:,.0f} requests/s")
+        for kind, model in made.items():
+            report["models"][kind] = _model(plan, model, folder / kind)
+    report["generator"]["times_fastest_submit"] = report["generator"]["per_s"] / _fastest_submit(report)
+    report["figures"] = figures(report)
+    return report
+
+
+def _fastest_submit(report: dict[str, Any]) -> float:
+    rates = [part["submit_per_s"] for model in report["models"].values() for part in model["systems"].values()]
+    return max(rates, default=1.0)
+
+
+def _model(plan: Plan, model: Model, folder: Path) -> dict[str, Any]:
+    folder.mkdir()
+    part: dict[str, Any] = {"bare_rows_per_s": models.curve(model.path), "systems": {}}
+    bare = ", ".join(f"{rate:,.0f} at {size}" for size, rate in part["bare_rows_per_s"].items())
+    say(f"{model.kind}: bare session.run, rows/s by batch size: {bare}")
+    tuning, tried = BEST_KNOWN, list[dict[str, Any]]()
+    if "baseline" in plan.names and plan.is_swept:
+        tuning, tried = _sweep(model, folder, jobs=plan.jobs[model.kind] // 6)
+    opening = _openers(plan, model, tuning)
+    runs: dict[str, list[measure.Throughput]] = {name: [] for name in plan.names}
+    for number in range(plan.rounds):
+        for name in plan.names:
+            with opening[name](folder / f"{name}-{number}") as running:
+                runs[name].append(_throughput(running, model, folder, plan.jobs[model.kind]))
+                if number == 0:
+                    limit = runs[name][0].done_per_s
+                    part["systems"][name] = _at_rates(running, model, plan, limit=limit)
+    for name, done in runs.items():
+        part["systems"][name] |= _summary(done)
+    if tried:
+        part["systems"]["baseline"]["sweep"] = tried
+    part["ratios"] = _ratios(part["systems"])
+    return part
+
+
+def _openers(plan: Plan, model: Model, tuning: Tuning) -> dict[str, Callable[[Path], Any]]:
+    @contextmanager
+    def penstock(folder: Path) -> Iterator[Running]:
+        with systems.penstock(model, folder, instances=plan.instances, environ=plan.environ) as running:
+            yield running
+
+    @contextmanager
+    def baseline(folder: Path) -> Iterator[Running]:
+        with systems.baseline(model, tuning, folder) as running:
+            yield running
+
+    return {"penstock": penstock, "baseline": baseline}
+
+
+def _sweep(model: Model, folder: Path, *, jobs: int) -> tuple[Tuning, list[dict[str, Any]]]:
+    """The fastest of the candidate settings for this model on this machine, and what each one did."""
+    tried = []
+    for number, tuning in enumerate(CANDIDATES):
+        with systems.baseline(model, tuning, folder / f"sweep-{number}") as running:
+            rate = measure.throughput(running, model, folder, jobs=jobs).done_per_s
+        say(f"{model.kind}: baseline with {tuning}: {rate:,.0f} jobs/s")
+        tried.append((rate, tuning))
+    best = max(tried, key=lambda pair: pair[0])[1]
+    return best, [asdict(tuning) | {"done_per_s": rate} for rate, tuning in tried]
+
+
+def _throughput(running: Running, model: Model, folder: Path, jobs: int) -> measure.Throughput:
+    done = measure.throughput(running, model, folder, jobs=jobs)
+    say(
+        f"{model.kind}: {running.name}: {done.done_per_s:,.0f} jobs/s done, {done.submit_per_s:,.0f}/s submitted, "
+        f"{done.cpu_s_per_1000:.2f} CPU s per 1,000, batches of {done.batch_mean:.1f}, "
+        f"{done.foreign_share:.0%} of the machine used by others"
+    )
+    return done
+
+
+def _at_rates(running: Running, model: Model, plan: Plan, *, limit: float) -> dict[str, Any]:
+    part: dict[str, Any] = {"settings": dict(running.settings), "facts": dict(running.facts), "rates": []}
+    for rate in RATES:
+        if rate > 0.8 * limit:
+            part["rates"].append({"rate": rate, "skipped": f"above 80 % of its {limit:.0f} jobs/s"})
+            continue
+        seen = measure.at_rate(running, model, rate=rate, seconds=plan.seconds)
+        part["rates"].append(seen)
+        say(f"{model.kind}: {running.name} at {rate:.0f}/s: {seen['done_ms']} ms submit to done")
+    return part
+
+
+def _summary(runs: list[measure.Throughput]) -> dict[str, Any]:
+    """The middle run by throughput, and every run beside it."""
+    middle = sorted(runs, key=lambda one: one.done_per_s)[len(runs) // 2]
+    return {
+        "done_per_s": middle.done_per_s,
+        "submit_per_s": statistics.median(one.submit_per_s for one in runs),
+        "cpu_s_per_1000": middle.cpu_s_per_1000,
+        "batch_mean": middle.batch_mean,
+        "batch_max": middle.batch_max,
+        "is_complete": all(one.is_complete for one in runs),
+        "runs": [asdict(one) for one in runs],
+    }
+
+
+def _ratios(parts: dict[str, Any]) -> dict[str, float]:
+    """Penstock over baseline; for CPU less is better."""
+    if set(parts) != {"penstock", "baseline"}:
+        return {}
+    ours, theirs = parts["penstock"], parts["baseline"]
+    return {
+        "done": ours["done_per_s"] / theirs["done_per_s"],
+        "submit": ours["submit_per_s"] / theirs["submit_per_s"],
+        "cpu": ours["cpu_s_per_1000"] / theirs["cpu_s_per_1000"],
+    }
+
+
+def figures(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The figures that this benchmark must reach, each beside what was measured."""
+    rows = [_figure("generator over fastest submit", report["generator"]["times_fastest_submit"], ">=", 3.0)]
+    for kind, part in report["models"].items():
+        if "done" in part["ratios"]:
+            rows.append(_figure(f"{kind}: jobs/s over baseline", part["ratios"]["done"], ">=", WANTED[kind]))
+        for seen in part["systems"].get("penstock", {}).get("rates", []):
+            if seen["rate"] == 100.0 and "done_ms" in seen:
+                rows.append(_figure(f"{kind}: p50 ms at 100/s", seen["done_ms"]["p50"], "<=", 10.0))
+        for name, system in part["systems"].items():
+            rows.append(_figure(f"{kind}: {name}: share completed", _completed_share(system), ">=", 1.0))
+    return rows
+
+
+def _completed_share(system: dict[str, Any]) -> float:
+    jobs = sum(run["jobs"] for run in system["runs"])
+    return float(sum(run["states"].get("completed", 0) for run in system["runs"]) / jobs)
+
+
+def _figure(name: str, measured: float, sign: str, wanted: float) -> dict[str, Any]:
+    is_reached = measured >= wanted if sign == ">=" else measured <= wanted
+    return {"name": name, "measured": measured, "sign": sign, "wanted": wanted, "is_reached": is_reached}

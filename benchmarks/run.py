@@ -1,0 +1,76 @@
+"""`python -m benchmarks.run NAME`: what `./penstock bench NAME` calls. One JSON object on stdout with `--json`."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks import idle, jobs, start, tables
+
+OUT = Path(__file__).resolve().parent / "out"
+
+
+def _jobs(options: argparse.Namespace) -> dict[str, Any]:
+    plan = jobs.Plan(instances=options.instances, environ=dict(pair.split("=", 1) for pair in options.set))
+    if options.duration:
+        plan = dataclasses.replace(plan, seconds=options.duration)
+    if options.quick:
+        plan = dataclasses.replace(plan, **jobs.quick(plan))
+    if options.rounds:
+        plan = dataclasses.replace(plan, rounds=options.rounds)
+    if options.only:
+        plan = dataclasses.replace(plan, names=(options.only,))
+    if options.model:
+        plan = dataclasses.replace(plan, kinds=(options.model,))
+    return jobs.run(plan)
+
+
+def _idle(options: argparse.Namespace) -> dict[str, Any]:
+    return idle.run(seconds=options.duration or (10.0 if options.quick else 30.0))
+
+
+def _start(options: argparse.Namespace) -> dict[str, Any]:
+    return start.run(rounds=1 if options.quick else 3)
+
+
+NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any], Console], None]]] = {
+    "jobs": (_jobs, tables.show_jobs),
+    "idle": (_idle, tables.show_idle),
+    "start": (_start, tables.show_start),
+}
+
+
+def main() -> int:
+    """Runs one benchmark, keeps its report in `benchmarks/out/NAME.json` and shows it. 0 when it was measured."""
+    parser = argparse.ArgumentParser(prog="penstock bench", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    parser.add_argument("--quick", action="store_true", help="a smaller run, for a first look")
+    parser.add_argument("--only", choices=("penstock", "baseline"), help="measure one system alone")
+    parser.add_argument("--model", choices=("tiny", "medium"), help="one model alone")
+    parser.add_argument("--duration", type=float, metavar="S", help="seconds for each rate, or of rest for idle")
+    parser.add_argument("--rounds", type=int, metavar="N", help="throughput runs per system; the middle one counts")
+    parser.add_argument("--instances", type=int, default=1, metavar="N", help="engine instances of the service")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a PENSTOCK_ setting to try")
+    options = parser.parse_args()
+    measure, show = NAMES[options.name]
+    report = measure(options)
+    OUT.mkdir(exist_ok=True)
+    kept = OUT / f"{options.name}.json"
+    kept.write_text(json.dumps(report, indent=1) + "\n")
+    if options.json:
+        print(json.dumps(report))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else 120)
+        show(report, console)
+        console.print(f"Kept in {kept}", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
