@@ -1,0 +1,106 @@
+"""Engines that misbehave on demand. Not a test: plugins for the tests that start real workers.
+
+Use: PENSTOCK_ENGINES__PLUGINS='slow=tests.engines_for_tests:Slow,...' with the repository on PYTHONPATH, and a model
+registered with that framework; its artefact is any file that is not empty. Options go in `deployment_config.engine`.
+All take `x`, float32 [null, width] (option `width`, default 4), and give `y`, float32 of the same shape: x * 2.
+In registration's trial run they all behave, unless said otherwise; there PENSTOCK_ROLE is not set.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from inference.engines.base import LoadSpec
+from inference.errors import EngineLoadFailed
+from inference.tensors import Array, Tensors, TensorSpec
+
+
+class Double:
+    """y = 2 x. Option `sleep_ms`: how long a call takes, whatever its rows."""
+
+    provider = "cpu"
+
+    def __init__(self, spec: LoadSpec) -> None:
+        self.options = spec.options
+        width = int(spec.options.get("width", 4))
+        self.inputs = (TensorSpec(name="x", dtype="float32", shape=(None, width)),)
+        self.outputs = (TensorSpec(name="y", dtype="float32", shape=(None, width)),)
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        x = inputs["x"]
+        time.sleep(float(self.options.get("sleep_ms", 0)) / 1000)
+        self.before(x)
+        return {"y": np.asarray(x * np.float32(2))}
+
+    def before(self, x: Array) -> None:
+        """Where the others misbehave."""
+
+    def close(self) -> None:
+        pass
+
+
+class Slow(Double):
+    """Takes `load_s` seconds (default 6) to load; in registration's trial too."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        time.sleep(float(spec.options.get("load_s", 6)))
+        super().__init__(spec)
+
+
+class CrashOnLoad(Double):
+    """Does not load outside of registration, or, with option `when_exists`, only while that file exists.
+
+    Option `how`: `raise` (EngineLoadFailed, the default), `exit` (code 9) or `signal` (SIGSEGV).
+    """
+
+    def __init__(self, spec: LoadSpec) -> None:
+        super().__init__(spec)
+        trigger = spec.options.get("when_exists")
+        if Path(trigger).exists() if trigger else "PENSTOCK_ROLE" in os.environ:
+            _fall(str(spec.options.get("how", "raise")))
+
+
+class CrashOnValue(Double):
+    """Ends its process when an input holds `value` (default 666). Option `how`: `signal` (the default) or `exit`."""
+
+    def before(self, x: Array) -> None:
+        if _holds(x, float(self.options.get("value", 666))):
+            _fall(str(self.options.get("how", "signal")))
+
+
+class HangOnValue(Double):
+    """Never returns when an input holds `value` (default 777); with option `hang_s`, returns after that long."""
+
+    def before(self, x: Array) -> None:
+        if _holds(x, float(self.options.get("value", 777))):
+            end = time.monotonic() + float(self.options.get("hang_s", 1e9))
+            while time.monotonic() < end:
+                time.sleep(0.05)
+
+
+class RaiseOnValue(Double):
+    """Raises a foreign exception when an input holds `value` (default 555)."""
+
+    def before(self, x: Array) -> None:
+        if _holds(x, float(self.options.get("value", 555))):
+            raise RuntimeError("the test engine was asked to fail")
+
+
+SegfaultOnValue = CrashOnValue
+Echo = Double
+
+
+def _holds(x: Array, value: float) -> bool:
+    return bool((x == np.float32(value)).any())
+
+
+def _fall(how: str) -> None:
+    if how == "raise":
+        raise EngineLoadFailed("The test engine was asked not to load.")
+    if how == "exit":
+        os._exit(9)
+    os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(10)
