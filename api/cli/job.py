@@ -18,7 +18,7 @@ COLUMNS = {
     "created_at": "SUBMITTED",
 }
 FINAL = frozenset({"completed", "failed", "dead", "cancelled", "expired"})
-BODY_FIELDS = frozenset({"input_data", "priority", "timeout_s", "deadline", "callback_url", "metadata"})
+BODY_FIELDS = frozenset({"input_data", "input_ref", "priority", "timeout_s", "deadline", "callback_url", "metadata"})
 
 
 @click.group()
@@ -59,10 +59,18 @@ def _submit_lines(call: Call, service: str, path: str, is_waited: bool, **given:
     service_id = call.service_id(service)
     try:
         with click.open_file(path, "rb") as lines:
-            body = call.client.submit_lines(service_id, lines, priority=given["priority"])
+            body = call.client.submit_lines(service_id, map(_line, lines), priority=given["priority"])
     except OSError as error:
         raise click.BadParameter(f"the file cannot be read: {error}", param_hint="--batch") from error
     call.answer(body, _show_batch)
+
+
+def _line(line: bytes) -> bytes:
+    """A line as the API takes it: a whole body as it is, a bare input wrapped."""
+    stripped = line.strip()
+    if not stripped or b'"input_data"' in stripped or b'"input_ref"' in stripped:
+        return stripped
+    return b'{"input_data":' + stripped + b"}"
 
 
 def _show_batch(body: dict[str, Any]) -> None:
@@ -73,7 +81,7 @@ def _show_batch(body: dict[str, Any]) -> None:
 
 def _body(given: dict[str, Any], priority: int | None, timeout_s: float | None) -> dict[str, Any]:
     """A whole body as it is, a bare input wrapped; options win over the body's own fields."""
-    is_whole = "input_data" in given and set(given) <= BODY_FIELDS
+    is_whole = bool({"input_data", "input_ref"} & set(given)) and set(given) <= BODY_FIELDS
     body: dict[str, Any] = dict(given) if is_whole else {"input_data": given}
     if priority is not None:
         body["priority"] = priority

@@ -14,7 +14,6 @@ COLUMNS = {
     "service_id": "ID",
     "name": "NAME",
     "status": "STATUS",
-    "replicas_ready": "READY",
     "replicas": "REPLICAS",
     "instances": "INSTANCES",
     "reason": "REASON",

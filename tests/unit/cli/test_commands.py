@@ -123,14 +123,15 @@ def test_a_whole_body_goes_out_as_it_is(penstock, server):
     assert server.last_body == body
 
 
-def test_a_batch_is_streamed_from_a_file(penstock, server, tmp_path):
+def test_a_batch_is_streamed_from_a_file_with_bare_inputs_wrapped(penstock, server, tmp_path):
     server.answers["POST", f"{BASE}/services/{SERVICE}/tasks/batch"] = (202, {"task_ids": ["a", "b"]})
-    (tmp_path / "inputs.jsonl").write_text('{"x": [[1]]}\n{"x": [[2]]}\n')
+    (tmp_path / "inputs.jsonl").write_text('{"x": [[1]]}\n\n{"input_data": {"x": [[2]]}}\n')
 
     result = penstock("job", "submit", SERVICE, "--batch", str(tmp_path / "inputs.jsonl"), "--priority", "4")
 
     assert result.exit_code == 0
-    assert server.requests[-1].content.count(b"\n") == 2
+    lines = [json.loads(line) for line in server.requests[-1].content.splitlines()]
+    assert lines == [{"input_data": {"x": [[1]]}}, {"input_data": {"x": [[2]]}}]
     assert server.requests[-1].url.params["priority"] == "4"
 
 
