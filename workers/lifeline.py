@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -18,11 +19,20 @@ def die_with_parent(sig: int = signal.SIGKILL, *, parent_pid: int | None = None)
 
     With `parent_pid` it also covers a parent that ended before this call: the process then ends at once.
     """
-    if _libc.prctl(_PR_SET_PDEATHSIG, int(sig), 0, 0, 0) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    _prctl(_PR_SET_PDEATHSIG, int(sig))
     if parent_pid is not None and os.getppid() != parent_pid:
         os.kill(os.getpid(), sig)
+
+
+def adopt_orphans() -> None:
+    """From now on processes below this one that lose their parent become its children, to be waited for here."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def preexec(sig: int = signal.SIGKILL) -> Callable[[], None]:

@@ -46,6 +46,7 @@ def lock(data_dir: Path) -> int:
             pid=holder,
             data_dir=str(data_dir),
         ) from None
+    (data_dir / "run" / "up.json").unlink(missing_ok=True)
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
@@ -91,7 +92,10 @@ def _claim(held: contextlib.ExitStack, wanted: int) -> int:
 
 
 def processes_of(data_dir: Path | None = None, *, run_id: str = "") -> Iterator[tuple[int, str]]:
-    """(pid, role) of the processes that a launcher started for this folder, or in this run, this process excepted."""
+    """(pid, role) of the processes that a launcher started, for this folder or in this run; never this process.
+
+    A part that somebody started by hand (`penstock node`) has no run, and is left alone.
+    """
     wanted = data_dir.resolve() if data_dir is not None else None
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -100,8 +104,8 @@ def processes_of(data_dir: Path | None = None, *, run_id: str = "") -> Iterator[
             values = _environment(int(entry.name))
         except OSError:
             continue
-        role = values.get("PENSTOCK_ROLE", "")
-        if not role or (run_id and values.get("PENSTOCK_RUN_ID") != run_id):
+        role, run = values.get("PENSTOCK_ROLE", ""), values.get("PENSTOCK_RUN_ID", "")
+        if not role or not run or run_id not in ("", run):
             continue
         if wanted is None or Path(values.get("PENSTOCK_DATA_DIR", "/")).resolve() == wanted:
             yield int(entry.name), role

@@ -128,7 +128,7 @@ http {
     # What is long is streamed: uploads, and JSON Lines to a batch path.
     map "$request_method $content_type $uri" $streamed {
         default 0;
-        "~^(POST|PUT|PATCH) .*@BASE@/uploads(/[^/]*)*$" 1;
+        "~^(POST|PUT|PATCH) .* (/v1|@BASE@)/uploads(/[^/]+)*/?$" 1;
         "~*^POST .*(ndjson|jsonl|jsonlines|json-lines|json-seq).* @BASE@/services/[^/]+/tasks/batch/?$" 1;
     }
     map $http_upgrade $connection_header { default upgrade; "" ""; }

@@ -72,13 +72,15 @@ class Supervisor:
         self._say = say
         self._changed = changed
         self._asked_at = 0.0
+        self._errand: subprocess.Popen[bytes] | None = None
         self._swept_logs = time.monotonic()
         self._wake, self._wake_end = socket.socketpair()
         self._wake.setblocking(False)
         self._wake_end.setblocking(False)
 
     def listen_to_signals(self) -> None:
-        """SIGINT and SIGTERM ask for the end; a second SIGINT kills at once."""
+        """SIGINT, SIGTERM and SIGHUP ask for the end; a second SIGINT kills at once. Orphans come to us from here."""
+        lifeline.adopt_orphans()
         signal.set_wakeup_fd(self._wake_end.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -133,7 +135,7 @@ class Supervisor:
 
     def run_once(self, name: str, argv: tuple[str, ...]) -> int | None:
         """Runs one short-lived process to its end, supervising meanwhile; its exit code, None if the end came first."""
-        process = self._spawn(Role(name=name, argv=argv))
+        process = self._errand = self._spawn(Role(name=name, argv=argv))
         self.wait(lambda: process.poll() is not None, limit_s=600.0)
         if process.poll() is None:
             process.kill()
@@ -174,16 +176,23 @@ class Supervisor:
             )
 
     def _reap(self) -> None:
-        for child in self.children.values():
-            process = child.process
-            if process is None or not _has_ended(process.pid):
-                continue
-            _signal_group(process.pid, signal.SIGKILL)  # before the reaping, while the group's number is still ours
-            code = process.wait()
-            child.process = None
-            if not self.stopping:
-                self._plan_restart(child, code)
-            self._changed(self)
+        """Waits for every process that has ended: ours, and the orphans that parts of ours left to us."""
+        while pid := _ended_child():
+            child = next((one for one in self.children.values() if one.pid == pid), None)
+            if child is not None and child.process is not None:
+                self._bury(child, child.process)
+            elif self._errand is not None and self._errand.pid == pid:
+                self._errand.poll()
+            else:
+                os.waitpid(pid, 0)
+
+    def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+        _signal_group(process.pid, signal.SIGKILL)  # before the reaping, while the group's number is still ours
+        code = process.wait()
+        child.process = None
+        if not self.stopping:
+            self._plan_restart(child, code)
+        self._changed(self)
 
     def _plan_restart(self, child: Child, code: int) -> None:
         now = time.monotonic()
@@ -207,7 +216,7 @@ class Supervisor:
                 self._start(child)
                 self._changed(self)
 
-    def stop(self, *, limit_s: float = 9.0, softly_s: float = 8.0) -> None:
+    def stop(self, *, limit_s: float = 9.0, softly_s: float = 7.5) -> None:
         """Ends every child, stage by stage, in `limit_s` at most; at once after a second Ctrl-C."""
         self.stopping = True
         begin = time.monotonic()
@@ -232,12 +241,13 @@ class Supervisor:
             self.turn(0.05)
 
 
-def _has_ended(pid: int) -> bool:
-    """Whether the child is dead, leaving it to be reaped."""
+def _ended_child() -> int:
+    """A child that is dead and still to be reaped; 0 when there is none."""
     try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return True
+        return 0
+    return ended.si_pid if ended is not None else 0
 
 
 def _signal_group(pid: int, number: int) -> None:
