@@ -19,7 +19,9 @@ class ServiceState(StrEnum):
 SERVICE_MOVES: Mapping[ServiceState, frozenset[ServiceState]] = {
     ServiceState.PENDING: frozenset({ServiceState.DEPLOYING}),
     ServiceState.DEPLOYING: frozenset({ServiceState.RUNNING, ServiceState.STOPPING, ServiceState.ERROR}),
-    ServiceState.RUNNING: frozenset({ServiceState.STOPPING, ServiceState.ERROR, ServiceState.PREEMPTED, ServiceState.DEPLOYING}),
+    ServiceState.RUNNING: frozenset(
+        {ServiceState.STOPPING, ServiceState.ERROR, ServiceState.PREEMPTED, ServiceState.DEPLOYING}
+    ),
     ServiceState.STOPPING: frozenset({ServiceState.STOPPED, ServiceState.DEPLOYING}),
     ServiceState.STOPPED: frozenset({ServiceState.DEPLOYING}),
     ServiceState.ERROR: frozenset({ServiceState.DEPLOYING, ServiceState.STOPPING, ServiceState.STOPPED}),
@@ -151,3 +153,16 @@ class Profile:
     max_batch: int
     curve: tuple[tuple[int, float, float], ...]
     measured_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A model version in an environment, and the service that carries it. `config`: as the client wrote it."""
+
+    id: str
+    tenant_id: str
+    model_id: str
+    service_id: str
+    environment: str
+    config: Mapping[str, Any]
+    created_at: float

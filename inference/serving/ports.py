@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from inference.registry.ports import ModelStore
 from inference.serving.model import (
+    Deployment,
     Desired,
     Node,
     Observed,
@@ -30,9 +31,13 @@ class ServiceStore(Protocol):
         """Raises ServiceNotFound."""
         ...
 
+    def of_any_tenant(self, service_id: str) -> Service:
+        """For workers, who are told a service's id and nothing else. Raises ServiceNotFound."""
+        ...
+
     def list(
         self, tenant_id: str, *, state: ServiceState | None = None, limit: int = 100, before_id: str | None = None
-    ) -> "list[Service]":
+    ) -> Sequence[Service]:
         """Newest first."""
         ...
 
@@ -63,11 +68,11 @@ class ServiceStore(Protocol):
         """Removes the service with its replicas, events and jobs."""
         ...
 
-    def watched(self) -> "list[Service]":
+    def watched(self) -> Sequence[Service]:
         """Services that the reconciler must look at: not settled, or with replica rows."""
         ...
 
-    def events(self, tenant_id: str, service_id: str, *, limit: int = 100) -> "list[ServiceEvent]":
+    def events(self, tenant_id: str, service_id: str, *, limit: int = 100) -> Sequence[ServiceEvent]:
         """Newest first."""
         ...
 
@@ -75,11 +80,11 @@ class ServiceStore(Protocol):
 class ReplicaStore(Protocol):
     """Replica rows. What a worker or agent reports is fenced by the replica's generation."""
 
-    def all(self) -> "list[Replica]": ...
+    def all(self) -> Sequence[Replica]: ...
 
-    def of_service(self, service_id: str) -> "list[Replica]": ...
+    def of_service(self, service_id: str) -> Sequence[Replica]: ...
 
-    def of_node(self, node_id: str) -> "list[Replica]": ...
+    def of_node(self, node_id: str) -> Sequence[Replica]: ...
 
     def get(self, replica_id: str) -> Replica | None: ...
 
@@ -139,7 +144,7 @@ class NodeStore(Protocol):
 
     def beat(self, node_id: str, *, host: str, inventory: Mapping[str, Any]) -> None: ...
 
-    def list(self, *, silence_s: float) -> "list[Node]": ...
+    def list(self, *, silence_s: float) -> Sequence[Node]: ...
 
 
 class TickStore(Protocol):
@@ -159,9 +164,25 @@ class ProfileStore(Protocol):
 
     def get(self, model_id: str, device_kind: str) -> Profile | None: ...
 
-    def of_model(self, model_id: str) -> "list[Profile]": ...
+    def of_model(self, model_id: str) -> Sequence[Profile]: ...
 
     def put(self, profile: Profile) -> None: ...
+
+
+class DeploymentStore(Protocol):
+    """Records of what was deployed where; every call names the tenant."""
+
+    def insert(self, deployment: Deployment) -> None: ...
+
+    def get(self, tenant_id: str, deployment_id: str) -> Deployment:
+        """Raises DeploymentNotFound."""
+        ...
+
+    def list(
+        self, tenant_id: str, *, model_id: str | None = None, limit: int = 100, before_id: str | None = None
+    ) -> Sequence[Deployment]:
+        """Newest first."""
+        ...
 
 
 class Kick(Protocol):
@@ -178,6 +199,7 @@ class ServingPorts:
     nodes: NodeStore
     ticks: TickStore
     profiles: ProfileStore
+    deployments: DeploymentStore
     models: ModelStore
     kick: Kick
     settings: ServingSettings

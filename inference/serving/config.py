@@ -1,0 +1,184 @@
+"""The one reader of a service's config: from the JSON a client wrote to `ServiceConfig`."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from inference.errors import InvalidField, UnknownField
+from inference.serving.model import Requirements, ServiceConfig
+from inference.settings import EnginesSettings, JobsSettings
+
+MAX_REPLICAS = 64
+MAX_INSTANCES = 32
+STRICT_S = 1e9
+"""What one level of priority is worth under `strict`: 31 years of waiting."""
+
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]i?)?B?")
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15} | {
+    f"{letter}i": 1 << (10 * power) for power, letter in enumerate("KMGTP", start=1)
+}
+PROVIDERS = ("auto", "cpu", "cuda")
+_REQUIREMENTS = ("gpu", "cpu", "memory")
+_AUTO_SCALING = ("enabled", "min_replicas", "max_replicas", "target_cpu_utilization")
+
+
+def defaults(jobs: JobsSettings, engines: EnginesSettings) -> ServiceConfig:
+    """What holds for a service whose config says nothing."""
+    return ServiceConfig(
+        head_start_s=jobs.head_start_s,
+        max_attempts=jobs.max_attempts,
+        timeout_s=jobs.timeout_s,
+        objective_ms=engines.objective_ms,
+    )
+
+
+def read(raw: Mapping[str, Any], defaults: ServiceConfig = ServiceConfig()) -> ServiceConfig:  # noqa: B008
+    """The config that `raw` describes; what it does not name is as in `defaults`.
+
+    `auto_scaling` is checked, kept in `raw` and shown; nothing acts on it yet. Raises UnknownField and InvalidField,
+    which name the field.
+    """
+    _known(raw, _READERS, "config")
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        name = "requirements" if key == "resource_requirements" else key
+        values[name] = _READERS[key](f"config.{key}", value)
+    values.pop("auto_scaling", None)
+    return dataclasses.replace(defaults, raw=dict(raw), **values)
+
+
+def change(current: ServiceConfig, changes: Mapping[str, Any], base: ServiceConfig = ServiceConfig()) -> ServiceConfig:  # noqa: B008
+    """`current` with some keys changed. null takes a key back to what `base` says; a key is replaced whole.
+
+    Raises UnknownField and InvalidField.
+    """
+    _known(changes, _READERS, "config")
+    kept = {key: value for key, value in current.raw.items() if changes.get(key, value) is not None}
+    reset = {_field(key): getattr(base, _field(key)) for key in changes if key != "auto_scaling"}
+    written = {key: value for key, value in changes.items() if value is not None}
+    changed = read(written, dataclasses.replace(current, **reset))
+    return dataclasses.replace(changed, raw={**kept, **written})
+
+
+def _field(key: str) -> str:
+    return "requirements" if key == "resource_requirements" else key
+
+
+def _known(raw: object, names: "Mapping[str, object] | tuple[str, ...]", where: str) -> None:
+    if not isinstance(raw, Mapping):
+        raise InvalidField(f"{where} must be an object, not {_kind(raw)}.", field=where)
+    for key in raw:
+        if key not in names:
+            raise UnknownField(
+                f"{where} has no field '{key}'; known are {', '.join(names)}.", field=f"{where}.{key}", known=[*names]
+            )
+
+
+def _kind(value: object) -> str:
+    """The JSON name of a value's type."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "a boolean"
+    names = ((str, "a string"), (int | float, "a number"), (Mapping, "an object"))
+    return next((name for kind, name in names if isinstance(value, kind)), "a list")
+
+
+def _invalid(where: str, expected: str, value: object) -> InvalidField:
+    shown = repr(value) if isinstance(value, int | float | str) and len(repr(value)) <= 60 else _kind(value)
+    return InvalidField(f"{where} must be {expected}, not {shown}.", field=where)
+
+
+def _integer(low: int, high: int) -> Callable[[str, Any], int]:
+    def check(where: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _invalid(where, f"a whole number from {low} to {high}", value)
+        return value
+
+    return check
+
+
+def _number(low: float, high: float) -> Callable[[str, Any], float]:
+    def check(where: str, value: Any) -> float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value) or not low <= value <= high:
+            raise _invalid(where, f"a number from {low:g} to {high:g}", value)
+        return float(value)
+
+    return check
+
+
+def _boolean(where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _invalid(where, "true or false", value)
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[str, Any], str]:
+    def check(where: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise _invalid(where, f"one of {', '.join(choices)}", value)
+        return value
+
+    return check
+
+
+def _optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda where, value: None if value is None else check(where, value)
+
+
+def _head_start(where: str, value: Any) -> float:
+    if value == "strict":
+        return STRICT_S
+    if isinstance(value, str):
+        raise _invalid(where, 'a number of seconds, or "strict"', value)
+    return _number(0, STRICT_S)(where, value)
+
+
+def memory_bytes(where: str, value: Any) -> int:
+    """Bytes of "16Gi", "512M" or a plain number. Raises InvalidField."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 60:
+        return value
+    parsed = _MEMORY.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= 32 else None
+    if parsed is None or (size := float(parsed[1]) * _UNITS[parsed[2] or ""]) >= 1 << 60:
+        raise _invalid(where, 'a size such as "16Gi" or "512M", or bytes', value)
+    return int(size)
+
+
+def _requirements(where: str, value: Any) -> Requirements:
+    _known(value, _REQUIREMENTS, where)
+    gpu = value.get("gpu", 0)
+    if gpu not in (0, 1) or isinstance(gpu, bool):
+        raise _invalid(f"{where}.gpu", "0 or 1 (a replica is pinned to one device; ask for more replicas)", gpu)
+    return Requirements(
+        gpu=int(gpu),
+        cpu=_number(0, 4096)(f"{where}.cpu", value.get("cpu", 0)),
+        memory_bytes=memory_bytes(f"{where}.memory", value.get("memory", 0)),
+    )
+
+
+def _auto_scaling(where: str, value: Any) -> None:
+    _known(value, _AUTO_SCALING, where)
+    _boolean(f"{where}.enabled", value.get("enabled", False))
+    low = _integer(0, MAX_REPLICAS)(f"{where}.min_replicas", value.get("min_replicas", 0))
+    high = _integer(0, MAX_REPLICAS)(f"{where}.max_replicas", value.get("max_replicas", MAX_REPLICAS))
+    _number(1, 100)(f"{where}.target_cpu_utilization", value.get("target_cpu_utilization", 70))
+    if low > high:
+        raise InvalidField(f"{where}.min_replicas ({low}) is greater than max_replicas ({high}).", field=where)
+
+
+_READERS: Mapping[str, Callable[[str, Any], Any]] = {
+    "replicas": _integer(0, MAX_REPLICAS),
+    "instances": _integer(1, MAX_INSTANCES),
+    "resource_requirements": _requirements,
+    "auto_scaling": _auto_scaling,
+    "head_start_s": _head_start,
+    "max_attempts": _integer(1, 100),
+    "timeout_s": _number(0.001, 86_400),
+    "objective_ms": _number(0.1, 3_600_000),
+    "max_batch": _optional(_integer(1, 65_536)),
+    "max_wait_ms": _number(0, 60_000),
+    "queue_while_stopped": _boolean,
+    "provider": _one_of(*PROVIDERS),
+    "threads": _optional(_integer(1, 256)),
+}

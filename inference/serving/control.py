@@ -1,0 +1,140 @@
+"""Start, stop, restart, scale, update and delete: what a person asks of a service.
+
+Every call answers at once; the reconciler and the node agents do the work. Each may be repeated.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inference.errors import WrongState
+from inference.serving import config as configs
+from inference.serving.model import MEANT_TO_RUN, SERVICE_MOVES, Service, ServiceConfig, ServiceState
+from inference.serving.ports import ServingPorts
+
+
+def start(ports: ServingPorts, *, tenant_id: str, service_id: str) -> Service:
+    """The service, deploying; or as it is, when it is already meant to run. Raises ServiceNotFound."""
+    return _move(
+        ports, tenant_id, service_id, to=ServiceState.DEPLOYING, settled=MEANT_TO_RUN, reason="started by request"
+    )
+
+
+def stop(ports: ServingPorts, *, tenant_id: str, service_id: str) -> Service:
+    """The service, stopping: running batches end, what waits stays. As it is, when it already stops or has stopped.
+
+    Raises ServiceNotFound, and WrongState for a service that was never started.
+    """
+    stopped = frozenset({ServiceState.STOPPING, ServiceState.STOPPED})
+    return _move(ports, tenant_id, service_id, to=ServiceState.STOPPING, settled=stopped, reason="stopped by request")
+
+
+def restart(ports: ServingPorts, *, tenant_id: str, service_id: str) -> Service:
+    """Replicas are replaced one by one while the service stays as it is; one that is not meant to run is started.
+
+    Raises ServiceNotFound.
+    """
+    service = ports.services.get(tenant_id, service_id)
+    if service.state not in MEANT_TO_RUN:
+        return start(ports, tenant_id=tenant_id, service_id=service_id)
+    renewed = ports.services.configure(service_id, config=service.config, replicas_only=False)
+    ports.kick.reconcile()
+    return renewed
+
+
+def scale(
+    ports: ServingPorts, *, tenant_id: str, service_id: str, replicas: int, instances: int | None = None
+) -> Service:
+    """The service with its new size. A change of `instances` replaces the replicas one by one.
+
+    In any state: one that does not run has the new size at its next start. Raises ServiceNotFound, InvalidField.
+    """
+    service = ports.services.get(tenant_id, service_id)
+    wanted = configs.change(service.config, {"replicas": replicas})
+    if instances is not None and instances != wanted.instances:
+        wanted = configs.change(wanted, {"instances": instances})
+        ports.services.configure(service_id, config=wanted, replicas_only=False)
+    scaled = ports.services.configure(service_id, config=wanted, replicas_only=True)
+    ports.kick.reconcile()
+    return scaled
+
+
+def update(
+    ports: ServingPorts,
+    *,
+    tenant_id: str,
+    service_id: str,
+    config_changes: Mapping[str, Any],
+    defaults: ServiceConfig = ServiceConfig(),  # noqa: B008
+) -> Service:
+    """The service with some keys of its config changed; null takes a key back to its default.
+
+    Replicas that run under the earlier config are replaced one by one. Raises ServiceNotFound, UnknownField,
+    InvalidField.
+    """
+    service = ports.services.get(tenant_id, service_id)
+    wanted = configs.change(service.config, config_changes, defaults)
+    if _settled(wanted) == _settled(service.config):
+        return service
+    resized = dataclasses.replace(service.config, replicas=wanted.replicas)
+    replicas_only = _settled(wanted) == _settled(resized)
+    updated = ports.services.configure(service_id, config=wanted, replicas_only=replicas_only)
+    ports.kick.reconcile()
+    return updated
+
+
+def delete(ports: ServingPorts, *, tenant_id: str, service_id: str) -> None:
+    """Removes the service with its jobs and results. Its workers, if any still drain, are ended by their agents.
+
+    Raises ServiceNotFound, and WrongState while the service is meant to run: its waiting jobs would be lost.
+    """
+    service = ports.services.get(tenant_id, service_id)
+    if service.state in MEANT_TO_RUN:
+        raise WrongState(
+            f"Service {service_id} is {service.state.value}; stop it first (POST .../services/{service_id}/stop).",
+            state=service.state.value,
+            allowed=sorted(state.value for state in ServiceState if state not in MEANT_TO_RUN),
+        )
+    ports.services.delete(service_id)
+
+
+def _settled(config: ServiceConfig) -> ServiceConfig:
+    """What really counts of a config: `raw` only for what is kept there alone."""
+    return dataclasses.replace(config, raw={"auto_scaling": config.raw.get("auto_scaling")})
+
+
+def _move(
+    ports: ServingPorts,
+    tenant_id: str,
+    service_id: str,
+    *,
+    to: ServiceState,
+    settled: frozenset[ServiceState],
+    reason: str,
+) -> Service:
+    """Asks again when the state changed under the call; three changes in a row do not happen."""
+    allowed = _sources(to, settled)
+    for _ in range(3):
+        service = ports.services.get(tenant_id, service_id)
+        if service.state in settled:
+            return service
+        if service.state not in allowed:
+            break
+        if moved := ports.services.move(service_id, allowed=allowed, to=to, reason=reason):
+            ports.kick.reconcile()
+            return moved
+    raise WrongState(
+        f"Service {service_id} is {service.state.value} and cannot become {to.value}; {_ADVICE[to]}",
+        state=service.state.value,
+        allowed=sorted(state.value for state in allowed),
+    )
+
+
+_ADVICE = {
+    ServiceState.DEPLOYING: "try again in a moment.",
+    ServiceState.STOPPING: "it was never started, so there is nothing to stop: start it, or delete it.",
+}
+
+
+def _sources(to: ServiceState, settled: frozenset[ServiceState]) -> Sequence[ServiceState]:
+    return [state for state, targets in SERVICE_MOVES.items() if to in targets and state not in settled]

@@ -1,0 +1,46 @@
+"""Create a service: a row that waits to be started."""
+
+from inference.clock import epoch_s
+from inference.errors import InvalidField, WrongState
+from inference.ids import new_id
+from inference.registry.model import ModelState
+from inference.serving.model import Service, ServiceConfig, ServiceState
+from inference.serving.ports import ServingPorts
+
+MAX_NAME = 128
+
+
+def create(
+    ports: ServingPorts, *, tenant_id: str, model_id: str, config: ServiceConfig, name: str | None = None
+) -> Service:
+    """The committed service, in state pending. Without a name it is called after its model.
+
+    Raises ModelNotFound, NameExists, InvalidField for an impossible name, WrongState for a deprecated model.
+    """
+    if name is not None and not _is_name(name):
+        raise InvalidField(f"name must be 1 to {MAX_NAME} printable characters.", field="name")
+    model = ports.models.get(tenant_id, model_id)
+    if model.state is ModelState.DEPRECATED:
+        raise WrongState(
+            f"{model.name} {model.version} is deprecated and takes no new service; choose another version.",
+            state=model.state.value,
+            allowed=[ModelState.REGISTERED.value],
+        )
+    service_id, now = new_id(), epoch_s()
+    service = Service(
+        id=service_id,
+        tenant_id=tenant_id,
+        name=name or f"{model.name[: MAX_NAME - 13]}-{service_id[-12:]}",
+        model_id=model_id,
+        state=ServiceState.PENDING,
+        config=config,
+        revision=1,
+        created_at=now,
+        updated_at=now,
+    )
+    ports.services.insert(service)
+    return service
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()

@@ -1,0 +1,56 @@
+"""Read services: one, many, or one with all that is known of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inference.serving.model import Observed, Profile, Replica, Service, ServiceEvent, ServiceState
+from inference.serving.ports import ServingPorts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceView:
+    """A service, its replicas by ordinal, and the batch curves of its model by kind of device."""
+
+    service: Service
+    replicas: tuple[Replica, ...]
+    profiles: tuple[Profile, ...]
+
+    @property
+    def replicas_ready(self) -> int:
+        return sum(replica.observed is Observed.READY for replica in self.replicas)
+
+    @property
+    def instances_ready(self) -> int:
+        return sum(replica.instances_ready for replica in self.replicas)
+
+
+def get(ports: ServingPorts, *, tenant_id: str, service_id: str) -> Service:
+    """Raises ServiceNotFound."""
+    return ports.services.get(tenant_id, service_id)
+
+
+def find(
+    ports: ServingPorts,
+    *,
+    tenant_id: str,
+    state: ServiceState | None = None,
+    limit: int = 100,
+    before_id: str | None = None,
+) -> Sequence[Service]:
+    """Newest first; `before_id` is the cursor."""
+    return ports.services.list(tenant_id, state=state, limit=limit, before_id=before_id)
+
+
+def describe(ports: ServingPorts, *, tenant_id: str, service_id: str) -> ServiceView:
+    """Raises ServiceNotFound."""
+    service = ports.services.get(tenant_id, service_id)
+    return ServiceView(
+        service=service,
+        replicas=tuple(ports.replicas.of_service(service_id)),
+        profiles=tuple(ports.profiles.of_model(service.model_id)),
+    )
+
+
+def events(ports: ServingPorts, *, tenant_id: str, service_id: str, limit: int = 100) -> Sequence[ServiceEvent]:
+    """The history of its states, newest first. Raises ServiceNotFound."""
+    return ports.services.events(tenant_id, service_id, limit=limit)

@@ -1,0 +1,119 @@
+"""Replica rows. What agents and workers report is fenced by the generation of the replica."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from inference.serving.model import Desired, Observed, Replica
+from inference.store.database import Database
+from inference.store.tables import instances, replicas
+from inference.store.upsert import insert_new
+
+_LEAVING = (Observed.DRAINING.value, Observed.STOPPED.value, Observed.FAILED.value)
+_ALIVE = (Observed.STARTING, Observed.READY)
+
+
+class SqlReplicas:
+    """The `ReplicaStore` of SQLite and PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._clock: sa.ColumnElement[float] = sa.literal_column(database.clock, sa.Double())
+
+    def all(self) -> "list[Replica]":
+        """By service, then ordinal."""
+        return self._read(sa.true())
+
+    def of_service(self, service_id: str) -> "list[Replica]":
+        return self._read(replicas.c.service_id == service_id)
+
+    def of_node(self, node_id: str) -> "list[Replica]":
+        return self._read(replicas.c.node_id == node_id)
+
+    def get(self, replica_id: str) -> Replica | None:
+        return next(iter(self._read(replicas.c.id == replica_id)), None)
+
+    def insert(self, replica: Replica) -> None:
+        """Two reconcilers may want the same ordinal at once: the first row stays, the second is left out."""
+        values = {column.name: getattr(replica, column.name) for column in replicas.columns}
+        values |= {"desired": replica.desired.value, "observed": replica.observed.value, "reported_at": self._clock}
+        with self._db.write() as connection:
+            insert_new(connection, self._db, replicas, values)
+
+    def set_desired(self, replica_id: str, desired: Desired) -> None:
+        with self._db.write() as connection:
+            connection.execute(sa.update(replicas).where(replicas.c.id == replica_id).values(desired=desired.value))
+
+    def delete(self, replica_id: str) -> None:
+        """The row and its instances: jobs that they still held come back with the next reaping."""
+        with self._db.write() as connection:
+            connection.execute(sa.delete(instances).where(instances.c.replica_id == replica_id))
+            connection.execute(sa.delete(replicas).where(replicas.c.id == replica_id))
+
+    def begin(self, replica_id: str) -> int:
+        """0 when the replica is no longer there, or no longer meant to run."""
+        change = (
+            sa.update(replicas)
+            .where(replicas.c.id == replica_id, replicas.c.desired == Desired.RUNNING.value)
+            .values(
+                generation=replicas.c.generation + 1,
+                observed=Observed.STARTING.value,
+                instances_ready=0,
+                pid=None,
+                reported_at=self._clock,
+            )
+            .returning(replicas.c.generation)
+        )
+        with self._db.write() as connection:
+            return int(connection.execute(change).scalar_one_or_none() or 0)
+
+    def report(
+        self,
+        replica_id: str,
+        generation: int,
+        *,
+        observed: Observed,
+        instances_ready: int | None = None,
+        pid: int | None = None,
+        reason: str | None = None,
+        restarted: bool = False,
+    ) -> bool:
+        """`starting` and `ready` do not overwrite `draining`, `stopped` or `failed` of the same generation."""
+        values: dict[str, Any] = {"observed": observed.value, "reported_at": self._clock}
+        if observed in _ALIVE:
+            is_leaving = replicas.c.observed.in_(_LEAVING)
+            values["observed"] = sa.case((is_leaving, replicas.c.observed), else_=observed.value)
+        if observed is Observed.READY:
+            values |= {"load_failures": 0, "reason": reason}
+        elif reason is not None:
+            values["reason"] = reason
+        if observed in (Observed.PENDING, Observed.STOPPED, Observed.FAILED):
+            values |= {"pid": None, "instances_ready": 0}
+        if instances_ready is not None:
+            values["instances_ready"] = instances_ready
+        if pid is not None:
+            values["pid"] = pid
+        if restarted:
+            values["restarts"] = replicas.c.restarts + 1
+        with self._db.write() as connection:
+            return connection.execute(self._fenced(replica_id, generation).values(values)).rowcount == 1
+
+    def note_load_failure(self, replica_id: str, generation: int, *, reason: str) -> int:
+        """0 when the generation is over."""
+        change = self._fenced(replica_id, generation).values(
+            load_failures=replicas.c.load_failures + 1, reason=reason, reported_at=self._clock
+        )
+        with self._db.write() as connection:
+            return int(connection.execute(change.returning(replicas.c.load_failures)).scalar_one_or_none() or 0)
+
+    def _fenced(self, replica_id: str, generation: int) -> sa.Update:
+        return sa.update(replicas).where(replicas.c.id == replica_id, replicas.c.generation == generation)
+
+    def _read(self, where: "sa.ColumnElement[bool]") -> "list[Replica]":
+        query = sa.select(replicas).where(where).order_by(replicas.c.service_id, replicas.c.ordinal)
+        with self._db.read() as connection:
+            return [_replica(row) for row in connection.execute(query)]
+
+
+def _replica(row: "sa.Row[Any]") -> Replica:
+    return Replica(**{**row._mapping, "desired": Desired(row.desired), "observed": Observed(row.observed)})

@@ -1,0 +1,230 @@
+"""Service rows, and the history of their states."""
+
+import builtins
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from inference.errors import NameExists, ServiceNotFound
+from inference.ids import new_id
+from inference.serving.model import (
+    MEANT_TO_RUN,
+    Requirements,
+    Service,
+    ServiceConfig,
+    ServiceEvent,
+    ServiceState,
+)
+from inference.store.database import Database
+from inference.store.tables import (
+    attempts,
+    deployments,
+    instances,
+    jobs,
+    payloads,
+    replicas,
+    results,
+    service_events,
+    services,
+)
+from inference.store.upsert import insert_new
+
+DELETE_CHUNK = 1000
+_UNSETTLED = (*MEANT_TO_RUN, ServiceState.STOPPING)
+
+
+class SqlServices:
+    """The `ServiceStore` of SQLite and PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._clock: sa.ColumnElement[float] = sa.literal_column(database.clock, sa.Double())
+
+    def insert(self, service: Service) -> None:
+        """The row and the first event of its history. Raises NameExists."""
+        with self._db.write() as connection:
+            if not insert_new(connection, self._db, services, _row(service)):
+                raise NameExists(f"A service called '{service.name}' exists; choose another name.", name=service.name)
+            self._note(connection, service.id, "", service.state, "created")
+
+    def get(self, tenant_id: str, service_id: str) -> Service:
+        return self._one(service_id, services.c.tenant_id == tenant_id)
+
+    def of_any_tenant(self, service_id: str) -> Service:
+        return self._one(service_id, sa.true())
+
+    def _one(self, service_id: str, condition: sa.ColumnElement[bool]) -> Service:
+        with self._db.read() as connection:
+            query = sa.select(services).where(services.c.id == service_id, condition)
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise _missing(service_id)
+        return _service(row)
+
+    def list(
+        self, tenant_id: str, *, state: ServiceState | None = None, limit: int = 100, before_id: str | None = None
+    ) -> "list[Service]":
+        query = sa.select(services).where(services.c.tenant_id == tenant_id)
+        if state is not None:
+            query = query.where(services.c.state == state.value)
+        if before_id is not None:
+            query = query.where(services.c.id < before_id)
+        with self._db.read() as connection:
+            return [_service(row) for row in connection.execute(query.order_by(services.c.id.desc()).limit(limit))]
+
+    def move(
+        self,
+        service_id: str,
+        *,
+        allowed: Sequence[ServiceState],
+        to: ServiceState,
+        reason: str,
+        suggested_action: str | None = None,
+    ) -> Service | None:
+        """A running service shows no reason: it is kept in the event alone."""
+        states = [state.value for state in allowed]
+        values: dict[str, Any] = {
+            "state": to.value,
+            "updated_at": self._clock,
+            "reason": None if to is ServiceState.RUNNING else reason,
+            "suggested_action": suggested_action,
+        }
+        if to is ServiceState.DEPLOYING:
+            values["started_at"] = self._clock
+        if to is ServiceState.STOPPING:
+            values["stopped_at"] = self._clock
+        found = sa.select(services.c.state).where(services.c.id == service_id).with_for_update()
+
+        def work() -> Service | None:
+            with self._db.write() as connection:
+                before = connection.execute(found).scalar_one_or_none()
+                if before not in states:
+                    return None
+                where = (services.c.id == service_id) & (services.c.state == before)
+                row = connection.execute(sa.update(services).where(where).values(values).returning(services)).one()
+                self._note(connection, service_id, str(before), to, reason)
+                return _service(row)
+
+        return self._db.again(work)
+
+    def explain(self, service_id: str, *, reason: str | None, suggested_action: str | None) -> None:
+        change = sa.update(services).where(services.c.id == service_id)
+        with self._db.write() as connection:
+            connection.execute(change.values(reason=reason, suggested_action=suggested_action))
+
+    def configure(self, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
+        """Raises ServiceNotFound."""
+        values: dict[str, Any] = {
+            "config": _config_text(config),
+            "queue_while_stopped": config.queue_while_stopped,
+            "updated_at": self._clock,
+        }
+        if replicas_only:
+            values["scaled_at"] = self._clock
+        else:
+            values["revision"] = services.c.revision + 1
+        change = sa.update(services).where(services.c.id == service_id).values(values).returning(services)
+        with self._db.write() as connection:
+            row = connection.execute(change).one_or_none()
+        if row is None:
+            raise _missing(service_id)
+        return _service(row)
+
+    def delete(self, service_id: str) -> None:
+        """Jobs go in short transactions first, so that other writers get their turn; the row goes last.
+
+        Interrupted half-way, it may simply be called again.
+        """
+        while self._delete_jobs(service_id, DELETE_CHUNK) == DELETE_CHUNK:
+            pass
+        with self._db.write() as connection:
+            _drop_jobs(connection, service_id, None)
+            for table in (instances, replicas, service_events, deployments):
+                connection.execute(sa.delete(table).where(table.c.service_id == service_id))
+            connection.execute(sa.delete(services).where(services.c.id == service_id))
+
+    def watched(self) -> "builtins.list[Service]":
+        """Read the replicas first: a replica without a watched service is then one whose service is gone."""
+        has_replica = sa.exists().where(replicas.c.service_id == services.c.id)
+        unsettled = services.c.state.in_([state.value for state in _UNSETTLED])
+        with self._db.read() as connection:
+            rows = connection.execute(sa.select(services).where(unsettled | has_replica).order_by(services.c.id))
+            return [_service(row) for row in rows]
+
+    def events(self, tenant_id: str, service_id: str, *, limit: int = 100) -> "builtins.list[ServiceEvent]":
+        """Raises ServiceNotFound."""
+        self.get(tenant_id, service_id)
+        query = sa.select(service_events).where(service_events.c.service_id == service_id)
+        newest = query.order_by(service_events.c.at.desc(), service_events.c.id.desc()).limit(limit)
+        with self._db.read() as connection:
+            return [
+                ServiceEvent(
+                    service_id=row.service_id,
+                    at=row.at,
+                    from_state=row.from_state,
+                    to_state=row.to_state,
+                    reason=row.reason,
+                )
+                for row in connection.execute(newest)
+            ]
+
+    def _delete_jobs(self, service_id: str, limit: int) -> int:
+        with self._db.write() as connection:
+            return _drop_jobs(connection, service_id, limit)
+
+    def _note(self, connection: sa.Connection, service_id: str, before: str, to: ServiceState, reason: str) -> None:
+        event = {"id": new_id(), "service_id": service_id, "from_state": before, "to_state": to.value, "reason": reason}
+        connection.execute(sa.insert(service_events).values(at=self._clock, **event))
+
+
+def _drop_jobs(connection: sa.Connection, service_id: str, limit: int | None) -> int:
+    """Jobs of a service with all that hangs on them, oldest first; how many."""
+    found = sa.select(jobs.c.id).where(jobs.c.service_id == service_id).order_by(jobs.c.id).limit(limit)
+    ids = list(connection.execute(found).scalars())
+    for start in range(0, len(ids), DELETE_CHUNK):
+        chunk = ids[start : start + DELETE_CHUNK]
+        for table in (payloads, results, attempts):
+            connection.execute(sa.delete(table).where(table.c.job_id.in_(chunk)))
+        connection.execute(sa.delete(jobs).where(jobs.c.id.in_(chunk)))
+    return len(ids)
+
+
+def _missing(service_id: str) -> ServiceNotFound:
+    return ServiceNotFound(f"There is no service {service_id}.", service_id=service_id)
+
+
+def _config_text(config: ServiceConfig) -> str:
+    return json.dumps(dataclasses.asdict(config))
+
+
+_CONFIG_FIELDS = frozenset(field.name for field in dataclasses.fields(ServiceConfig))
+
+
+def _config(text: str) -> ServiceConfig:
+    """What a newer version wrote besides is left aside."""
+    values: Mapping[str, Any] = json.loads(text)
+    known = {key: value for key, value in values.items() if key in _CONFIG_FIELDS}
+    return ServiceConfig(**{**known, "requirements": Requirements(**values.get("requirements", {}))})
+
+
+_PLAIN: Mapping[str, Callable[[Service], Any]] = {
+    "state": lambda service: service.state.value,
+    "config": lambda service: _config_text(service.config),
+    "queue_while_stopped": lambda service: service.config.queue_while_stopped,
+}
+
+
+def _row(service: Service) -> dict[str, Any]:
+    return {
+        column.name: _PLAIN[column.name](service) if column.name in _PLAIN else getattr(service, column.name)
+        for column in services.columns
+    }
+
+
+def _service(row: "sa.Row[Any]") -> Service:
+    values = dict(row._mapping)
+    del values["queue_while_stopped"]
+    return Service(**{**values, "state": ServiceState(row.state), "config": _config(row.config)})

@@ -1,0 +1,141 @@
+"""The reader of service config: what it takes, and the sentences in which it refuses."""
+
+import pytest
+
+from inference.errors import InvalidField, UnknownField
+from inference.serving import config
+from inference.serving.model import Requirements, ServiceConfig
+from inference.settings import EnginesSettings, JobsSettings
+
+
+def test_a_config_that_says_nothing_is_the_default():
+    assert config.read({}) == ServiceConfig(raw={})
+
+
+def test_the_contract_example_is_read_and_kept_as_written():
+    raw = {
+        "replicas": 2,
+        "resource_requirements": {"gpu": 1, "cpu": 4, "memory": "16Gi"},
+        "auto_scaling": {"enabled": True, "min_replicas": 1, "max_replicas": 4, "target_cpu_utilization": 70},
+    }
+
+    read = config.read(raw)
+
+    assert read.replicas == 2
+    assert read.requirements == Requirements(gpu=1, cpu=4.0, memory_bytes=16 << 30)
+    assert read.raw == raw
+
+
+def test_settings_give_the_defaults():
+    base = config.defaults(JobsSettings(max_attempts=7, head_start_s=10), EnginesSettings(objective_ms=99))
+
+    read = config.read({"instances": 2}, base)
+
+    assert (read.max_attempts, read.head_start_s, read.objective_ms, read.instances) == (7, 10, 99, 2)
+
+
+def test_strict_priority_is_worth_more_than_any_wait():
+    assert config.read({"head_start_s": "strict"}).head_start_s == config.STRICT_S
+    assert config.STRICT_S > 20 * 365 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("16Gi", 16 << 30), ("512M", 512_000_000), ("1.5Gi", 3 << 29), ("2GiB", 2 << 30), (1024, 1024), ("7", 7)],
+)
+def test_memory_is_read_with_its_unit(text, size):
+    assert config.memory_bytes("m", text) == size
+
+
+@pytest.mark.parametrize("text", ["16Zi", "-1Gi", "", "Gi", True, None, 1.5, "9" * 40, "99999999Pi", -1])
+def test_an_impossible_size_is_refused(text):
+    with pytest.raises(InvalidField, match="a size such as"):
+        config.memory_bytes("m", text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        ({"replicas": -1}, "config.replicas"),
+        ({"replicas": 65}, "config.replicas"),
+        ({"replicas": True}, "config.replicas"),
+        ({"replicas": "2"}, "config.replicas"),
+        ({"replicas": None}, "config.replicas"),
+        ({"instances": 0}, "config.instances"),
+        ({"instances": 33}, "config.instances"),
+        ({"instances": 1.0}, "config.instances"),
+        ({"resource_requirements": []}, "config.resource_requirements"),
+        ({"resource_requirements": {"gpu": 2}}, "config.resource_requirements.gpu"),
+        ({"resource_requirements": {"gpu": True}}, "config.resource_requirements.gpu"),
+        ({"resource_requirements": {"cpu": -1}}, "config.resource_requirements.cpu"),
+        ({"resource_requirements": {"memory": "much"}}, "config.resource_requirements.memory"),
+        ({"auto_scaling": {"enabled": "yes"}}, "config.auto_scaling.enabled"),
+        ({"auto_scaling": {"min_replicas": 3, "max_replicas": 2}}, "config.auto_scaling"),
+        ({"head_start_s": "fast"}, "config.head_start_s"),
+        ({"head_start_s": float("nan")}, "config.head_start_s"),
+        ({"timeout_s": 0}, "config.timeout_s"),
+        ({"objective_ms": float("inf")}, "config.objective_ms"),
+        ({"max_batch": 0}, "config.max_batch"),
+        ({"max_wait_ms": -1}, "config.max_wait_ms"),
+        ({"queue_while_stopped": 1}, "config.queue_while_stopped"),
+        ({"provider": "tpu"}, "config.provider"),
+        ({"threads": 0}, "config.threads"),
+        ({"max_attempts": 0}, "config.max_attempts"),
+    ],
+)
+def test_an_impossible_value_is_refused_by_name(raw, field):
+    with pytest.raises(InvalidField) as refused:
+        config.read(raw)
+
+    assert refused.value.details["field"] == field
+    assert refused.value.message.startswith(field)
+
+
+def test_config_must_be_an_object():
+    with pytest.raises(InvalidField, match="config must be an object, not a list"):
+        config.read([])  # type: ignore[arg-type]  # what JSON may bring
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        ({"replica": 1}, "config.replica"),
+        ({"resource_requirements": {"ram": 1}}, "config.resource_requirements.ram"),
+        ({"auto_scaling": {"on": True}}, "config.auto_scaling.on"),
+    ],
+)
+def test_an_unknown_field_is_named_with_the_known_ones(raw, field):
+    with pytest.raises(UnknownField) as refused:
+        config.read(raw)
+
+    assert refused.value.details["field"] == field
+    assert refused.value.details["known"]
+
+
+def test_a_change_keeps_what_it_does_not_name():
+    current = config.read({"replicas": 2, "max_batch": 8, "timeout_s": 5})
+
+    changed = config.change(current, {"max_batch": 16})
+
+    assert (changed.replicas, changed.max_batch, changed.timeout_s) == (2, 16, 5)
+    assert changed.raw == {"replicas": 2, "max_batch": 16, "timeout_s": 5}
+
+
+def test_null_takes_a_key_back_to_its_default():
+    current = config.read({"replicas": 2, "max_batch": 8, "resource_requirements": {"cpu": 1}})
+
+    changed = config.change(current, {"max_batch": None, "resource_requirements": None, "replicas": None})
+
+    assert changed == ServiceConfig(raw={})
+
+
+def test_a_change_goes_back_to_the_defaults_of_the_settings():
+    base = ServiceConfig(objective_ms=99)
+    current = config.read({"objective_ms": 5}, base)
+
+    assert config.change(current, {"objective_ms": None}, base).objective_ms == 99
+
+
+def test_an_unknown_key_set_to_null_is_still_unknown():
+    with pytest.raises(UnknownField):
+        config.change(ServiceConfig(), {"nonsense": None})
