@@ -1,0 +1,85 @@
+"""Puts the adapters behind the ports: what every entry point calls first."""
+
+from inference.blobs.files import FileBlobs
+from inference.core import Core
+from inference.jobs.admission import BacklogQuota
+from inference.jobs.commit import GroupCommit
+from inference.jobs.directory import CachedDirectory
+from inference.jobs.ports import Bell, JobPorts
+from inference.redisio.client import RedisLink
+from inference.redisio.hot import RedisHotResults
+from inference.registry.ports import RegistryPorts
+from inference.serving.ports import Kick, ServingPorts
+from inference.settings import Settings
+from inference.store.database import Database
+from inference.store.deployments import SqlDeployments
+from inference.store.instances import SqlInstances
+from inference.store.jobs import SqlJobs
+from inference.store.migrate import require_current
+from inference.store.models import SqlModels
+from inference.store.nodes import SqlNodes
+from inference.store.profiles import SqlProfiles
+from inference.store.replicas import SqlReplicas
+from inference.store.services import SqlServices
+from inference.store.ticks import SqlTicks
+from inference.store.uploads import SqlUploads
+
+
+class Silence:
+    """A bell and a kick that nobody hears, for processes that only read."""
+
+    def ring(self, service_id: str, *, slots: int) -> None:
+        pass
+
+    def reconcile(self) -> None:
+        pass
+
+
+def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = None) -> Core:
+    """The ports of one process. Opens no connection to Redis yet, and one to the database, to check its schema.
+
+    Raises BadSettings for an impossible URL, StoreUnavailable when the database is away or not migrated.
+    """
+    database = Database(settings.database_url, settings.store)
+    require_current(database)
+    link = RedisLink(settings)
+    store, models, services = SqlJobs(database), SqlModels(database), SqlServices(database)
+
+    def close() -> None:
+        link.close()
+        database.close()
+
+    return Core(
+        settings=settings,
+        jobs=JobPorts(
+            store=store,
+            commit=GroupCommit(store, settings.jobs),
+            admission=BacklogQuota(store, limit=settings.jobs.backlog_limit),
+            bell=bell or Silence(),
+            hot=RedisHotResults(link, settings.results),
+            directory=CachedDirectory(services, models),
+            settings=settings.jobs,
+        ),
+        serving=ServingPorts(
+            services=services,
+            replicas=SqlReplicas(database),
+            instances=SqlInstances(database),
+            nodes=SqlNodes(database),
+            ticks=SqlTicks(database),
+            profiles=SqlProfiles(database),
+            deployments=SqlDeployments(database),
+            models=models,
+            kick=kick or Silence(),
+            settings=settings.serving,
+        ),
+        registry=RegistryPorts(
+            models=models,
+            uploads=SqlUploads(database),
+            blobs=FileBlobs(settings.data_dir / "blobs"),
+            settings=settings.registry,
+            engines=settings.engines,
+        ),
+        ping_store=database.ping,
+        ping_redis=link.ping,
+        close=close,
+    )

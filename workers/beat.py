@@ -1,0 +1,37 @@
+"""The beat process: sends the slow duties to the queue `control`. What must be quick, the ticker does."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from inference import settings as settings_room
+from inference.telemetry.log import configure
+from workers import lifeline
+from workers.app import make_app
+from workers.tasks.control import RETENTION_S, RETENTION_TASK
+
+SCHEDULE = {
+    "retention": {
+        "task": RETENTION_TASK,
+        "schedule": RETENTION_S,
+        "options": {"queue": "control", "expires": RETENTION_S},
+    }
+}
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Runs until SIGTERM or SIGINT. A second beat is harmless: each duty is taken once per period."""
+    settings = settings_room.load(environ)
+    if settings.process.run_id:
+        lifeline.die_with_parent()
+    configure(settings, "beat")
+    app = make_app(settings)
+    app.conf.beat_schedule = SCHEDULE
+    folder = settings.data_dir / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    app.Beat(schedule=str(folder / "beat-schedule"), loglevel="WARNING", quiet=True).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

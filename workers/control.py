@@ -1,0 +1,57 @@
+"""The control process: a Celery worker on the queue `control`, and beside it the ticker that needs no broker."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+
+import structlog
+
+from inference import settings as settings_room
+from inference import wiring
+from inference.telemetry.log import configure
+from workers import lifeline, publisher
+from workers.app import make_app
+from workers.tasks.control import register
+from workers.ticker import Ticker
+
+log = structlog.get_logger(__name__)
+
+QUEUE = "control"
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Runs until SIGTERM or SIGINT. Any number of control processes may run beside one another."""
+    settings = settings_room.load(environ)
+    if settings.process.run_id:
+        lifeline.die_with_parent()
+    configure(settings, "control")
+    told = publisher.connect(settings)
+    core = wiring.build(settings, bell=told.bell, kick=told.kick)
+    name = f"control.{os.getpid()}@{socket.gethostname()}"
+    ticker = Ticker(core, name=name)
+    app = make_app(settings)
+    register(app, core, ticker)
+    ticker.start()
+    worker = app.Worker(
+        hostname=name,
+        queues=[QUEUE],
+        pool_cls="solo",
+        concurrency=1,
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        heartbeat_interval=30,
+        quiet=True,
+    )
+    try:
+        worker.start()
+    finally:
+        ticker.stop()
+        core.close()
+        told.close()
+    return int(worker.exitcode or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))
