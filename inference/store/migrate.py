@@ -40,7 +40,10 @@ def draft(database: Database, message: str) -> None:
 def differences(database: Database) -> list[Any]:
     """What autogenerate would still change; empty when migrations and tables agree."""
     with database.read() as connection:
-        return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
+        found: list[Any] = compare_metadata(
+            MigrationContext.configure(connection, opts={"compare_type": True}), metadata
+        )
+        return found
 
 
 def is_current(database: Database) -> bool:

@@ -16,7 +16,7 @@ metadata = sa.MetaData(
 )
 
 ID = sa.String(32)
-TIME = sa.Double()
+TIME: sa.Double[float] = sa.Double()
 
 
 def _id(name: str = "id") -> "sa.Column[str]":

@@ -1,0 +1,243 @@
+"""Drain: claim, run, finish, tell, until the queue is empty, the time is over or the instance must stop."""
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from inference.clock import monotonic_s
+from inference.errors import PenstockError, StoreUnavailable, Unavailable
+from inference.jobs.directory import slots
+from inference.jobs.execute import Batch
+from inference.jobs.model import FINAL, Claim, Claimant, ClaimedJob, JobView, Moved, Outcome
+from inference.jobs.ports import JobPorts
+from inference.telemetry import metrics
+
+log = structlog.get_logger(__name__)
+
+RING_AGAIN_S = 0.1
+STORE_WAIT_S = (0.1, 2.0)
+
+
+class Phase(StrEnum):
+    IDLE = "idle"
+    CLAIMING = "claiming"
+    RUNNING = "running"
+    FINISHING = "finishing"
+
+
+class Hands(Protocol):
+    """The instance that drains: an engine, and what the supervisor sees of it."""
+
+    @property
+    def claimant(self) -> Claimant: ...
+
+    @property
+    def max_rows(self) -> int: ...
+
+    @property
+    def max_wait_s(self) -> float: ...
+
+    def prepare(self, jobs: Sequence[ClaimedJob]) -> Batch: ...
+
+    def run(self, batch: Batch) -> list[Outcome]:
+        """Never raises; blocks as long as the engine does."""
+        ...
+
+    def may_claim_ahead(self) -> bool:
+        """Whether batches are short enough to hold a second one."""
+        ...
+
+    def is_stopping(self) -> bool: ...
+
+    def enter(self, phase: Phase, *, limit_s: float, jobs: int = 0) -> None:
+        """Says what the instance does now, and how long that may take at most."""
+        ...
+
+
+    def told(self, outcomes: Sequence[Outcome], moved: Mapping[str, Moved]) -> None:
+        """After the commit and the hot copies: for whoever else wants to know. Never raises."""
+        ...
+
+
+class Ended(StrEnum):
+    EMPTY = "empty"
+    TIME = "time"
+    STOPPING = "stopping"
+
+
+class Drain:
+    """The loop of one instance. One thread at a time; the caller holds the instance's lock."""
+
+    def __init__(self, ports: JobPorts, hands: Hands, tenant_id: str) -> None:
+        self._ports = ports
+        self._hands = hands
+        self._tenant_id = tenant_id
+        self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._rang_at = 0.0
+        service = hands.claimant.service_id
+        self._claim_time = metrics.claim_time.labels(service)
+        self._finish_time = metrics.finish_time.labels(service)
+        self._empty_claims = metrics.empty_claims.labels(service)
+        self._latency = metrics.job_latency.labels(service)
+        self._fenced = metrics.fenced.labels(service)
+
+    def work(self, *, until_s: float) -> Ended:
+        """Drains until the monotonic instant `until_s`; TIME means that more may be waiting."""
+        claim = self._claim()
+        if not claim.jobs:
+            self._empty_claims.inc()
+        while claim.jobs:
+            batch = self._hands.prepare(claim.jobs)
+            if claim.is_full:
+                self._ring_next()
+                if self._hands.may_claim_ahead():
+                    claim = self._pipeline(batch, until_s=until_s)
+                    continue
+            outcomes = self._run(batch)
+            claim = self._finish(outcomes, max_rows=0 if self._is_over(until_s) else self._hands.max_rows)
+        self._hands.enter(Phase.IDLE, limit_s=0)
+        if self._hands.is_stopping():
+            return Ended.STOPPING
+        return Ended.TIME if monotonic_s() >= until_s else Ended.EMPTY
+
+    def _is_over(self, until_s: float) -> bool:
+        return self._hands.is_stopping() or monotonic_s() >= until_s
+
+    def _pipeline(self, batch: Batch, *, until_s: float) -> Claim:
+        """While a batch runs, the one before it is finished and the next one claimed and decoded.
+
+        Claims ahead only whole batches: a part of one could still grow while the engine is busy. Returns the
+        claim with which the plain loop goes on.
+        """
+        rows, done = self._hands.max_rows, list[Outcome]()
+        while True:
+            running = self._engine_thread.submit(self._run, batch)
+            is_last = self._is_over(until_s)
+            ahead = self._finish(done, max_rows=0 if is_last else rows, min_rows=rows, is_ahead=True)
+            following = self._hands.prepare(ahead.jobs) if ahead.jobs else None
+            done = running.result()
+            if following is not None and (self._hands.is_stopping() or self._is_late(ahead.jobs)):
+                self._release(ahead.jobs)
+                following = None
+            if following is None:
+                return self._finish(done, max_rows=0 if self._is_over(until_s) else rows)
+            batch = following
+
+    def _is_late(self, jobs: Sequence[ClaimedJob]) -> bool:
+        now = self._ports.store.now_s()
+        return any(job.deadline is not None and job.deadline <= now for job in jobs)
+
+    def _run(self, batch: Batch) -> list[Outcome]:
+        limit = max((job.timeout_s for job in batch.jobs), default=1.0)
+        self._hands.enter(Phase.RUNNING, limit_s=limit, jobs=len(batch.jobs))
+        return self._hands.run(batch)
+
+    def _claim(self) -> Claim:
+        store, hands = self._ports.store, self._hands
+        hands.enter(Phase.CLAIMING, limit_s=30)
+        try:
+            with self._claim_time.time():
+                if not hands.max_wait_s:
+                    return self._told(store.claim(hands.claimant, max_rows=hands.max_rows))
+                claim = store.claim(hands.claimant, max_rows=hands.max_rows, min_rows=hands.max_rows)
+            if not claim.jobs and store.has_waiting(hands.claimant.service_id):
+                time.sleep(hands.max_wait_s)
+                claim = store.claim(hands.claimant, max_rows=hands.max_rows)
+            return self._told(claim)
+        except StoreUnavailable as error:
+            log.warning("claim_failed", reason=error.message)
+            return Claim()
+
+    def _finish(
+        self, outcomes: Sequence[Outcome], *, max_rows: int, min_rows: int = 1, is_ahead: bool = False
+    ) -> Claim:
+        """Writes the outcomes, however long the database stays away: what was computed is not thrown away."""
+        hands, wait_s = self._hands, STORE_WAIT_S[0]
+        if not outcomes and not max_rows:
+            return Claim()
+        while True:
+            if not is_ahead:
+                hands.enter(Phase.FINISHING, limit_s=30, jobs=len(outcomes))
+            try:
+                with self._finish_time.time():
+                    moved, claim = self._ports.store.finish(
+                        hands.claimant, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead
+                    )
+                break
+            except Unavailable as error:
+                log.warning("finish_waits", reason=error.message, jobs=len(outcomes))
+                hands.enter(Phase.FINISHING, limit_s=30, jobs=len(outcomes))
+                time.sleep(wait_s)
+                wait_s = min(wait_s * 2, STORE_WAIT_S[1])
+        self._tell(outcomes, moved)
+        return self._told(claim)
+
+    def _tell(self, outcomes: Sequence[Outcome], moved: dict[str, Moved]) -> None:
+        if len(moved) < len(outcomes):
+            self._fenced.inc(len(outcomes) - len(moved))
+            log.warning("finish_fenced", jobs=len(outcomes) - len(moved))
+        by_tenant: dict[str, list[JobView]] = {}
+        for outcome in outcomes:
+            change = moved.get(outcome.job.id)
+            if change is None or change.state not in FINAL:
+                continue
+            by_tenant.setdefault(outcome.job.tenant_id, []).append(_view(outcome, change, self._hands.claimant))
+            self._latency.observe((change.completed_at or outcome.ended_at) - outcome.job.submitted_at)
+            metrics.finished.labels(self._hands.claimant.service_id, change.state.value).inc()
+        for tenant_id, views in by_tenant.items():
+            self._ports.hot.put(tenant_id, self._hands.claimant.service_id, views)
+        self._hands.told(outcomes, moved)
+
+    def _told(self, claim: Claim) -> Claim:
+        """Announces what the claim found too late."""
+        by_owner: dict[str, list[JobView]] = {}
+        for tenant_id, view in self._ports.store.views(claim.expired_ids) if claim.expired_ids else ():
+            by_owner.setdefault(tenant_id, []).append(view)
+        for tenant_id, views in by_owner.items():
+            self._ports.hot.put(tenant_id, self._hands.claimant.service_id, views)
+        return claim
+
+    def _release(self, jobs: Sequence[ClaimedJob]) -> None:
+        try:
+            self._ports.store.release(self._hands.claimant, {job.id: job.attempt for job in jobs})
+        except StoreUnavailable as error:
+            log.warning("release_failed", reason=error.message, jobs=len(jobs))
+
+    def _ring_next(self) -> None:
+        """More is waiting than this instance takes: another free one should help."""
+        if monotonic_s() - self._rang_at < RING_AGAIN_S:
+            return
+        self._rang_at = monotonic_s()
+        try:
+            service, _ = self._ports.directory.find(self._tenant_id, self._hands.claimant.service_id)
+        except PenstockError:
+            return
+        if (most := slots(service)) > 1:
+            self._ports.bell.ring(service.id, slots=most)
+
+
+def _view(outcome: Outcome, change: Moved, by: Claimant) -> JobView:
+    """The final view as SQL would show it."""
+    job = outcome.job
+    return JobView(
+        id=job.id,
+        service_id=by.service_id,
+        state=change.state,
+        priority=job.priority,
+        attempts=job.attempt,
+        created_at=job.submitted_at,
+        started_at=outcome.started_at,
+        completed_at=change.completed_at,
+        deadline=job.deadline,
+        batch_size=outcome.batch_size,
+        model_version=by.model_version,
+        worker=by.worker,
+        error_code=outcome.error_code,
+        error_message=outcome.error_message,
+        metadata_json=job.metadata_json,
+        result=outcome.result if change.state == "completed" else None,
+    )

@@ -1,0 +1,75 @@
+"""Every metric, declared once. What can be counted in the database is read there, when somebody scrapes."""
+
+import os
+from collections.abc import Callable, Iterable
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
+STEP_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+submitted = Counter("penstock_submit", "Jobs accepted", ["service"])
+commits = Counter("penstock_commits", "Group commits of submissions")
+submissions = Counter("penstock_submissions", "Requests that shared those commits")
+doorbells = Counter("penstock_doorbells", "Doorbells published to Celery", ["service"])
+empty_claims = Counter("penstock_empty_claims", "Claims that found nothing to do", ["service"])
+fenced = Counter("penstock_fenced", "Finished attempts that were no longer the job's", ["service"])
+finished = Counter("penstock_jobs_finished", "Attempts' effects on jobs", ["service", "state"])
+batch_size = Histogram("penstock_batch_size", "Rows in an engine call", ["service"], buckets=BATCH_BUCKETS)
+job_latency = Histogram(
+    "penstock_job_latency_seconds", "Submission to final state", ["service"], buckets=LATENCY_BUCKETS
+)
+claim_time = Histogram("penstock_claim_seconds", "One claim", ["service"], buckets=STEP_BUCKETS)
+run_time = Histogram("penstock_run_seconds", "One engine call with its hooks", ["service"], buckets=STEP_BUCKETS)
+finish_time = Histogram(
+    "penstock_finish_seconds", "One finish, the next claim included", ["service"], buckets=STEP_BUCKETS
+)
+http_requests = Counter("penstock_http_requests", "HTTP requests", ["route", "status"])
+http_time = Histogram("penstock_http_request_seconds", "HTTP requests", ["route"], buckets=STEP_BUCKETS)
+
+# name -> (help, label names); the values come from the database at each scrape
+READ_FROM_STORE = {
+    "penstock_jobs": ("Jobs by state", ("service", "state")),
+    "penstock_queue_depth": ("Jobs that wait to be claimed", ("service", "priority")),
+    "penstock_queue_oldest_seconds": ("Age of the oldest waiting job", ("service", "priority")),
+    "penstock_replicas": ("Replicas by observed state", ("service", "state")),
+}
+
+Samples = Iterable[tuple[str, tuple[str, ...], float]]
+
+
+class StoreCollector(Collector):
+    """Gauges that `read` yields as (metric name, label values, value)."""
+
+    def __init__(self, read: Callable[[], Samples]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        families = {
+            name: GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in READ_FROM_STORE.items()
+        }
+        for name, labels, value in self._read():
+            families[name].add_metric(labels, value)
+        return families.values()
+
+
+def render(read: Callable[[], Samples] | None = None, *, others: Iterable[Collector] = ()) -> bytes:
+    """The text that Prometheus scrapes: this process', or, in multi-process mode, all processes' of its folder.
+
+    `others` are read beside them, as a node's machine (`telemetry.machine`).
+    """
+    registry = CollectorRegistry()
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's own gap
+    else:
+        registry.register(prometheus_client.REGISTRY)
+    if read is not None:
+        registry.register(StoreCollector(read))
+    for other in others:
+        registry.register(other)
+    return prometheus_client.generate_latest(registry)

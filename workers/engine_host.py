@@ -1,0 +1,232 @@
+"""The engine child: loads its model when it starts, then drains when the bell rings or when it finds work itself."""
+
+import contextlib
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import structlog
+from billiard import current_process
+
+from inference import wiring
+from inference.clock import monotonic_s
+from inference.core import Core
+from inference.errors import HotUnavailable, PenstockError, StoreUnavailable, Unavailable
+from inference.jobs.directory import slots as slots_of
+from inference.jobs.drain import Drain, Ended
+from inference.jobs.model import Claimant, Moved, Outcome
+from inference.redisio.client import RedisLink
+from inference.redisio.slots import Slots
+from inference.settings import Settings
+from inference.telemetry import metrics
+from workers import publisher
+from workers.batch_runner import Instance
+from workers.job_events import JobEvents
+from workers.loading import load
+from workers.pulse import Field, Phase, Pulse, Record, path_of
+from workers.queues import DRAIN_TASK, service_queue
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+LOAD_FAILED_EXIT = 70
+LOAD_PAUSE_S = 0.5
+POLL_WHILE_DEAF_S = 0.25
+"""How often the queue is looked at while Redis is away and no bell can be heard."""
+
+
+class EngineHost:
+    """Everything one child needs; made once, by `start`."""
+
+    def __init__(self, settings: Settings, core: Core, instance: Instance, tenant_id: str) -> None:
+        self.settings = settings
+        self._instance = instance
+        self._record = instance.record
+        self._service_id = instance.claimant.service_id
+        self._link = RedisLink(settings)
+        self._slots = Slots(self._link)
+        self._core = core
+        self._tenant_id = tenant_id
+        self._sender = publisher.Sender(settings)
+        self._drain = Drain(core.jobs, instance, tenant_id)
+        self._lock = threading.Lock()
+        self._drained_at = monotonic_s()
+
+    def answer_bell(self, slot: int, token: str) -> None:
+        """Drains under a slot. A doorbell whose slot is not its own any more is ignored."""
+        try:
+            if not self._slots.renew(self._service_id, slot=slot, token=token):
+                metrics.empty_claims.labels(self._service_id).inc()
+                return
+        except HotUnavailable:
+            log.info("slot_unchecked", slot=slot)
+        with self._lock:
+            self._record.token = token
+            self._record.set(Field.SLOT, slot)
+            try:
+                self._drain_and_linger(slot, token)
+            finally:
+                self._record.token = ""
+                self._drained_at = monotonic_s()
+
+    def _drain_and_linger(self, slot: int, token: str) -> None:
+        quantum_ends = monotonic_s() + self.settings.workers.quantum_s
+        while True:
+            ended = self._drain.work(until_s=quantum_ends)
+            if ended is Ended.TIME:
+                if self._hand_over(slot, token):
+                    return
+                quantum_ends = monotonic_s() + self.settings.workers.quantum_s
+                continue
+            if ended is Ended.STOPPING:
+                self._let_go(slot, token)
+                return
+            if self._slots.wait(self._service_id, timeout_s=self.settings.workers.linger_ms / 1000):
+                continue
+            if self._released(slot, token):
+                return
+
+    def _hand_over(self, slot: int, token: str) -> bool:
+        """Rings for itself, so that others get their turn; False when the broker does not take it: go on."""
+        try:
+            if not self._slots.renew(self._service_id, slot=slot, token=token):
+                return True
+            self._sender.send(service_queue(self._service_id), DRAIN_TASK, [self._service_id, slot, token])
+            metrics.doorbells.labels(self._service_id).inc()
+        except Exception as error:
+            log.warning("hand_over_failed", reason=str(error))
+            return False
+        return True
+
+    def _released(self, slot: int, token: str) -> bool:
+        try:
+            return self._slots.release_if_no_wake(self._service_id, slot=slot, token=token)
+        except HotUnavailable:
+            return True
+
+    def _let_go(self, slot: int, token: str) -> None:
+        """Stopping: the slot goes back, and the bell rings once more for whoever stays."""
+        if not self._released(slot, token):
+            self._released(slot, token)
+        service, _ = self._core.jobs.directory.find(self._tenant_id, self._service_id)
+        self._core.jobs.bell.ring(self._service_id, slots=slots_of(service))
+
+    def poll_for_ever(self) -> None:
+        """Looks at the queue when no bell has rung for a while: bells may be lost, and nobody depends on them."""
+        poll_s = self.settings.workers.poll_s
+        while True:
+            is_deaf = not self._hears()
+            pause_s = (POLL_WHILE_DEAF_S if is_deaf else poll_s) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+            time.sleep(pause_s)
+            if is_deaf or monotonic_s() - self._drained_at >= pause_s:
+                self._poll()
+
+    def _hears(self) -> bool:
+        try:
+            self._link.ping()
+        except HotUnavailable:
+            return False
+        return True
+
+    def _poll(self) -> None:
+        if self._instance.is_stopping() or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._core.jobs.store.has_waiting(self._service_id):
+                self._drain.work(until_s=monotonic_s() + self.settings.workers.quantum_s)
+        except PenstockError as error:
+            log.warning("poll_failed", reason=error.message)
+        finally:
+            self._drained_at = monotonic_s()
+            self._lock.release()
+
+
+def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
+    """Loads the model and registers the instance. A model that does not load ends this process.
+
+    The parent counts such ends, and gives up after `serving.load_attempts` of them.
+    """
+    me = settings.process
+    index = int(getattr(current_process(), "index", 0))
+    record = Pulse(path_of(settings)).record(index)
+    record.clear()
+    record.set(Field.PID, os.getpid())
+    record.enter(Phase.LOADING, deadline=monotonic_s() + settings.serving.load_deadline_s)
+    told = publisher.connect(settings)
+    core = _patiently(lambda: wiring.build(settings, bell=told.bell, kick=told.kick))
+    try:
+        service = _patiently(lambda: core.serving.services.of_any_tenant(me.service_id))
+        model = _patiently(lambda: core.serving.models.get(service.tenant_id, service.model_id))
+        loaded = load(core, service, model)
+    except Exception as error:
+        _give_up(core, record, error)
+    instance_id, generation = _patiently(
+        lambda: core.serving.instances.open(
+            service_id=me.service_id,
+            replica_id=me.replica_id,
+            slot=index,
+            replica_generation=me.replica_generation,
+            pid=os.getpid(),
+            lease_s=settings.workers.lease_s,
+        )
+    )
+    events = JobEvents(app, hostname=hostname)
+    instance = Instance(
+        claimant=Claimant(
+            service_id=me.service_id,
+            instance_id=instance_id,
+            generation=generation,
+            worker=f"{hostname}#{index}",
+            model_version=model.version,
+        ),
+        engine=loaded.engine,
+        hooks=loaded.hooks,
+        record=record,
+        settings=settings.jobs,
+        max_rows=loaded.max_rows,
+        max_wait_s=service.config.max_wait_ms / 1000,
+        ahead_below_s=settings.workers.claim_ahead_ms / 1000,
+        now_s=core.jobs.store.now_s,
+        on_told=events.send if settings.telemetry.job_events else _nothing,
+        batch_s=loaded.batch_s,
+    )
+    record.instance_id = instance_id
+    record.set(Field.GENERATION, generation)
+    record.set(Field.FAILED_LOADS, 0)
+    record.enter(Phase.IDLE)
+    host = EngineHost(settings, core, instance, service.tenant_id)
+    threading.Thread(target=host.poll_for_ever, name="poll", daemon=True).start()
+    return host
+
+
+def _give_up(core: Core, record: Record, error: Exception) -> NoReturn:
+    """Says why, in the replica's row and the log, and ends this process; the pool starts another one."""
+    reason = error.message if isinstance(error, PenstockError) else f"{type(error).__name__}: {error}"
+    log.error("load_failed", reason=reason)
+    me = core.settings.process
+    with contextlib.suppress(StoreUnavailable):
+        core.serving.replicas.note_load_failure(me.replica_id, me.replica_generation, reason=reason)
+    record.set(Field.FAILED_LOADS, record.get(Field.FAILED_LOADS) + 1)
+    record.enter(Phase.LOAD_FAILED)
+    time.sleep(LOAD_PAUSE_S)
+    sys.stderr.flush()
+    os._exit(LOAD_FAILED_EXIT)
+
+
+def _patiently(read: Callable[[], T]) -> T:
+    """A database that is away is no fault of the model: waits for it."""
+    while True:
+        try:
+            return read()
+        except Unavailable as error:
+            log.warning("load_waits", reason=error.message)
+            time.sleep(1.0)
+
+
+def _nothing(_outcomes: Sequence[Outcome], _moved: Mapping[str, Moved]) -> None:
+    pass

@@ -1,0 +1,82 @@
+"""Loading: an artefact becomes a warm, self-checked engine with a known best batch size."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import structlog
+
+from inference.clock import epoch_s, monotonic_s
+from inference.core import Core
+from inference.engines import catalog, hooks, profile, selfcheck
+from inference.engines.base import Engine, LoadSpec
+from inference.engines.hooks import Hooks
+from inference.registry.model import ModelVersion
+from inference.serving.model import Profile, Service
+from inference.tensors import Tensors
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """`batch_s`: what a call of `max_rows` took when it was measured."""
+
+    engine: Engine
+    hooks: Hooks
+    max_rows: int
+    batch_s: float
+
+
+def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
+    """Raises EngineLoadFailed, InvalidField or whatever the engine raised; the caller treats all alike."""
+    began = monotonic_s()
+    device = core.settings.process.device
+    threads = service.config.threads or core.settings.engines.threads
+    provider = service.config.provider
+    if provider == "auto" and device != "cpu":
+        provider = "cuda"
+    factory = catalog.find(model.framework, core.settings.engines.plugins)
+    engine = factory(
+        LoadSpec(
+            path=core.registry.blobs.path(model.sha256),
+            provider=provider,
+            device=device,
+            threads=threads,
+            options=model.deployment_config.get("engine") or {},
+        )
+    )
+    steps = hooks.compile(model.hooks)
+    sample = selfcheck.check(engine, steps, core.registry.blobs.path(model.golden).read_bytes())
+    measured = _profile(core, service, model, engine, sample, device_kind=f"{engine.provider}/{threads}")
+    log.info(
+        "engine_loaded",
+        service_id=service.id,
+        provider=engine.provider,
+        max_batch=measured.max_batch,
+        took_ms=round((monotonic_s() - began) * 1000),
+    )
+    median_ms = next((ms for rows, ms, _ in measured.curve if rows >= measured.max_batch), measured.curve[-1][1])
+    return Loaded(engine=engine, hooks=steps, max_rows=measured.max_batch, batch_s=median_ms / 1000)
+
+
+def _profile(
+    core: Core, service: Service, model: ModelVersion, engine: Engine, sample: Tensors, *, device_kind: str
+) -> Profile:
+    """The batch curve, measured once per model and kind of device, and the best batch for this service's objective."""
+    settings, config = core.settings.engines, service.config
+    most = config.max_batch or settings.max_batch
+    known = core.serving.profiles.get(model.id, device_kind)
+    if known is not None and known.curve and (known.curve[-1][0] >= most or config.max_batch is None):
+        best = profile.choose(known.curve, objective_ms=config.objective_ms, max_batch=most)
+        return dataclasses.replace(known, max_batch=best)
+    curve = profile.measure(engine, sample, max_batch=most, budget_s=settings.profile_budget_s)
+    measured = Profile(
+        model_id=model.id,
+        device_kind=device_kind,
+        provider=engine.provider,
+        max_batch=profile.choose(curve, objective_ms=config.objective_ms, max_batch=most),
+        curve=curve,
+        measured_at=epoch_s(),
+    )
+    core.serving.profiles.put(measured)
+    return measured

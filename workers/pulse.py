@@ -1,0 +1,118 @@
+"""The pulse: a small shared record per engine child, through which it and its parent see each other.
+
+A memory-mapped file, since spawned children inherit no memory. Every field is one aligned eight-byte number with one
+writer; identities are short texts that change only while nobody depends on them.
+"""
+
+import mmap
+import os
+from enum import IntEnum
+from pathlib import Path
+
+from inference.settings import Settings
+
+RECORD_BYTES = 256
+INSTANCE_AT, TOKEN_AT = 128, 160
+MOST_SLOTS = 64
+
+
+class Field(IntEnum):
+    PID = 0
+    GENERATION = 1
+    PHASE = 2
+    PROGRESS = 3
+    DEADLINE = 4
+    JOBS = 5
+    SLOT = 6
+    IS_STOPPING = 7
+    FAILED_LOADS = 8
+
+
+class Phase(IntEnum):
+    """What a child does. The deadline beside it is monotonic; 0 means none."""
+
+    EMPTY = 0
+    LOADING = 1
+    IDLE = 2
+    CLAIMING = 3
+    RUNNING = 4
+    FINISHING = 5
+    LOAD_FAILED = 6
+
+
+READY = frozenset({Phase.IDLE, Phase.CLAIMING, Phase.RUNNING, Phase.FINISHING})
+
+
+class Record:
+    """One child's record; numbers by `Field`."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self._bytes = memory
+        self._numbers = memory[: INSTANCE_AT - INSTANCE_AT % 8].cast("d")
+
+    def get(self, field: Field) -> float:
+        return self._numbers[field]
+
+    def set(self, field: Field, value: float) -> None:
+        self._numbers[field] = value
+
+    @property
+    def phase(self) -> Phase:
+        return Phase(int(self._numbers[Field.PHASE]))
+
+    def enter(self, phase: Phase, *, deadline: float = 0.0, jobs: int = 0) -> None:
+        """A step forward: the new phase, the instant by which it must be left, and one more beat of progress."""
+        self._numbers[Field.DEADLINE] = deadline
+        self._numbers[Field.JOBS] = jobs
+        self._numbers[Field.PHASE] = phase
+        self._numbers[Field.PROGRESS] += 1
+
+    @property
+    def instance_id(self) -> str:
+        return self._text(INSTANCE_AT, 32)
+
+    @instance_id.setter
+    def instance_id(self, text: str) -> None:
+        self._put(INSTANCE_AT, 32, text)
+
+    @property
+    def token(self) -> str:
+        return self._text(TOKEN_AT, 32)
+
+    @token.setter
+    def token(self, text: str) -> None:
+        self._put(TOKEN_AT, 32, text)
+
+    def clear(self) -> None:
+        """As if no child had ever been here, but for the parent's own fields."""
+        for field in (Field.PID, Field.GENERATION, Field.PHASE, Field.DEADLINE, Field.JOBS, Field.SLOT):
+            self._numbers[field] = 0
+        self.instance_id = ""
+        self.token = ""
+
+    def _text(self, at: int, length: int) -> str:
+        return bytes(self._bytes[at : at + length]).rstrip(b"\0").decode("ascii", "replace")
+
+    def _put(self, at: int, length: int, text: str) -> None:
+        self._bytes[at : at + length] = text.encode("ascii").ljust(length, b"\0")
+
+
+class Pulse:
+    """All records of one worker."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        if os.fstat(self._file).st_size < RECORD_BYTES * MOST_SLOTS:
+            os.ftruncate(self._file, RECORD_BYTES * MOST_SLOTS)
+        self._memory = memoryview(mmap.mmap(self._file, RECORD_BYTES * MOST_SLOTS))
+
+    def record(self, index: int) -> Record:
+        return Record(self._memory[index * RECORD_BYTES : (index + 1) * RECORD_BYTES])
+
+
+def path_of(settings: Settings) -> Path:
+    """The pulse file of the worker that this process is, or belongs to."""
+    me = settings.process
+    folder = settings.data_dir / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"pulse-{me.replica_id}-{me.replica_generation}"

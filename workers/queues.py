@@ -1,0 +1,11 @@
+"""Names that travel through the broker: queues and tasks."""
+
+CONTROL_QUEUE = "control"
+DRAIN_TASK = "penstock.drain"
+RECONCILE_TASK = "penstock.reconcile"
+RETENTION_TASK = "penstock.retention"
+
+
+def service_queue(service_id: str) -> str:
+    """Where the doorbells of a service go."""
+    return f"svc.{service_id}"

@@ -1,0 +1,192 @@
+"""The supervisor: a thread in the worker's parent that keeps leases, ends what hangs, and says how the replica is.
+
+A thread, since Celery's own loop stands still while the broker is away.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from inference.clock import monotonic_s
+from inference.core import Core
+from inference.errors import HotUnavailable, PenstockError
+from inference.jobs.announce import announce
+from inference.jobs.model import FINAL
+from inference.jobs.recover import ring_all
+from inference.redisio.client import RedisLink
+from inference.redisio.slots import Slots
+from inference.serving.model import Observed
+from workers.pulse import READY, Field, Phase, Pulse, Record
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.25
+OVERRUN_S = 1.0
+REPORT_S = 5.0
+
+LOAD_FAILED_EXIT = 3
+SUPERSEDED_EXIT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was known of a child at the last look."""
+
+    pid: int
+    phase: Phase
+    instance_id: str
+    generation: int
+
+
+class Supervisor(threading.Thread):
+    """`stop` is called at most once, with the exit code with which the worker should end."""
+
+    def __init__(self, core: Core, pulse: Pulse, *, slots: int, stop: Callable[[int], None]) -> None:
+        super().__init__(name="supervisor", daemon=True)
+        self._core = core
+        self._records = [pulse.record(index) for index in range(slots)]
+        self._seen: list[Seen | None] = [None] * slots
+        self._died_loading = 0
+        self._stop_worker = stop
+        self._has_stopped = False
+        self._slots = Slots(RedisLink(core.settings, timeout_s=1.0))
+        self._renewed_at = self._reported_at = 0.0
+        self._reported: tuple[Observed, int] | None = None
+        self._is_draining = False
+        self._ended = threading.Event()
+
+    def drain(self) -> None:
+        """From now on children stop at the end of their batch."""
+        self._is_draining = True
+        for record in self._records:
+            record.set(Field.IS_STOPPING, 1)
+
+    def end(self) -> None:
+        """No further tick begins."""
+        self._ended.set()
+
+    def run(self) -> None:
+        while not self._ended.wait(TICK_S):
+            try:
+                self._tick()
+            except PenstockError as error:
+                log.warning("supervision_waits", reason=error.message)
+            except Exception:
+                log.exception("supervision_failed")
+
+    def _tick(self) -> None:
+        for index, record in enumerate(self._records):
+            self._watch(index, record)
+        now = monotonic_s()
+        if now - self._renewed_at >= self._core.settings.workers.renew_s:
+            self._renewed_at = now
+            self._renew()
+        self._report(now)
+
+    def _watch(self, index: int, record: Record) -> None:
+        """Ends a child that overran; settles the affairs of one that is gone."""
+        before = self._seen[index]
+        pid = int(record.get(Field.PID))
+        if before is not None and (before.pid != pid or not is_alive(before.pid)):
+            self._seen[index] = None
+            if before.pid == pid:
+                record.clear()
+            self._bury(before)
+            return
+        if not pid:
+            return
+        phase, deadline = record.phase, record.get(Field.DEADLINE)
+        self._seen[index] = Seen(pid, phase, record.instance_id, int(record.get(Field.GENERATION)))
+        if deadline and monotonic_s() > deadline + OVERRUN_S:
+            log.warning("child_overran", pid=pid, phase=phase.name.lower(), jobs=int(record.get(Field.JOBS)))
+            _kill(pid)
+
+    def _bury(self, child: Seen) -> None:
+        if child.phase in (Phase.LOADING, Phase.LOAD_FAILED):
+            self._count_failed_load(child)
+            return
+        if self._is_draining and not child.instance_id:
+            return
+        log.warning("child_ended", pid=child.pid, phase=child.phase.name.lower())
+        if child.instance_id:
+            self._core.serving.instances.end(child.instance_id, child.generation)
+        moved = self._core.jobs.store.reap()
+        announce(self._core.jobs, [job_id for job_id, state in moved if state in FINAL])
+        if moved:
+            ring_all(self._core.jobs)
+
+    def _count_failed_load(self, child: Seen) -> None:
+        me = self._core.settings.process
+        self._died_loading += 1
+        if child.phase is Phase.LOADING:
+            self._core.serving.replicas.note_load_failure(
+                me.replica_id, me.replica_generation, reason="The engine process died, or was ended, while it loaded."
+            )
+        log.warning("load_ended_early", pid=child.pid, times=self._died_loading)
+        if self._died_loading >= self._core.settings.serving.load_attempts:
+            self._give_up(LOAD_FAILED_EXIT)
+
+    def _renew(self) -> None:
+        """Leases of children that make progress: a child past its deadline gets none."""
+        now, held = monotonic_s(), dict[str, int]()
+        service_id = self._core.settings.process.service_id
+        pids: dict[str, int] = {}
+        for record in self._records:
+            deadline = record.get(Field.DEADLINE)
+            if record.phase not in READY or (deadline and now > deadline) or not record.instance_id:
+                continue
+            held[record.instance_id] = int(record.get(Field.GENERATION))
+            pids[record.instance_id] = int(record.get(Field.PID))
+            if token := record.token:
+                with contextlib.suppress(HotUnavailable):
+                    self._slots.renew(service_id, slot=int(record.get(Field.SLOT)), token=token)
+        if not held:
+            return
+        self._died_loading = 0
+        valid = self._core.serving.instances.renew(held, lease_s=self._core.settings.workers.lease_s)
+        for instance_id in held.keys() - valid:
+            log.warning("instance_fenced", instance_id=instance_id, pid=pids[instance_id])
+            _kill(pids[instance_id])
+
+    def _report(self, now: float) -> None:
+        ready = sum(record.phase in READY for record in self._records)
+        observed = Observed.DRAINING if self._is_draining else Observed.READY if ready else Observed.STARTING
+        if self._reported == (observed, ready) and now - self._reported_at < REPORT_S:
+            return
+        me = self._core.settings.process
+        is_ours = self._core.serving.replicas.report(
+            me.replica_id, me.replica_generation, observed=observed, instances_ready=ready, pid=os.getpid()
+        )
+        was_ready = self._reported is not None and self._reported[1] > 0
+        self._reported, self._reported_at = (observed, ready), now
+        if not is_ours:
+            self._give_up(SUPERSEDED_EXIT)
+        elif ready and not was_ready:
+            self._core.serving.kick.reconcile()
+            ring_all(self._core.jobs)
+
+    def _give_up(self, code: int) -> None:
+        if not self._has_stopped:
+            self._has_stopped = True
+            log.warning("worker_gives_up", exit_code=code)
+            self._stop_worker(code)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs: neither gone nor a zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state not in "ZX"
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
