@@ -53,6 +53,7 @@ def render(
     limit); larger ones are refused here. Uploads and JSON Lines are streamed, any length.
     """
     values = {
+        "@ERRORS@": _ERRORS,
         "@LISTEN@": listen,
         "@BODY_LIMIT@": str(body_limit_bytes * 2),
         "@DNS@": f"resolver {dns} valid=5s ipv6=off;" if dns else "",
@@ -84,6 +85,11 @@ def _server(name: str, address: str, dns: str) -> str:
 def _body(code: str, message: str, **details: object) -> str:
     return json.dumps({"code": code, "message": message, "details": details}).replace("'", "")
 
+
+_ERRORS = (
+    "error_page 400 = @bad_request; error_page 408 = @timeout; error_page 413 = @too_large; "
+    "error_page 502 504 = @unavailable;"
+)
 
 _TEMPLATE = r"""# Written by `penstock up`; changes are lost at the next start.
 daemon off;
@@ -150,27 +156,34 @@ http {
         listen @LISTEN@ default_server backlog=4096;
         server_name _;
 
-        error_page 400 405 501 505 @bad_request;
-        error_page 408 @timeout;
-        error_page 413 @too_large;
-        error_page 414 431 494 @headers;
-        error_page 502 504 = @unavailable;
+        # Before nginx knows the path it cannot go to a named location, after it nothing else keeps the routing.
+        error_page 400 405 501 505 = /.bad_request;
+        error_page 408 = /.timeout;
+        error_page 413 = /.too_large;
+        error_page 414 431 494 = /.headers;
 
         if ($streamed) { rewrite ^ /.streamed last; }
 
-        location / { proxy_pass http://$target$request_uri; }
+        location / {
+            @ERRORS@
+            proxy_pass http://$target$request_uri;
+        }
         location = /.streamed {
             internal;
+            @ERRORS@
             client_max_body_size 0;
             proxy_request_buffering off;
             proxy_read_timeout 600s;
             proxy_pass http://api$request_uri;
         }
 
+        location = /.bad_request { internal; return 400 '@BAD_REQUEST@'; }
+        location = /.timeout { internal; return 408 '@TIMEOUT@'; }
+        location = /.too_large { internal; return 413 '@TOO_LARGE@'; }
+        location = /.headers { internal; return 431 '@HEADERS@'; }
         location @bad_request { internal; return 400 '@BAD_REQUEST@'; }
         location @timeout { internal; return 408 '@TIMEOUT@'; }
         location @too_large { internal; return 413 '@TOO_LARGE@'; }
-        location @headers { internal; return 431 '@HEADERS@'; }
         location @unavailable { internal; add_header Retry-After 1 always; return 503 '@UNAVAILABLE@'; }
     }
 }
