@@ -8,13 +8,14 @@ from inference import settings as settings_room
 from inference.telemetry.log import configure
 from workers import lifeline
 from workers.app import make_app
-from workers.tasks.control import RETENTION_S, RETENTION_TASK
+from workers.queues import CONTROL_QUEUE, RETENTION_TASK
+from workers.tasks.control import RETENTION_S
 
 SCHEDULE = {
     "retention": {
         "task": RETENTION_TASK,
         "schedule": RETENTION_S,
-        "options": {"queue": "control", "expires": RETENTION_S},
+        "options": {"queue": CONTROL_QUEUE, "expires": RETENTION_S},
     }
 }
 

@@ -5,19 +5,14 @@ import socket
 import sys
 from collections.abc import Mapping
 
-import structlog
-
 from inference import settings as settings_room
 from inference import wiring
 from inference.telemetry.log import configure
 from workers import lifeline, publisher
 from workers.app import make_app
+from workers.queues import CONTROL_QUEUE
 from workers.tasks.control import register
 from workers.ticker import Ticker
-
-log = structlog.get_logger(__name__)
-
-QUEUE = "control"
 
 
 def main(environ: Mapping[str, str]) -> int:
@@ -35,7 +30,7 @@ def main(environ: Mapping[str, str]) -> int:
     ticker.start()
     worker = app.Worker(
         hostname=name,
-        queues=[QUEUE],
+        queues=[CONTROL_QUEUE],
         pool_cls="solo",
         concurrency=1,
         loglevel="WARNING",

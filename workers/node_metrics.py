@@ -8,6 +8,8 @@ from pathlib import Path
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from inference.telemetry.machine import MachineCollector
+
 
 class MetricsServer:
     """Listens from the start; `port` is the real one. `close` ends it."""
@@ -51,9 +53,10 @@ def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
 
 
 def exposition(folder: Path) -> bytes:
-    """The text that Prometheus reads: every process's files, added up."""
+    """The text that Prometheus reads: the files of all workers, added up, and the machine's own figures."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # prometheus_client has no types here
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # the library's own gap
+    registry.register(MachineCollector())
     return generate_latest(registry)
 
 

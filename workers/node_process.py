@@ -14,6 +14,7 @@ from inference.serving.model import Replica
 from inference.settings import Settings
 from workers import lifeline
 from workers.launching.folder import cap_log
+from workers.queues import service_queue
 
 WORKER = "worker"
 LOAD_FAILED = 3
@@ -25,7 +26,7 @@ Command: TypeAlias = Callable[[Replica, str], list[str]]
 def worker_command(replica: Replica, host: str) -> list[str]:
     """`-n` is the Celery node's name, `-Q` the queue of the service's doorbells."""
     name = f"{replica.service_id}.{replica.ordinal}@{host}"
-    return [sys.executable, "-m", "workers.worker", "-n", name, "-Q", f"svc.{replica.service_id}"]
+    return [sys.executable, "-m", "workers.worker", "-n", name, "-Q", service_queue(replica.service_id)]
 
 
 def environment(
@@ -42,14 +43,11 @@ def environment(
         "PENSTOCK_NODE_ID": node_id,
         "PENSTOCK_DEVICE": replica.device,
         "CUDA_VISIBLE_DEVICES": "" if replica.device == "cpu" else replica.device,
-        "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(settings)),
     }
 
 
 def metrics_folder(settings: Settings) -> Path:
     """Where workers leave their metrics for the agent to serve."""
-    if settings.telemetry.metrics_dir:
-        return Path(settings.telemetry.metrics_dir)
     return settings.data_dir / "run" / "metrics" / WORKER
 
 

@@ -6,6 +6,7 @@ import structlog
 
 from inference.core import Core
 from inference.jobs.retain import retain
+from workers.queues import RECONCILE_TASK, RETENTION_TASK
 from workers.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-RECONCILE_TASK = "penstock.reconcile"
-RETENTION_TASK = "penstock.retention"
 RETENTION_S = 600.0
 
 
