@@ -19,7 +19,7 @@ from inference.tensors import Array, Tensors, TensorSpec
 
 
 class Double:
-    """y = 2 x. Option `sleep_ms`: how long a call takes, whatever its rows."""
+    """y = 2 x. Options `sleep_ms`: how long a call takes, whatever its rows; `row_ms`: how much longer for each row."""
 
     provider = "cpu"
 
@@ -31,7 +31,7 @@ class Double:
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         x = inputs["x"]
-        time.sleep(float(self.options.get("sleep_ms", 0)) / 1000)
+        time.sleep((float(self.options.get("sleep_ms", 0)) + float(self.options.get("row_ms", 0)) * len(x)) / 1000)
         self.before(x)
         return {"y": np.asarray(x * np.float32(2))}
 

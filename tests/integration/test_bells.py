@@ -1,0 +1,102 @@
+"""Doorbells cost time or nothing: forged, doubled and late ones change no job, and a stream needs hardly any."""
+
+import codecs
+import re
+import time
+
+import pytest
+
+from inference.settings import load
+from tests.system import Monitor, System, wait_for
+from workers.publisher import Sender
+from workers.queues import DRAIN_TASK, service_queue
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+STREAM, CHUNK, PAUSE_S = 10_000, 50, 0.05
+IDLE_S = 60.0
+
+
+def empty_claims(system: System) -> float:
+    return system.metric("penstock_empty_claims_total", workers=True)
+
+
+def queue_is_empty(system: System, service: str) -> bool:
+    return all(b":0\r\n" in system.say("LLEN", key) for key in queue_keys(service))
+
+
+def queue_keys(service: str) -> list[str]:
+    """Celery keeps one list per priority on Redis."""
+    return [service_queue(service), *(f"{service_queue(service)}\x06\x16{step}" for step in range(1, 10))]
+
+
+def test_a_forged_a_doubled_and_a_late_doorbell_change_nothing(system: System):
+    service = system.run("double")
+    with Monitor(system) as seen:
+        first = system.submit(service)
+        system.task(first, wait_s=5)
+        bell = wait_for(seen.messages, timeout_s=5, what="a doorbell")[0]
+    time.sleep(3)  # the drain has let its slot go: the bell is late now
+    before = (system.rows("SELECT id, state, attempt FROM jobs"), empty_claims(system))
+    sender = Sender(load({"PENSTOCK_BROKER_URL": f"redis://127.0.0.1:{system.redis_port}/0"}))
+
+    for token in ("", "forged", "0" * 16):
+        sender.send(service_queue(service), DRAIN_TASK, [service, 0, token])
+    sender.drop()
+    for _ in range(3):
+        push(system, bell)
+    wait_for(lambda: queue_is_empty(system, service), timeout_s=10, what="every doorbell taken")
+    time.sleep(1)
+
+    claims = empty_claims(system) - before[1]
+    print(f"6 false doorbells, {claims:.0f} empty claims")
+    assert system.rows("SELECT id, state, attempt FROM jobs") == before[0]
+    assert claims <= 6
+    assert system.task(system.submit(service, 2.0), wait_s=5)["result"] == {"y": [[4.0] * 4]}
+
+
+def push(system: System, line: str) -> None:
+    """Sends again what MONITOR has shown."""
+    words = [codecs.decode(word, "unicode_escape") for word in re.findall(r'"((?:[^"\\]|\\.)*)"', line)]
+    assert system.say(*words).startswith(b":")
+
+
+def test_doorbells_for_a_stranger_are_ignored(system: System):
+    one, other = system.run("double"), system.run("double")
+    sender = Sender(load({"PENSTOCK_BROKER_URL": f"redis://127.0.0.1:{system.redis_port}/0"}))
+
+    sender.send(service_queue(one), DRAIN_TASK, [other, 0, "token"])
+    sender.drop()
+    wait_for(lambda: queue_is_empty(system, one), timeout_s=10, what="the doorbell taken")
+
+    assert system.task(system.submit(one, 3.0), wait_s=5)["status"] == "completed"
+    assert system.task(system.submit(other, 3.0), wait_s=5)["status"] == "completed"
+
+
+def test_ten_thousand_jobs_in_a_steady_stream_cause_fewer_than_fifty_messages(system: System):
+    service = system.run("double")
+
+    with Monitor(system) as seen:
+        for _ in range(STREAM // CHUNK):
+            system.submit_many(service, [1.0] * CHUNK)
+            time.sleep(PAUSE_S)
+        states = system.until_done(service, timeout_s=60)
+        messages = [line for line in seen.messages() if service in line]
+
+    print(f"{STREAM} jobs, {len(messages)} Celery messages")
+    assert states == {"completed": STREAM}
+    assert 0 < len(messages) < 50
+
+
+@pytest.mark.timeout(200)
+def test_an_idle_minute_causes_no_message(system: System):
+    service = system.run("double")
+    system.task(system.submit(service), wait_s=5)
+    time.sleep(5)
+
+    with Monitor(system) as seen:
+        time.sleep(IDLE_S)
+
+    print(f"{IDLE_S:.0f} s idle: {len(seen.messages())} messages, {len(seen.lines)} commands of any kind")
+    assert len(seen.lines) > 0, "the monitor saw nothing at all"
+    assert seen.messages() == []

@@ -1,0 +1,50 @@
+"""Models that load slowly, and models that do not load at all."""
+
+import time
+
+import pytest
+
+from tests.system import System, kill, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+LOAD_S = 6.0
+
+
+def test_a_killed_child_of_a_slow_model_comes_back(system: System):
+    """Celery gives a replaced child 4 s by default, and would kill this one for ever."""
+    service = system.run("slow", timeout_s=60, load_s=LOAD_S)
+    (engine,) = system.pids("engine", service)
+    assert system.task(system.submit(service), wait_s=10)["status"] == "completed"
+
+    kill(engine)
+    begun = time.monotonic()
+    answer = system.task(system.submit(service, 4.0), wait_s=40)
+    back_s = time.monotonic() - begun
+    engines = system.pids("engine", service)
+    time.sleep(5)
+
+    print(f"answered {back_s:.1f} s after the kill; loading takes {LOAD_S} s")
+    assert answer["result"] == {"y": [[8.0] * 4]}
+    assert LOAD_S < back_s < 25
+    assert engine not in engines
+    assert system.pids("engine", service) == engines, "the new child was replaced again"
+
+
+@pytest.mark.parametrize("how", ["raise", "exit", "signal"])
+def test_a_model_that_cannot_load_stops_its_replica_after_three_tries_and_says_why(system: System, how: str):
+    service = system.create(system.register("crash-on-load", how=how))
+
+    system.begin(service)
+    shown = wait_for(lambda: (s := system.show(service))["status"] == "error" and s, timeout_s=60, what="state error")
+    (replica,) = system.rows("SELECT * FROM replicas WHERE service_id = :s", s=service)
+    time.sleep(3)
+
+    print(f"{shown['status']}: {shown['reason']} | {shown['suggested_action']}")
+    assert shown["reason"]
+    assert shown["suggested_action"]
+    if how == "raise":
+        assert "asked not to load" in shown["reason"]
+    assert replica.load_failures == 3
+    assert replica.observed == "failed"
+    assert system.pids("worker", service) == []
