@@ -132,7 +132,6 @@ class Agent:
             self._wake.clear()
         for charge in self._running():
             log.warning("worker_killed", replica_id=charge.row.id, cause="stop_grace_over")
-            charge.process.kill() if charge.process else None
         for charge in self._charges.values():
             with contextlib.suppress(PenstockError):
                 self._put_down(charge)
@@ -144,7 +143,7 @@ class Agent:
     def _put_down(self, charge: Charge) -> None:
         if charge.process is None:
             return
-        charge.process.kill()
+        charge.process.put_down()
         charge.process = None
         self._ports.instances.end_replica(charge.row.id)
         is_stopped = charge.row.desired is Desired.STOPPED
@@ -227,6 +226,7 @@ class Agent:
 
     def _start(self, charge: Charge, now: float) -> None:
         row = charge.row
+        charge.start_at = now + 1.0  # should the start itself fail
         generation = self._ports.replicas.begin(row.id)
         if generation == 0:
             return

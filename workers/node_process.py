@@ -87,6 +87,12 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
 
+    def put_down(self) -> None:
+        """`kill`, and waits until it is gone: what the kernel holds for a while longer is left to it."""
+        self.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(1)
+
     def _send(self, sig: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._popen.send_signal(sig)
