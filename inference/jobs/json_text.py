@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 _KEY = re.compile(rb'"\s*:')
 _plain = msgspec.json.Decoder()
+_unread = msgspec.json.Decoder(msgspec.Raw)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>.*?)`")
 _MISSING = re.compile(r"missing required field `(?P<name>.*?)`")
 _WRONG = re.compile(r"Expected `(?P<want>.*?)`, got `(?P<got>.*?)`(?: - at `\$\.?(?P<path>.*)`)?$")
@@ -49,8 +50,19 @@ def decode(decoder: "msgspec.json.Decoder[T]", text: bytes | msgspec.Raw) -> T:
     except RecursionError as error:
         raise _too_deep() from error
     except msgspec.ValidationError as error:
+        _refuse_malformed(text)
         raise _invalid(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _malformed(error) from error
+
+
+def _refuse_malformed(text: bytes | msgspec.Raw) -> None:
+    """What is no JSON at all is told so, whatever else is wrong with its beginning."""
+    try:
+        _unread.decode(text)
+    except RecursionError as error:
+        raise _too_deep() from error
+    except msgspec.DecodeError as error:
         raise _malformed(error) from error
 
 

@@ -1,0 +1,74 @@
+"""Puts views, errors, documentation and timing together in one Flask application."""
+
+import time
+from importlib import metadata
+from typing import Any
+
+from flask import Flask, Response, g, request
+from flask_swagger_ui import get_swaggerui_blueprint
+
+from api import context, handlers
+from api.v1 import batches, deployments, health, metrics, models, services, tasks, uploads
+from inference.core import Core
+
+UNDER_BASE = (services.blueprint, tasks.blueprint, batches.blueprint)
+ABSOLUTE = (models.blueprint, deployments.blueprint)
+OF_THE_SERVER = (health.blueprint, metrics.blueprint)
+DESCRIPTION = (
+    "Asynchronous inference: post a task, get 202 and an id, be sure that it runs, and read the answer.\n\n"
+    f"Every path under `{context.BASE}` is also answered under `{context.ALIAS}`. Times are ISO 8601 UTC, durations "
+    "are seconds. Every refusal is `{code, message, details}`; docs/errors.md lists the codes."
+)
+
+
+def assemble(core: Core) -> Flask:
+    """A Flask application whose views work on `core`."""
+    app = Flask("penstock", static_folder=None)
+    app.config.update(
+        API_TITLE="Penstock",
+        API_VERSION=metadata.version("penstock"),
+        OPENAPI_VERSION="3.0.3",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}},
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.extensions[context.EXTENSION] = core
+    _register(app)
+    _time_requests(app)
+    return app
+
+
+def _register(app: Flask) -> None:
+    """Canonical paths go into the documentation; aliases are answered by the same handlers."""
+    documented = handlers.Api(app)
+    for blueprint in UNDER_BASE:
+        documented.register_blueprint(blueprint, url_prefix=context.BASE)
+        app.register_blueprint(blueprint, url_prefix=context.ALIAS, name=f"{blueprint.name}_alias")
+    for blueprint in ABSOLUTE:
+        documented.register_blueprint(blueprint, url_prefix="/v1")
+    documented.register_blueprint(uploads.blueprint, url_prefix=context.BASE)
+    for prefix in (context.ALIAS, "/v1"):
+        app.register_blueprint(
+            uploads.blueprint, url_prefix=prefix, name=f"uploads_{prefix.strip('/').replace('/', '_')}"
+        )
+    for blueprint in OF_THE_SERVER:
+        documented.register_blueprint(blueprint)
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "Penstock"}))
+
+
+def _time_requests(app: Flask) -> None:
+    counted: dict[tuple[str, int], Any] = {}
+
+    def begin() -> None:
+        g.began_s = time.perf_counter()
+
+    def end(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "none"
+        metrics.timed(counted, route, response.status_code, time.perf_counter() - g.began_s)
+        return response
+
+    app.before_request(begin)
+    app.after_request(end)

@@ -1,0 +1,72 @@
+"""Request bodies: read once, within limits, strictly."""
+
+from typing import Any, ClassVar, NoReturn
+
+import marshmallow as ma
+from flask import Request, request
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import UnsupportedMediaType
+
+from api import context
+from inference.errors import InvalidField, TooLarge, UnknownField
+from inference.jobs import json_text
+
+CONTROL_LIMIT_BYTES = 1 << 20
+
+
+def read(limit_bytes: int, way_out: str = "") -> bytes:
+    """The whole body, whatever Content-Type it claims short of a form with files. Raises TooLarge."""
+    if request.mimetype.startswith("multipart/"):
+        raise UnsupportedMediaType
+    length = request.content_length
+    if length is not None and length > limit_bytes:
+        raise _too_large(limit_bytes, length, way_out)
+    pieces: list[bytes] = []
+    left = limit_bytes + 1
+    while left > 0 and (piece := request.stream.read(left)):
+        pieces.append(piece)
+        left -= len(piece)
+    if left <= 0:
+        raise _too_large(limit_bytes, None, way_out)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _too_large(limit: int, size: int | None, way_out: str) -> TooLarge:
+    came = f"{size} bytes" if size else "more"
+    details = {"size_bytes": size} if size else {}
+    return TooLarge(
+        f"The body is {came}; at most {limit} bytes are accepted here.{way_out}", limit_bytes=limit, **details
+    )
+
+
+class StrictParser(FlaskParser):
+    """Reads bodies by our rules, lets an absent body be `{}`, and refuses with our errors."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION: ClassVar = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": ma.RAISE}
+
+    def load_json(self, req: Request, schema: ma.Schema) -> Any:
+        del schema
+        text = read(min(CONTROL_LIMIT_BYTES, context.core().settings.api.body_limit_bytes))
+        value = json_text.read(text) if text.strip() else {}
+        if not isinstance(value, dict):
+            raise InvalidField("The body must be a JSON object.", field="body", expected="an object")
+        return value
+
+    def handle_error(self, error: ma.ValidationError, req: Request, schema: ma.Schema, **_: Any) -> NoReturn:
+        (location,) = error.messages_dict
+        path, sentence = _first(error.messages_dict[location])
+        what = "query parameter" if location == "query" else "field"
+        if sentence == "Unknown field.":
+            known = ", ".join(sorted(f"`{field.data_key or name}`" for name, field in schema.load_fields.items()))
+            raise UnknownField(f"There is no {what} `{path}` here; known: {known or 'none'}.", field=path)
+        if sentence == "Missing data for required field.":
+            raise InvalidField(f"The {what} `{path}` is missing.", field=path)
+        raise InvalidField(f"The {what} `{path}` is wrong: {sentence}", field=path)
+
+
+def _first(messages: Any, path: str = "") -> tuple[str, str]:
+    """The first complaint, and the path of the field that it is about."""
+    if isinstance(messages, dict):
+        name, inner = next(iter(messages.items()))
+        return _first(inner, f"{path}.{name}" if path else str(name))
+    return path or "body", str(messages[0]) if isinstance(messages, list) else str(messages)

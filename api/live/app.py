@@ -1,0 +1,107 @@
+"""The asynchronous process: what waits. Long polls for tasks, under both base paths."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api import errors
+from api.live.waiters import Waiters
+from api.schemas import task_view
+from inference.core import Core
+from inference.errors import JobNotFound, PenstockError
+from inference.ids import DEFAULT_TENANT, is_id, new_id
+from inference.jobs import query
+from inference.jobs.model import JobView
+
+BASES = ("/api/v1/inference", "/api/inference")
+READERS = 8
+
+log = structlog.get_logger()
+
+Listen: TypeAlias = Callable[[Callable[[Sequence[str]], None]], Awaitable[None]]
+
+
+def create_app(core: Core, listen: Listen) -> Starlette:
+    """The application; `listen` calls back with the ids of finished tasks, for ever."""
+    waiters = Waiters()
+    readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
+
+    async def read(task_id: str) -> JobView:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(readers, _get, core, task_id)
+
+    async def show(request: Request) -> Response:
+        task_id = request.path_params["task_id"]
+        if not is_id(task_id):
+            raise JobNotFound(f"There is no task `{task_id[:64]}`.", id=task_id[:64])
+        wait_s = task_view.wait_s(request.query_params.get("wait", "0"), limit_s=core.settings.api.wait_limit_s)
+        gone = asyncio.ensure_future(_disconnected(request))
+        try:
+            view = await waiters.last_view(task_id, wait_s=wait_s, read=read, gone=gone)
+        finally:
+            gone.cancel()
+        return Response(task_view.render(view), media_type=errors.JSON)
+
+    async def healthz(_: Request) -> Response:
+        return Response(b'{"status":"ok","waiting":%d}' % len(waiters), media_type=errors.JSON)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        listening = asyncio.ensure_future(listen(waiters.wake))
+        listening.add_done_callback(_report)
+        yield
+        listening.cancel()
+        readers.shutdown(wait=False, cancel_futures=True)
+
+    routes = [Route(f"{base}/tasks/{{task_id}}", show, methods=["GET"]) for base in BASES]
+    return Starlette(
+        routes=[*routes, Route("/healthz", healthz)],
+        lifespan=lifespan,
+        exception_handlers={PenstockError: _ours, HTTPException: _of_starlette, Exception: _unforeseen},
+    )
+
+
+def _get(core: Core, task_id: str) -> JobView:
+    return query.get(core.jobs, tenant_id=DEFAULT_TENANT, job_id=task_id)
+
+
+async def _disconnected(request: Request) -> None:
+    """Returns when the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _report(listening: "asyncio.Future[None]") -> None:
+    """The listener runs for ever; should it ever end, waiters still read the state again by themselves."""
+    if not listening.cancelled() and (error := listening.exception()) is not None:
+        log.error("listener_ended", exc_info=error)
+
+
+def _to_response(answer: errors.Answer) -> Response:
+    return Response(answer.body, answer.status, answer.headers, media_type=errors.JSON)
+
+
+async def _ours(_: Request, error: Exception) -> Response:
+    if not isinstance(error, PenstockError):
+        raise error
+    return _to_response(errors.answer(error))
+
+
+async def _of_starlette(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return _to_response(errors.of_the_server(status))
+
+
+async def _unforeseen(_: Request, error: Exception) -> Response:
+    error_id = new_id()
+    log.error("request_failed", error_id=error_id, exc_info=error)
+    return _to_response(errors.of_the_server(500, error_id=error_id))

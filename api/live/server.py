@@ -1,0 +1,65 @@
+"""Serves the live process: `python -m api.live.server --uds PATH`, or `--host H --port P`."""
+
+import argparse
+import ctypes
+import functools
+import os
+import signal
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from api.live.app import create_app
+from inference import settings as settings_room
+from inference import wiring
+from inference.errors import BadSettings
+from inference.redisio import news
+from inference.telemetry import log
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Asks the kernel for SIGKILL when the parent is gone; nothing elsewhere than on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def main(arguments: list[str]) -> int:
+    """Serves until SIGTERM or SIGINT; who still waits then is cut off after 2 s."""
+    parser = argparse.ArgumentParser(prog="api.live.server", description=__doc__)
+    parser.add_argument("--uds", type=Path)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    settings = settings_room.load(os.environ)
+    if settings.process.role:
+        die_with_parent()
+    log.configure(settings, settings.process.role or "live")
+    core = wiring.build(settings)
+    if asked.uds is not None:
+        asked.uds.unlink(missing_ok=True)
+    try:
+        uvicorn.run(
+            create_app(core, functools.partial(news.listen, settings)),
+            uds=str(asked.uds) if asked.uds else None,
+            host=asked.host,
+            port=asked.port,
+            backlog=4096,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=2,
+        )
+    finally:
+        core.close()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BadSettings as error:
+        sys.exit(f"penstock: {error.message}")

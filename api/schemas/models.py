@@ -1,0 +1,164 @@
+"""Models, deployments and uploads on the wire."""
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields
+
+from api.schemas.common import AN_ID, PageIn, Text, id_field, next_field, time_field
+from inference import clock
+from inference.registry.model import ModelVersion
+from inference.serving.model import Deployment
+from inference.tensors import TensorSpec
+
+REGISTER_EXAMPLE = {
+    "name": "digits",
+    "version": "1.0.0",
+    "framework": "onnx",
+    "model_path": "/models/digits.onnx",
+    "metadata": {"author": "you"},
+    "accuracy_metrics": {"accuracy": 0.98},
+    "deployment_config": {},
+}
+REGISTERED_EXAMPLE = {"model_id": AN_ID, "status": "registered", "name": "digits", "version": "1.0.0"}
+
+
+class RegisterIn(ma.Schema):
+    """M1."""
+
+    name = Text(required=True)
+    version = Text(required=True, metadata={"description": "Semantic version", "example": "1.0.0"})
+    framework = Text(required=True, metadata={"example": "onnx"})
+    model_path = Text(
+        required=True,
+        metadata={"description": "Absolute path readable by the API, file:// or s3:// URL, or upload:<upload_id>"},
+    )
+    metadata = fields.Dict(load_default=dict)
+    accuracy_metrics = fields.Dict(load_default=dict)
+    deployment_config = fields.Dict(
+        load_default=dict, metadata={"description": "preprocess, postprocess and engine; see docs/hooks.md"}
+    )
+
+
+class Registered(ma.Schema):
+    model_id = id_field("The model version")
+    status = fields.String(metadata={"example": "registered"})
+    name = fields.String()
+    version = fields.String()
+    sha256 = fields.String()
+    size_bytes = fields.Integer()
+    created_at = time_field("When it was registered", nullable=False)
+
+
+class TensorShown(ma.Schema):
+    name = fields.String()
+    dtype = fields.String(metadata={"example": "float32"})
+    shape = fields.List(
+        fields.Integer(allow_none=True), metadata={"description": "Batch axis first; null = any length"}
+    )
+
+
+class ModelShown(Registered):
+    framework = fields.String()
+    inputs = fields.List(fields.Nested(TensorShown), metadata={"description": "What input_data must bring"})
+    outputs = fields.List(fields.Nested(TensorShown), metadata={"description": "What result holds"})
+    metadata = fields.Dict()
+    accuracy_metrics = fields.Dict()
+    deployment_config = fields.Dict()
+
+
+class ModelPage(ma.Schema):
+    models = fields.List(fields.Nested(ModelShown))
+    next = next_field()
+
+
+class ModelQuery(PageIn):
+    name = fields.String(load_default=None, metadata={"description": "Only versions of this model"})
+
+
+class DiffQuery(ma.Schema):
+    other = fields.String(required=True, metadata={"description": "The model_id to compare with"})
+
+
+class ModelDiff(ma.Schema):
+    """What changed from the first to the second."""
+
+    from_ = fields.String(data_key="from", attribute="from", metadata={"description": "The one asked for"})
+    to = fields.String(metadata={"description": "`other`"})
+    is_same_artefact = fields.Boolean()
+    changes = fields.Dict(metadata={"description": 'dotted path -> {"from", "to"}'})
+
+
+class DeployIn(ma.Schema):
+    """M2."""
+
+    model_id = Text(required=True)
+    environment = Text(required=True, metadata={"example": "production"})
+    config = fields.Dict(load_default=dict, metadata={"description": "As the config of a service"})
+
+
+class DeploymentSummary(ma.Schema):
+    deployment_id = id_field("The deployment")
+    model_id = id_field("The model version")
+    service_id = id_field("The service behind it")
+    environment = fields.String()
+    config = fields.Dict()
+    created_at = time_field("When", nullable=False)
+
+
+class DeploymentShown(DeploymentSummary):
+    status = fields.String(metadata={"description": "Of its service; `deleted` when that is gone"})
+
+
+class DeploymentPage(ma.Schema):
+    deployments = fields.List(fields.Nested(DeploymentSummary()))
+    next = next_field()
+
+
+class DeploymentQuery(PageIn):
+    model_id = fields.String(load_default=None, metadata={"description": "Only of this model version"})
+
+
+class Uploaded(ma.Schema):
+    upload_id = id_field("Use it as `upload:<upload_id>`")
+    sha256 = fields.String()
+    size_bytes = fields.Integer()
+
+
+def registered(model: ModelVersion) -> dict[str, Any]:
+    return {
+        "model_id": model.id,
+        "status": model.state.value,
+        "name": model.name,
+        "version": model.version,
+        "sha256": model.sha256,
+        "size_bytes": model.size_bytes,
+        "created_at": clock.iso(model.created_at),
+    }
+
+
+def shown(model: ModelVersion) -> dict[str, Any]:
+    return {
+        **registered(model),
+        "framework": model.framework,
+        "inputs": [_tensor(spec) for spec in model.signature.inputs],
+        "outputs": [_tensor(spec) for spec in model.signature.outputs],
+        "metadata": dict(model.metadata),
+        "accuracy_metrics": dict(model.accuracy_metrics),
+        "deployment_config": dict(model.deployment_config),
+    }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+
+
+def deployment(record: Deployment) -> dict[str, Any]:
+    return {
+        "deployment_id": record.id,
+        "model_id": record.model_id,
+        "service_id": record.service_id,
+        "environment": record.environment,
+        "config": dict(record.config),
+        "created_at": clock.iso(record.created_at),
+    }

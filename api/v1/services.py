@@ -1,0 +1,184 @@
+"""Services: create, start, stop, restart, scale, update, delete, list, show."""
+
+from typing import Any
+
+from flask import request
+
+from api import context, paging
+from api.blueprint import Blueprint
+from api.documented import READING, refuses
+from api.schemas import services as schemas
+from api.schemas.common import EmptyIn
+from api.v1 import short_form
+from inference import clock, errors
+from inference.serving import config as configs
+from inference.serving import control, create, query
+from inference.serving.model import ServiceConfig, ServiceState
+
+blueprint = Blueprint("services", __name__, description="Services run a model version")
+
+Json = dict[str, Any]
+
+
+@blueprint.route("/services", methods=["POST"])
+@blueprint.arguments(schemas.ServiceIn(), examples=schemas.CREATE_EXAMPLES)
+@refuses(
+    *READING,
+    errors.ModelNotFound,
+    errors.NameExists,
+    errors.WrongState,
+    errors.ModelInvalid,
+    errors.ModelPathRefused,
+    errors.UploadNotFound,
+    errors.NoRoom,
+)
+@blueprint.response(201, schemas.ServiceCreated(), example=schemas.CREATED_EXAMPLE)
+def create_service(wanted: Json) -> tuple[Json, int, dict[str, str]]:
+    """Create a service
+
+    With `model_id` the service waits to be started. The short form, with `model_path`, registers the model, creates
+    and starts the service in one call.
+    """
+    core, tenant_id = context.core(), context.tenant_id()
+    config = configs.read(wanted.get("config") or {}, config_defaults())
+    if "model_path" in wanted or "framework" in wanted:
+        service = short_form.create(core, tenant_id=tenant_id, wanted=wanted, config=config)
+    else:
+        _only_with_model_path(wanted)
+        model_id = context.known_form(wanted["model_id"], errors.ModelNotFound, "model")
+        service = create.create(
+            core.serving, tenant_id=tenant_id, model_id=model_id, config=config, name=wanted.get("name")
+        )
+    path = f"{request.path.rstrip('/')}/{service.id}"
+    created: Json = {
+        "service_id": service.id,
+        "status": service.state.value,
+        "created_at": clock.iso(service.created_at),
+        "model_id": service.model_id,
+    }
+    if "model_path" in wanted:
+        created |= {"endpoint_url": f"{request.host_url.rstrip('/')}{path}/tasks", "api_key": None}
+    return created, 201, {"Location": path}
+
+
+def _only_with_model_path(wanted: Json) -> None:
+    if "model_id" not in wanted:
+        raise errors.InvalidField(
+            "Name a registered model (`model_id`), or bring one (`name`, `model_path`, `framework`).", field="model_id"
+        )
+    for name in ("description", "customer_id", "workspace_id"):
+        if name in wanted:
+            raise errors.UnknownField(f"The field `{name}` goes with `model_path` only.", field=name)
+
+
+def config_defaults() -> ServiceConfig:
+    settings = context.core().settings
+    return configs.defaults(settings.jobs, settings.engines)
+
+
+@blueprint.route("/services")
+@blueprint.arguments(schemas.ServiceQuery(), location="query")
+@refuses(errors.InvalidField, errors.UnknownField)
+@blueprint.response(200, schemas.ServicePage())
+def list_services(asked: Json) -> Json:
+    """List services, newest first"""
+    limit: int = asked["limit"]
+    found = query.find(
+        context.core().serving,
+        tenant_id=context.tenant_id(),
+        state=ServiceState(asked["status"]) if asked["status"] else None,
+        limit=limit + 1,
+        before_id=paging.before(asked["cursor"]),
+    )
+    return paging.page("services", found, limit, lambda service: service.id, schemas.summary)
+
+
+@blueprint.route("/services/<service_id>")
+@refuses(errors.ServiceNotFound)
+@blueprint.response(200, schemas.ServiceShown(), example=schemas.SERVICE_EXAMPLE)
+def show_service(service_id: str) -> Json:
+    """Show a service with its replicas and the batch curve of its model"""
+    return schemas.full(query.describe(context.core().serving, **_named(service_id)))
+
+
+def _named(service_id: str) -> Json:
+    context.known_form(service_id, errors.ServiceNotFound, "service")
+    return {"tenant_id": context.tenant_id(), "service_id": service_id}
+
+
+@blueprint.route("/services/<service_id>/history")
+@blueprint.arguments(schemas.HistoryQuery(), location="query")
+@refuses(errors.ServiceNotFound, errors.InvalidField)
+@blueprint.response(200, schemas.History())
+def show_history(asked: Json, service_id: str) -> Json:
+    """Show the states of a service, newest first, each with its reason"""
+    found = query.events(context.core().serving, **_named(service_id), limit=asked["limit"])
+    return {"events": [schemas.event(moved) for moved in found]}
+
+
+@blueprint.route("/services/<service_id>", methods=["PATCH"])
+@blueprint.arguments(schemas.UpdateIn(), example={"config": {"max_batch": 16}})
+@refuses(*READING, errors.ServiceNotFound, errors.WrongState)
+@blueprint.response(200, schemas.ServiceShown())
+def update_service(changes: Json, service_id: str) -> Json:
+    """Change some of a service's config; running replicas are replaced one by one"""
+    serving = context.core().serving
+    control.update(serving, **_named(service_id), config_changes=changes["config"], defaults=config_defaults())
+    return schemas.full(query.describe(serving, **_named(service_id)))
+
+
+@blueprint.route("/services/<service_id>", methods=["DELETE"])
+@refuses(errors.ServiceNotFound, errors.WrongState)
+@blueprint.response(204)
+def delete_service(service_id: str) -> None:
+    """Delete a stopped service with its tasks"""
+    control.delete(context.core().serving, **_named(service_id))
+
+
+@blueprint.route("/services/<service_id>/start", methods=["POST"])
+@blueprint.arguments(EmptyIn(), required=False)
+@refuses(*READING, errors.ServiceNotFound, errors.WrongState)
+@blueprint.response(200, schemas.Started())
+def start_service(_: Json, service_id: str) -> Json:
+    """Start a service; it is `running` when its first replica is ready"""
+    service = control.start(context.core().serving, **_named(service_id))
+    at = clock.iso(service.started_at)
+    return {"service_id": service.id, "status": service.state.value, "started_at": at}
+
+
+@blueprint.route("/services/<service_id>/stop", methods=["POST"])
+@blueprint.arguments(EmptyIn(), required=False)
+@refuses(*READING, errors.ServiceNotFound, errors.WrongState)
+@blueprint.response(200, schemas.Stopped())
+def stop_service(_: Json, service_id: str) -> Json:
+    """Stop a service; running batches are finished, waiting tasks stay"""
+    service = control.stop(context.core().serving, **_named(service_id))
+    at = clock.iso(service.stopped_at)
+    return {"service_id": service.id, "status": service.state.value, "stopped_at": at}
+
+
+@blueprint.route("/services/<service_id>/restart", methods=["POST"])
+@blueprint.arguments(EmptyIn(), required=False)
+@refuses(*READING, errors.ServiceNotFound, errors.WrongState)
+@blueprint.response(200, schemas.Started())
+def restart_service(_: Json, service_id: str) -> Json:
+    """Replace the replicas one by one; start the service when it does not run"""
+    service = control.restart(context.core().serving, **_named(service_id))
+    at = clock.iso(service.updated_at)
+    return {"service_id": service.id, "status": service.state.value, "started_at": at}
+
+
+@blueprint.route("/services/<service_id>/scale", methods=["POST"])
+@blueprint.arguments(schemas.ScaleIn(), example={"replicas": 2})
+@refuses(*READING, errors.ServiceNotFound, errors.WrongState)
+@blueprint.response(200, schemas.Scaled())
+def scale_service(size: Json, service_id: str) -> Json:
+    """Set how many replicas a service has, and how many instances each"""
+    service = control.scale(context.core().serving, **_named(service_id), **size)
+    return {
+        "service_id": service.id,
+        "status": service.state.value,
+        "replicas": service.config.replicas,
+        "instances": service.config.instances,
+        "scaled_at": clock.iso(service.scaled_at),
+    }

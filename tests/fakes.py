@@ -1,0 +1,441 @@
+"""The ports of the core in memory: same promises, no I/O. For tests of what stands above them."""
+
+import dataclasses
+import hashlib
+import io
+import tempfile
+import time
+from pathlib import Path
+
+from inference.core import Core
+from inference.errors import (
+    DeploymentNotFound,
+    IdempotencyMismatch,
+    InUse,
+    JobNotFound,
+    ModelNotFound,
+    NameExists,
+    ServiceNotFound,
+    StoreUnavailable,
+    UploadNotFound,
+    VersionExists,
+    WrongState,
+)
+from inference.ids import DEFAULT_TENANT, new_id
+from inference.jobs.model import FINAL, Accepted, Backlog, JobState, JobView
+from inference.jobs.ports import JobPorts
+from inference.registry.model import ModelState, ModelVersion, Signature
+from inference.registry.ports import RegistryPorts, StoredBlob
+from inference.serving.model import MEANT_TO_RUN, Node, Service, ServiceConfig, ServiceEvent, ServiceState
+from inference.serving.ports import ServingPorts
+from inference.settings import Settings
+from inference.tensors import TensorSpec
+
+X = TensorSpec(name="x", dtype="float32", shape=(None, 2))
+Y = TensorSpec(name="y", dtype="float32", shape=(None, 2))
+
+
+def _page(rows, *, limit, before_id):
+    found = [row for row in rows if before_id is None or row.id < before_id]
+    return sorted(found, key=lambda row: row.id, reverse=True)[:limit]
+
+
+class FakeJobs:
+    """`JobStore` and `Commit` in one."""
+
+    def __init__(self, services):
+        self.views_by_id = {}
+        self.rows = {}
+        self.keys = {}
+        self.commits = 0
+        self.is_away = False
+        self._services = services
+
+    def now_s(self):
+        return time.time()
+
+    def __call__(self, submission):
+        if self.is_away:
+            raise StoreUnavailable("The database is away.", part="store", retry_after_s=2)
+        service = self._services.rows[submission.jobs[0].service_id]
+        if service.state not in MEANT_TO_RUN and not service.config.queue_while_stopped:
+            raise WrongState(f"Service {service.id} is {service.state}; start it first.", state=service.state.value)
+        if key := submission.idempotency_key:
+            if key in self.keys:
+                known_hash, accepted = self.keys[key]
+                if known_hash != submission.body_hash:
+                    raise IdempotencyMismatch("This key came with another body.", key=key)
+                return dataclasses.replace(accepted, is_replay=True)
+        self.commits += 1
+        for job in submission.jobs:
+            self.rows[job.id] = job
+            self.views_by_id[job.id] = JobView(
+                id=job.id,
+                service_id=job.service_id,
+                state=JobState.PENDING,
+                priority=job.priority,
+                attempts=0,
+                created_at=job.submitted_at,
+                deadline=job.deadline,
+                metadata_json=job.metadata_json,
+            )
+        accepted = Accepted(
+            job_ids=tuple(job.id for job in submission.jobs), created_at=submission.jobs[0].submitted_at
+        )
+        if key:
+            self.keys[key] = (submission.body_hash, accepted)
+        return accepted
+
+    def get(self, tenant_id, job_id):
+        if job_id not in self.views_by_id:
+            raise JobNotFound(f"There is no task {job_id}.", id=job_id)
+        return self.views_by_id[job_id]
+
+    def views(self, job_ids):
+        return [(DEFAULT_TENANT, self.views_by_id[job_id]) for job_id in job_ids if job_id in self.views_by_id]
+
+    def list(self, tenant_id, which):
+        def fits(view):
+            return (
+                which.service_id in (None, view.service_id)
+                and which.state in (None, view.state)
+                and which.priority in (None, view.priority)
+                and (which.created_from is None or view.created_at >= which.created_from)
+                and (which.created_to is None or view.created_at < which.created_to)
+            )
+
+        rows = [view for view in self.views_by_id.values() if fits(view)]
+        return _page(rows, limit=which.limit, before_id=which.before_id)
+
+    def cancel(self, tenant_id, job_id):
+        view = self.get(tenant_id, job_id)
+        if view.state in FINAL - {JobState.CANCELLED}:
+            raise WrongState(f"Task {job_id} is {view.state}.", state=view.state.value)
+        if view.state is JobState.PENDING:
+            self.change(job_id, state=JobState.CANCELLED, completed_at=time.time())
+        return self.views_by_id[job_id].state
+
+    def change(self, job_id, **values):
+        self.views_by_id[job_id] = dataclasses.replace(self.views_by_id[job_id], **values)
+
+    def complete(self, job_id, result=b'{"y":[[1.0,2.0]]}'):
+        created = self.views_by_id[job_id].created_at
+        self.change(
+            job_id,
+            state=JobState.COMPLETED,
+            attempts=1,
+            batch_size=4,
+            started_at=created + 0.25,
+            completed_at=created + 0.5,
+            model_version="1.0.0",
+            worker="s.0@host",
+            result=result,
+        )
+
+    def waiting(self, tenant_id):
+        return sum(view.state is JobState.PENDING for view in self.views_by_id.values())
+
+    def backlog(self):
+        found = {}
+        for view in self.views_by_id.values():
+            if view.state is JobState.PENDING:
+                found[view.service_id, view.priority] = found.get((view.service_id, view.priority), 0) + 1
+        return [
+            Backlog(service_id=service_id, priority=priority, waiting=count, oldest_age_s=1.5)
+            for (service_id, priority), count in found.items()
+        ]
+
+    def counts(self):
+        found = {}
+        for view in self.views_by_id.values():
+            found[view.service_id, view.state] = found.get((view.service_id, view.state), 0) + 1
+        return found
+
+
+class FakeServices:
+    def __init__(self):
+        self.rows = {}
+        self.history = []
+
+    def insert(self, service):
+        if any(row.name == service.name for row in self.rows.values()):
+            raise NameExists(f"There is a service '{service.name}' already.", name=service.name)
+        self.rows[service.id] = service
+
+    def get(self, tenant_id, service_id):
+        if service_id not in self.rows:
+            raise ServiceNotFound(f"There is no service {service_id}.", id=service_id)
+        return self.rows[service_id]
+
+    def list(self, tenant_id, *, state=None, limit=100, before_id=None):
+        rows = [row for row in self.rows.values() if state in (None, row.state)]
+        return _page(rows, limit=limit, before_id=before_id)
+
+    def move(self, service_id, *, allowed, to, reason, suggested_action=None):
+        service = self.rows[service_id]
+        if service.state not in allowed:
+            return None
+        now = time.time()
+        self.history.append(
+            ServiceEvent(service_id=service_id, at=now, from_state=service.state, to_state=to, reason=reason)
+        )
+        times = {ServiceState.DEPLOYING: {"started_at": now}, ServiceState.STOPPING: {"stopped_at": now}}.get(to, {})
+        self.rows[service_id] = dataclasses.replace(service, state=to, reason=reason, **times)
+        return self.rows[service_id]
+
+    def configure(self, service_id, *, config, replicas_only):
+        service = self.rows[service_id]
+        change = {"scaled_at": time.time()} if replicas_only else {"revision": service.revision + 1}
+        self.rows[service_id] = dataclasses.replace(service, config=config, updated_at=time.time(), **change)
+        return self.rows[service_id]
+
+    def delete(self, service_id):
+        del self.rows[service_id]
+
+    def events(self, tenant_id, service_id, *, limit=100):
+        self.get(tenant_id, service_id)
+        return [event for event in reversed(self.history) if event.service_id == service_id][:limit]
+
+
+class FakeModels:
+    def __init__(self):
+        self.rows = {}
+        self.in_use = set()
+
+    def insert(self, model):
+        if self.find(model.tenant_id, model.name, model.version):
+            raise VersionExists(f"{model.name} {model.version} exists.", name=model.name)
+        self.rows[model.id] = model
+
+    def get(self, tenant_id, model_id):
+        if model_id not in self.rows:
+            raise ModelNotFound(f"There is no model {model_id}.", id=model_id)
+        return self.rows[model_id]
+
+    def find(self, tenant_id, name, version):
+        return next((row for row in self.rows.values() if (row.name, row.version) == (name, version)), None)
+
+    def list(self, tenant_id, *, name=None, limit=100, before_id=None):
+        rows = [row for row in self.rows.values() if name in (None, row.name)]
+        return _page(rows, limit=limit, before_id=before_id)
+
+    def set_state(self, tenant_id, model_id, state):
+        self.rows[model_id] = dataclasses.replace(self.rows[model_id], state=state)
+        return self.rows[model_id]
+
+    def delete(self, tenant_id, model_id):
+        if model_id in self.in_use:
+            raise InUse(f"A service uses model {model_id}.", id=model_id)
+        del self.rows[model_id]
+
+    def blob_users(self, key):
+        return 1
+
+
+class FakeUploads:
+    def __init__(self):
+        self.rows = {}
+
+    def insert(self, tenant_id, upload_id, blob):
+        self.rows[upload_id] = blob
+
+    def get(self, tenant_id, upload_id):
+        if upload_id not in self.rows:
+            raise UploadNotFound(f"There is no upload {upload_id}.", id=upload_id)
+        return self.rows[upload_id]
+
+
+class FakeBlobs:
+    """Keeps contents in memory; `path` writes one out for those who want a file."""
+
+    def __init__(self):
+        self.contents = {}
+        self._folder = None
+
+    def put_stream(self, source, *, limit_bytes):
+        return self.put_bytes(source.read() if hasattr(source, "read") else b"".join(source))
+
+    def put_bytes(self, content):
+        key = hashlib.sha256(content).hexdigest()
+        self.contents[key] = content
+        return StoredBlob(key=key, size_bytes=len(content))
+
+    def path(self, key):
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="penstock-fake-blobs-")
+        file = Path(self._folder.name) / key
+        file.write_bytes(self.contents[key])
+        return file
+
+    def delete(self, key, *, unless=None):
+        self.contents.pop(key, None)
+
+    def close(self):
+        if self._folder:
+            self._folder.cleanup()
+
+
+class FakeDeployments:
+    def __init__(self):
+        self.rows = {}
+
+    def insert(self, deployment):
+        self.rows[deployment.id] = deployment
+
+    def get(self, tenant_id, deployment_id):
+        if deployment_id not in self.rows:
+            raise DeploymentNotFound(f"There is no deployment {deployment_id}.", id=deployment_id)
+        return self.rows[deployment_id]
+
+    def list(self, tenant_id, *, model_id=None, limit=100, before_id=None):
+        rows = [row for row in self.rows.values() if model_id in (None, row.model_id)]
+        return _page(rows, limit=limit, before_id=before_id)
+
+
+class FakeReplicas:
+    def __init__(self):
+        self.rows = []
+
+    def all(self):
+        return self.rows
+
+    def of_service(self, service_id):
+        return [row for row in self.rows if row.service_id == service_id]
+
+
+class FakeProfiles:
+    def __init__(self):
+        self.rows = []
+
+    def of_model(self, model_id):
+        return [row for row in self.rows if row.model_id == model_id]
+
+
+class FakeTicks:
+    age = 0.5
+
+    def age_s(self, name):
+        return self.age
+
+
+class FakeNodes:
+    def __init__(self):
+        self.rows = [Node(id="n", host="h", inventory={}, heartbeat_at=0.0)]
+
+    def list(self, *, silence_s):
+        return self.rows
+
+
+class Silent:
+    """Bell, kick, hot results that hold nothing, and a quota without end."""
+
+    def __init__(self):
+        self.rung = []
+
+    def ring(self, service_id, *, slots):
+        self.rung.append(service_id)
+
+    def reconcile(self):
+        pass
+
+    def put(self, tenant_id, service_id, views):
+        pass
+
+    def get(self, tenant_id, job_id):
+        return None
+
+    def admit(self, tenant_id, jobs):
+        pass
+
+
+class FakeDirectory:
+    def __init__(self, services, models):
+        self._services, self._models = services, models
+
+    def find(self, tenant_id, service_id):
+        service = self._services.get(tenant_id, service_id)
+        return service, self._models.get(tenant_id, service.model_id)
+
+
+def make_core(settings=None):
+    """A core over fakes; reach them through its ports."""
+    settings = settings or Settings(data_dir=Path("/nowhere"))
+    services, models, silent, blobs = FakeServices(), FakeModels(), Silent(), FakeBlobs()
+    jobs = FakeJobs(services)
+    return Core(
+        settings=settings,
+        jobs=JobPorts(
+            store=jobs,
+            commit=jobs,
+            admission=silent,
+            bell=silent,
+            hot=silent,
+            directory=FakeDirectory(services, models),
+            settings=settings.jobs,
+        ),
+        serving=ServingPorts(
+            services=services,
+            replicas=FakeReplicas(),
+            instances=None,
+            nodes=FakeNodes(),
+            ticks=FakeTicks(),
+            profiles=FakeProfiles(),
+            deployments=FakeDeployments(),
+            models=models,
+            kick=silent,
+            settings=settings.serving,
+        ),
+        registry=RegistryPorts(
+            models=models, uploads=FakeUploads(), blobs=blobs, settings=settings.registry, engines=settings.engines
+        ),
+        ping_store=lambda: None,
+        ping_redis=lambda: None,
+        close=blobs.close,
+    )
+
+
+def add_model(core, *, name="double", version="1.0.0", inputs=(X,), outputs=(Y,), sha256="0" * 64):
+    """A registered model, without an artefact."""
+    model = ModelVersion(
+        id=new_id(),
+        tenant_id=DEFAULT_TENANT,
+        name=name,
+        version=version,
+        framework="onnx",
+        state=ModelState.REGISTERED,
+        sha256=sha256,
+        size_bytes=10,
+        golden="1" * 64,
+        signature=Signature(inputs=inputs, outputs=outputs, engine_inputs=inputs, engine_outputs=outputs),
+        created_at=time.time(),
+    )
+    core.registry.models.insert(model)
+    return model
+
+
+def add_service(core, *, model=None, state=ServiceState.RUNNING, **config):
+    """A service of that model (a fresh one without), in that state."""
+    model = model or add_model(core)
+    now = time.time()
+    service_id = new_id()
+    service = Service(
+        id=service_id,
+        tenant_id=DEFAULT_TENANT,
+        name=f"service-{service_id}",
+        model_id=model.id,
+        state=state,
+        config=ServiceConfig(raw=config, **config),
+        revision=1,
+        created_at=now,
+        updated_at=now,
+    )
+    core.serving.services.insert(service)
+    return service
+
+
+def add_upload(core, content):
+    """The id of an upload with that content."""
+    upload_id = new_id()
+    core.registry.uploads.insert(
+        DEFAULT_TENANT, upload_id, core.registry.blobs.put_stream(io.BytesIO(content), limit_bytes=1 << 30)
+    )
+    return upload_id
