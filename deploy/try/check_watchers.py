@@ -1,0 +1,97 @@
+"""Asks the stack's Prometheus and Flower what they saw of the jobs: check_watchers.py PROMETHEUS FLOWER ENV_FILE.
+
+Every panel of the dashboard is evaluated. All but those of the GPU must have something to show.
+"""
+
+import base64
+import json
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+DASHBOARD = Path(__file__).resolve().parents[1] / "grafana" / "dashboards" / "penstock.json"
+PATIENCE_S = 30
+
+
+def main(prometheus: str, flower: str, env_file: str) -> None:
+    wait_for("every target is scraped", lambda: are_up(prometheus))
+    empty: list[str] = []
+    wait_for("every panel has data", lambda: not refill(empty, without_data(prometheus)), lambda: ", ".join(empty))
+    firing = ask(prometheus, "/api/v1/alerts")["alerts"]
+    say(f"Prometheus: every target up, every panel has data, alerts firing: {len(firing)}")
+    check_flower(flower, password(Path(env_file)))
+
+
+def are_up(prometheus: str) -> bool:
+    targets = ask(prometheus, "/api/v1/targets")["activeTargets"]
+    jobs = {target["labels"]["job"] for target in targets if target["health"] == "up"}
+    return jobs == {"penstock-api", "penstock-node", "flower", "prometheus"}
+
+
+def without_data(prometheus: str) -> Iterator[str]:
+    for title, expression in expressions():
+        if not ask(prometheus, "/api/v1/query", query=expression)["result"] and "penstock_gpu" not in expression:
+            yield title
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """(panel title, PromQL) with the dashboard's variables filled in."""
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel.get("targets", []):
+            yield panel["title"], target["expr"].replace("$__rate_interval", "1m").replace("$service", ".*")
+
+
+def check_flower(flower: str, secret: str) -> None:
+    try:
+        urllib.request.urlopen(f"{flower}/", timeout=10)
+        sys.exit("Flower lets everybody in")
+    except urllib.error.HTTPError as error:
+        if error.code != 401:
+            raise
+    login = base64.b64encode(f"penstock:{secret}".encode()).decode()
+    workers = fetch(f"{flower}/api/workers?refresh=1", Authorization=f"Basic {login}")
+    tasks = fetch(f"{flower}/api/tasks?limit=500", Authorization=f"Basic {login}")
+    kinds = sorted({task["name"] for task in tasks.values() if task["name"]})
+    say(f"Flower: workers {', '.join(sorted(workers))}; tasks {', '.join(kinds)} ({len(tasks)} seen)")
+    if not any("penstock" in kind for kind in kinds):
+        sys.exit("Flower saw no task")
+
+
+def password(env_file: Path) -> str:
+    lines = env_file.read_text().splitlines()
+    return next(line.partition("=")[2] for line in lines if line.startswith("FLOWER_PASSWORD="))
+
+
+def ask(prometheus: str, path: str, **query: str) -> Any:
+    return fetch(f"{prometheus}{path}?{urllib.parse.urlencode(query)}")["data"]
+
+
+def fetch(url: str, **headers: str) -> Any:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=15) as response:
+        return json.load(response)
+
+
+def refill(items: list[str], found: Iterator[str]) -> list[str]:
+    items[:] = found
+    return items
+
+
+def wait_for(what: str, is_done: Any, missing: Any = lambda: "") -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not is_done():
+        if time.monotonic() > end:
+            sys.exit(f"not within {PATIENCE_S} s: {what} {missing()}")
+        time.sleep(1)
+
+
+def say(text: str) -> None:
+    print(f"== {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,109 @@
+"""Registers the digits model through the stack's front, runs a service, posts jobs, and prints the answer of one.
+
+post_job.py URL                   the whole way; the last line on stdout is the id of the service
+post_job.py URL SERVICE           one more job for that service, as after a restart of a part
+"""
+
+import json
+import struct
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import Any
+
+DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
+BATCH = 64
+
+
+def main(url: str, service_id: str = "") -> None:
+    base = f"{url}/api/v1/inference"
+    pictures, labels = test_set()
+    if service_id:
+        began = time.monotonic()
+        answer = run_one(base, service_id, pictures[1])
+        check(answer["result"]["label"] == [labels[1]], f"a wrong digit: {answer}")
+        say(f"a job, {time.monotonic() - began:.2f} s later: {json.dumps(answer)}")
+        return
+    service_id = start_service(url, base)
+    answer = run_one(base, service_id, pictures[0])
+    say(f"the answer (the picture shows a {labels[0]}): {json.dumps(answer)}")
+    check(answer["result"]["label"] == [labels[0]], "a wrong digit")
+    run_batch(base, service_id, pictures[:BATCH], labels[:BATCH])
+    print(service_id)
+
+
+def start_service(url: str, base: str) -> str:
+    registration = json.loads((DIGITS / "model.json").read_text())
+    uploaded = call("POST", f"{url}/v1/uploads", (DIGITS / "model.onnx").read_bytes())
+    registration["model_path"] = f"upload:{uploaded['upload_id']}"
+    model = call("POST", f"{url}/v1/models/register", registration)
+    service = call("POST", f"{base}/services", {"model_id": model["model_id"], "config": {"replicas": 1}})
+    where = f"{base}/services/{service['service_id']}"
+    began = time.monotonic()
+    call("POST", f"{where}/start")
+    while (now := call("GET", where))["status"] != "running":
+        check(time.monotonic() - began < 60 and now["status"] == "deploying", f"the service did not start: {now}")
+        time.sleep(0.1)
+    say(f"service {service['service_id']} runs after {time.monotonic() - began:.1f} s")
+    return str(service["service_id"])
+
+
+def run_one(base: str, service_id: str, picture: list[list[int]]) -> dict[str, Any]:
+    body = {"input_data": {"image": [picture]}, "priority": 5}
+    task = call("POST", f"{base}/services/{service_id}/tasks", body)
+    answer: dict[str, Any] = call("GET", f"{base}/tasks/{task['task_id']}?wait=60")
+    check(answer["status"] == "completed", f"the job did not complete: {answer}")
+    return answer
+
+
+def run_batch(base: str, service_id: str, pictures: list[list[list[int]]], labels: list[int]) -> None:
+    inputs = [{"image": [picture]} for picture in pictures]
+    tasks = call("POST", f"{base}/services/{service_id}/tasks/batch", {"input_data_list": inputs, "priority": 1})
+    answers = [call("GET", f"{base}/tasks/{task_id}?wait=60") for task_id in tasks["task_ids"]]
+    check(all(answer["status"] == "completed" for answer in answers), "not every job of the batch completed")
+    right = sum(answer["result"]["label"] == [label] for answer, label in zip(answers, labels, strict=True))
+    largest = max(answer["batch_size"] for answer in answers)
+    say(f"a batch of {len(answers)}: {right} right, the largest engine call had {largest} jobs")
+    check(right >= 0.9 * len(answers), "too many wrong digits")
+
+
+def test_set() -> tuple[list[list[list[int]]], list[int]]:
+    """The images that the model was not trained on, read without numpy."""
+    with zipfile.ZipFile(DIGITS / "test_images.npz") as archive:
+        pixels, numbers = content(archive.read("images.npy")), content(archive.read("labels.npy"))
+    count = len(numbers) // 8
+    images = [[list(pixels[at + row * 8 : at + row * 8 + 8]) for row in range(8)] for at in range(0, count * 64, 64)]
+    return images, list(struct.unpack(f"<{count}q", numbers))
+
+
+def content(npy: bytes) -> bytes:
+    """What follows the header of a version 1 .npy file."""
+    return npy[10 + int.from_bytes(npy[8:10], "little") :]
+
+
+def call(method: str, url: str, body: object = None) -> Any:
+    """The JSON answer; ends the script with the server's own words where it refuses."""
+    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
+    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=90) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{method} {url}: {error.code} {error.read().decode(errors='replace')}")
+
+
+def check(is_right: bool, message: str) -> None:
+    if not is_right:
+        sys.exit(message)
+
+
+def say(text: str) -> None:
+    print(f"== {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,153 @@
+"""The compose files: what every container must have, and that nothing starts without passwords."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from inference import settings
+
+ROOT = Path(__file__).parents[2]
+PASSWORDS = ("POSTGRES_PASSWORD", "VALKEY_PASSWORD", "FLOWER_PASSWORD", "GRAFANA_PASSWORD")
+
+
+@pytest.fixture
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    return found
+
+
+@pytest.fixture
+def env_file(tmp_path: Path) -> Path:
+    """What deploy/make-env.sh writes."""
+    path = tmp_path / "env"
+    subprocess.run([ROOT / "deploy/make-env.sh", path], check=True, capture_output=True)
+    return path
+
+
+def test_the_stack_has_every_part_of_the_system(services: dict[str, Any]) -> None:
+    roles = {"front", "api", "live", "migrate", "control", "beat", "node", "flower"}
+    others = {"valkey", "postgres", "prometheus", "grafana"}
+
+    assert set(services) == roles | others
+
+
+def test_every_part_that_stays_has_a_health_check_and_comes_back_by_itself(services: dict[str, Any]) -> None:
+    one_shot = services.pop("migrate")
+
+    assert one_shot["restart"] == "no"
+    for name, service in services.items():
+        assert service["restart"] == "unless-stopped", name
+        assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+        assert service["logging"]["options"]["max-size"], name
+
+
+def test_ports_are_open_to_this_machine_alone(services: dict[str, Any]) -> None:
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+
+    assert set(published) == {"front", "flower", "prometheus", "grafana"}
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+
+
+def test_nobody_works_before_the_schema_is_the_newest(services: dict[str, Any]) -> None:
+    for name in ("api", "live", "control", "beat", "node"):
+        conditions = services[name]["depends_on"]
+        assert conditions["migrate"] == {"condition": "service_completed_successfully"}, name
+        assert conditions["valkey"] == {"condition": "service_healthy"}, name
+    assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+
+
+def test_our_containers_give_up_all_rights(services: dict[str, Any]) -> None:
+    ours = [service for service in services.values() if "build" in service]
+
+    assert len(ours) == 8
+    for service in ours:
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_make_env_writes_strong_passwords_for_its_owner_alone_and_never_over_old_ones(env_file: Path) -> None:
+    before = env_file.read_text()
+    values = dict(line.split("=", 1) for line in before.splitlines() if "=" in line and not line.startswith("#"))
+
+    again = subprocess.run([ROOT / "deploy/make-env.sh", env_file], capture_output=True, text=True, check=False)
+
+    assert set(values) == set(PASSWORDS)
+    assert len(set(values.values())) == len(PASSWORDS)
+    assert all(len(value) == 48 and value.isalnum() for value in values.values())
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+    assert again.returncode == 1
+    assert env_file.read_text() == before
+
+
+def test_the_settings_of_every_role_are_accepted_in_production(services: dict[str, Any], env_file: Path) -> None:
+    values = dict(line.split("=", 1) for line in env_file.read_text().splitlines() if line.startswith(PASSWORDS))
+    for name, service in services.items():
+        if "build" not in service:
+            continue
+        environ = {"PENSTOCK_MODE": "production", "PENSTOCK_DATA_DIR": "/data"}
+        environ |= {key: filled(str(text), values) for key, text in service["environment"].items()}
+
+        loaded = settings.load(environ)
+
+        assert loaded.mode == "production"
+        assert name == "front" or loaded.database_url.startswith("postgresql://"), name
+
+
+def filled(text: str, values: dict[str, str]) -> str:
+    """As Compose fills in ${NAME:?message} and ${NAME:-default}."""
+    while "${" in text:
+        before, _, rest = text.partition("${")
+        inner, _, after = rest.partition("}")
+        name, _, default = inner.partition(":")
+        text = before + values.get(name, default[1:]) + after
+    return text
+
+
+def compose(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    environ = {key: value for key, value in os.environ.items() if key not in PASSWORDS}
+    return subprocess.run(
+        ["docker", "compose", "--project-directory", str(ROOT), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environ,
+        cwd=ROOT,
+    )
+
+
+def needs_compose() -> None:
+    """Skips where there is no Docker Compose 2.24 or newer: its config command needs no daemon."""
+    if shutil.which("docker") is None or compose("version").returncode != 0:
+        pytest.skip("no Docker Compose here; deploy/try-compose.sh brings its own")
+
+
+@pytest.mark.parametrize("override", [[], ["-f", "docker-compose.gpu.yml"]], ids=["cpu", "gpu"])
+def test_compose_accepts_the_files(override: list[str], env_file: Path) -> None:
+    needs_compose()
+
+    done = compose("--env-file", str(env_file), "-f", "docker-compose.yml", *override, "config", "--format", "json")
+
+    assert done.returncode == 0, done.stderr
+    node = json.loads(done.stdout)["services"]["node"]
+    assert node["build"]["args"]["EXTRA"] == ("gpu" if override else "cpu")
+    assert bool(node.get("deploy")) is bool(override)
+
+
+@pytest.mark.parametrize("missing", PASSWORDS)
+def test_compose_refuses_to_start_without_a_password(missing: str, env_file: Path) -> None:
+    needs_compose()
+    lines = [line for line in env_file.read_text().splitlines() if not line.startswith(missing)]
+    env_file.write_text("\n".join(lines))
+
+    done = compose("--env-file", str(env_file), "-f", "docker-compose.yml", "config", "-q")
+
+    assert done.returncode != 0
+    assert missing in done.stderr
+    assert "deploy/make-env.sh" in done.stderr

@@ -1,0 +1,219 @@
+"""What is shipped for Prometheus and Grafana, on a real Prometheus: it loads, it alerts, every panel shows data."""
+
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import threading
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from inference.jobs.model import JobState
+from inference.serving.model import Observed
+from inference.telemetry import machine, metrics
+from tests.services import Process, answers, free_port, wait_for
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/penstock.json").read_text())
+RULES = DEPLOY / "prometheus/rules/penstock.yml"
+SERVICE = "01a1"
+
+
+def panels() -> Iterator[tuple[str, str]]:
+    """(panel title, PromQL) with the dashboard's variables filled in."""
+    for panel in DASHBOARD["panels"]:
+        for target in panel.get("targets", ()):
+            yield panel["title"], target["expr"].replace("$__rate_interval", "10s").replace("$service", ".*")
+
+
+def declared() -> set[str]:
+    """The names of all our series, as Prometheus stores them."""
+    names = {*metrics.READ_FROM_STORE, *machine.GAUGES, f"{machine.CPU_SECONDS}_total"}
+    for metric in vars(metrics).values():
+        if isinstance(metric, Counter):
+            names.add(f"{metric._name}_total")
+        elif isinstance(metric, Histogram):
+            names.update(f"{metric._name}_{end}" for end in ("bucket", "count", "sum"))
+    return names
+
+
+def used(expressions: Iterable[str]) -> set[str]:
+    return {name for text in expressions for name in re.findall(r"\bpenstock_\w+", text)}
+
+
+def rule_expressions() -> list[str]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return [rule["expr"] for group in groups for rule in group["rules"]]
+
+
+def test_panels_and_alerts_use_only_metrics_that_we_have() -> None:
+    asked = used(text for _, text in panels())
+    alerted = used(rule_expressions())
+
+    assert len(asked) > 15
+    assert asked - declared() == set()
+    assert alerted - declared() == set()
+
+
+def test_states_named_in_panels_and_alerts_exist() -> None:
+    words = {state.value for state in (*JobState, *Observed)}
+    texts = [*(text for _, text in panels()), *rule_expressions()]
+
+    named = {word for text in texts for group in re.findall(r'state=~?"([^"]+)"', text) for word in group.split("|")}
+
+    assert {"completed", "failed", "dead", "ready"} <= named
+    assert named - words == set()
+
+
+def test_no_panel_lies_upon_another() -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24, panel["title"]
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert taken.setdefault((x, y), panel["title"]) == panel["title"]
+
+
+def test_the_dashboard_finds_its_data_source() -> None:
+    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
+    asked = {panel["datasource"]["uid"] for panel in DASHBOARD["panels"] if "datasource" in panel}
+
+    assert asked == {source["uid"]}
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def promtool(*arguments: str | Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("no promtool here; Debian's package prometheus has it")
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_accepts_the_configuration_and_the_rules() -> None:
+    promtool("check", "config", DEPLOY / "prometheus/prometheus.yml")
+    promtool("check", "rules", RULES)
+
+
+def test_the_alerts_fire_when_they_should() -> None:
+    promtool("test", "rules", DEPLOY / "prometheus/rules_test.yml")
+
+
+class Cards(Collector):
+    """A card, where the machine has none: the figures go through the real naming."""
+
+    def collect(self) -> Iterable[Metric]:
+        card = machine.Card(
+            index=0,
+            uuid="GPU-1",
+            busy_share=0.5,
+            memory_bytes=80,
+            memory_used_bytes=8,
+            temperature_c=40.0,
+            power_w=300.0,
+        )
+        for name, labels, value in machine.of_cards([card]):
+            family = GaugeMetricFamily(name, name, labels=machine.GAUGES[name][1])
+            family.add_metric(labels, value)
+            yield family
+
+
+def store_samples() -> metrics.Samples:
+    yield "penstock_jobs", (SERVICE, "completed"), 5.0
+    yield "penstock_queue_depth", (SERVICE, "3"), 7.0
+    yield "penstock_queue_oldest_seconds", (SERVICE, "3"), 2.5
+    yield "penstock_replicas", (SERVICE, "ready"), 1.0
+
+
+def work_a_little() -> None:
+    """One step of everything that is counted or timed."""
+    for metric in vars(metrics).values():
+        if isinstance(metric, Counter | Histogram):
+            values = {"service": SERVICE, "state": "completed", "route": "tasks", "status": "202"}
+            child = metric.labels(*(values[name] for name in metric._labelnames)) if metric._labelnames else metric
+            child.inc() if isinstance(child, Counter) else child.observe(0.02)
+
+
+class Exporter(http.server.BaseHTTPRequestHandler):
+    """Our own metrics in the text form of our own code, with a little more work done at each scrape."""
+
+    def do_GET(self) -> None:
+        work_a_little()
+        others = CollectorRegistry()
+        others.register(metrics.StoreCollector(store_samples))
+        others.register(machine.MachineCollector())
+        others.register(Cards())
+        body = generate_latest(REGISTRY) + generate_latest(others)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[str]:
+    """A real Prometheus that scrapes our metrics twice a second and has our rules; its URL."""
+    binary = shutil.which("prometheus")
+    if binary is None:
+        pytest.skip("no prometheus here; Debian has a package of that name")
+    exporter = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
+    threading.Thread(target=exporter.serve_forever, daemon=True).start()
+    port = free_port()
+    config = {
+        "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [
+            {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{exporter.server_address[1]}"]}]}
+            for name in ("penstock-api", "penstock-node")
+        ],
+    }
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    command = [
+        binary,
+        f"--config.file={tmp_path}/prometheus.yml",
+        f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    server = Process(command, tmp_path)
+    server.start()
+    try:
+        wait_for(lambda: answers(port), timeout_s=20, what=f"prometheus: {server.log()}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop()
+        exporter.shutdown()
+        exporter.server_close()
+
+
+def ask(url: str, path: str, **query: str) -> Any:
+    with urllib.request.urlopen(f"{url}{path}?{urllib.parse.urlencode(query)}", timeout=10) as response:
+        answer = json.load(response)
+    assert answer["status"] == "success"
+    return answer["data"]
+
+
+def test_every_panel_shows_something_when_the_system_works(prometheus: str) -> None:
+    def empty() -> list[str]:
+        found = ((title, ask(prometheus, "/api/v1/query", query=text)["result"]) for title, text in panels())
+        return [title for title, result in found if not any(sample["value"][1] != "NaN" for sample in result)]
+
+    wait_for(lambda: not empty(), timeout_s=20, every_s=0.5, what="every panel has data")
+
+    depth = ask(prometheus, "/api/v1/query", query="sum by (priority) (penstock_queue_depth)")["result"]
+    assert [(sample["metric"], sample["value"][1]) for sample in depth] == [({"priority": "3"}, "14")]
+    rules = [rule for group in ask(prometheus, "/api/v1/rules")["groups"] for rule in group["rules"]]
+    assert len(rules) == len(rule_expressions())
+    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
