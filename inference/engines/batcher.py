@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from inference.engines.base import Engine
-from inference.errors import InvalidTensor, OutputInvalid
+from inference.errors import EngineLoadFailed, InvalidTensor, OutputInvalid
 from inference.tensors import Array, Tensors, TensorSpec
 
 
@@ -56,11 +56,14 @@ def pad(tensors: Tensors, rows: int) -> dict[str, Array]:
 def fixed_rows(inputs: Sequence[TensorSpec]) -> int | None:
     """The batch length that the model insists on; None when it takes any.
 
-    Raises InvalidTensor when two inputs insist on different ones.
+    Raises EngineLoadFailed when two inputs insist on different ones.
     """
     lengths = {spec.shape[0] for spec in inputs if spec.shape and spec.shape[0] is not None}
     if len(lengths) > 1:
-        raise InvalidTensor(f"The model's inputs fix different batch lengths ({sorted(map(str, lengths))}).")
+        listed = ", ".join(sorted(map(str, lengths)))
+        raise EngineLoadFailed(
+            f"The model's inputs fix different batch lengths ({listed}); the first axis must be the batch."
+        )
     return lengths.pop() if lengths else None
 
 
