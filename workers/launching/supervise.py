@@ -222,7 +222,7 @@ class Supervisor:
         begin = time.monotonic()
         for child in self.children.values():
             child.due = None
-        limits = {Stage.DOOR: 0.5, Stage.WORK: softly_s, Stage.GROUND: limit_s}
+        limits = {Stage.DOOR: 1.5, Stage.WORK: softly_s, Stage.GROUND: limit_s}
         for stage in Stage:
             here = [child for child in self.children.values() if child.role.stage is stage]
             for child in here:

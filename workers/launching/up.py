@@ -116,7 +116,23 @@ class _System:
 
     def is_ready(self) -> bool:
         """Whether /readyz answers 200. Blocks a second at most."""
-        return self._ask_readyz()[0] == 200
+        return self._api_listens() and self._ask_readyz()[0] == 200
+
+    def _api_listens(self) -> bool:
+        """Asked first, so that the front's log is not filled with refusals while the API starts.
+
+        Through /proc, because the path of a Unix socket may have 107 bytes only.
+        """
+        folder_fd = os.open(self.settings.data_dir, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(1.0)
+                connection.connect(f"/proc/self/fd/{folder_fd}/{front.API_SOCKET}")
+                return True
+        except OSError:
+            return False
+        finally:
+            os.close(folder_fd)
 
     def why_not(self) -> str:
         """What /readyz says, in its own words."""
