@@ -61,7 +61,7 @@ def _run(settings: Settings, arguments: Sequence[str]) -> int:
     app = make_app(settings, modules=["workers.tasks.run"])
     fixed = ["--pool=prefork", f"--concurrency={replica.instances}", "--without-gossip", "--without-mingle"]
     try:
-        app.worker_main(["worker", "--loglevel=WARNING", "--quiet", *fixed, *arguments])
+        app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *fixed, *arguments])
     except SystemExit as ended:
         if ended.code and not exit_codes:
             exit_codes.append(int(ended.code) if isinstance(ended.code, int) else 1)
