@@ -19,11 +19,15 @@ DTYPES = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """`shape`: batch axis first; None where any length is accepted. `dtype`: numpy's name."""
+    """`shape`: batch axis first; None where any length is accepted. `dtype`: numpy's name.
+
+    `is_ragged`: a processing step evens out the lengths of its rows, so that they do not keep jobs apart.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+    is_ragged: bool = False
 
 
 class _Packed(msgspec.Struct, array_like=True):

@@ -3,7 +3,7 @@
 The format is described in docs/hooks.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -62,7 +62,16 @@ class Hooks:
 
         Where it is empty, jobs may be joined first and `before` called once; else it is called for each job.
         """
-        return frozenset(name for step in self.first if (name := step.ragged) is not None)
+        return frozenset(name for name, _ in self.media())
+
+    def media(self) -> Iterator[tuple[str, Step]]:
+        """Each step that reads encoded rows, with the name under which clients send them."""
+        sent_as: dict[str, str] = {}
+        for step in self.first:
+            if isinstance(step, steps.Rename):
+                sent_as[step.to] = sent_as.pop(step.tensor, step.tensor)
+            elif step.ragged is not None:
+                yield sent_as.get(step.ragged, step.ragged), step
 
     def before(self, tensors: Tensors) -> dict[str, Array]:
         """What the engine gets, for any number of rows. Raises InvalidTensor for content that a step refuses."""
@@ -108,7 +117,8 @@ def outer(
 
     Raises InvalidField when a step does not fit, or when what comes out is not what the engine takes.
     """
-    start = tuple(_open(spec) for spec in (hooks.declared or engine_inputs))
+    ragged = hooks.ragged
+    start = tuple(_open(spec, is_ragged=spec.name in ragged) for spec in (hooks.declared or engine_inputs))
     made = _trace("preprocess", hooks.first, start)
     _compare(made, {spec.name: _open(spec) for spec in engine_inputs})
     given = _trace("postprocess", hooks.last, tuple(_open(spec) for spec in engine_outputs))
@@ -117,7 +127,7 @@ def outer(
 
 def examples(hooks: Hooks, rng: np.random.Generator) -> dict[str, Array]:
     """One row for each client input that must hold something meaningful (an image, a text)."""
-    found = {step.ragged: step.example(rng) for step in hooks.first if step.ragged is not None}
+    found = {name: step.example(rng) for name, step in hooks.media()}
     return {name: row for name, row in found.items() if row is not None}
 
 
@@ -209,8 +219,8 @@ def _form(spec: TensorSpec) -> str:
     return f"{spec.dtype} [{', '.join('null' if size is None else str(size) for size in spec.shape)}]"
 
 
-def _open(spec: TensorSpec) -> TensorSpec:
-    return TensorSpec(name=spec.name, dtype=spec.dtype, shape=(None, *spec.shape[1:]))
+def _open(spec: TensorSpec, *, is_ragged: bool = False) -> TensorSpec:
+    return TensorSpec(name=spec.name, dtype=spec.dtype, shape=(None, *spec.shape[1:]), is_ragged=is_ragged)
 
 
 def _bad(where: str, what: str) -> InvalidField:

@@ -27,6 +27,23 @@ _DTYPES = {
 }
 _NO_MEMORY = re.compile(r"bad_alloc|out of memory|failed to allocate|CUDA failure 2\b|CUBLAS_STATUS_ALLOC_FAILED", re.I)
 
+_NOISE = [
+    (re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : "), ""),
+    (re.compile(r"Load model from \S+ failed:\s*"), ""),
+    (re.compile(r"/\S*/[0-9a-f]{64}"), "the model"),
+    (
+        re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'[^']*' Status Message:"),
+        r"in a \1 node:",
+    ),
+    (
+        re.compile(
+            r"\S+\.(?:cc|cpp|cu|cuh|h):\d+ (?:[\w:<>&*]+ ){0,3}[\w:~<>]+\((?:[^()]|\([^()]*\))*\) ?(?:\[\w+\] ?)?"
+        ),
+        "",
+    ),
+    (re.compile(r" Please fix either the inputs/outputs or the model\."), ""),
+]
+
 
 class OnnxEngine:
     """One session. Not to be made before a fork."""
@@ -159,8 +176,6 @@ def _as_ours(error: Exception, kind: type[PenstockError], what: str) -> Penstock
 
 def _plain(text: str) -> str:
     """ONNX Runtime's first sentence, without its codes, source positions and our file names."""
-    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"Load model from \S+ failed:\s*", "", text)
-    text = re.sub(r"^\S+\.(?:cc|h|cpp):\d+ \S+( \[\w+\])?(?:\([^)]*\))?\s*", "", text)
-    text = re.sub(r"/\S*/[0-9a-f]{64}", "the model", text)
+    for pattern, instead in _NOISE:
+        text = pattern.sub(instead, text)
     return " ".join(text.split())[:400].rstrip(". ") + "."

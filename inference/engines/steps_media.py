@@ -37,7 +37,7 @@ class Image(OneTensor, frozen=True, tag="image"):
         _bytes_of_rows(spec)
         size = (self.height, self.width)
         row = (self.channels, *size) if self.layout == "chw" else (*size, self.channels)
-        return replace(spec, shape=(spec.shape[0], *row))
+        return replace(spec, shape=(spec.shape[0], *row), is_ragged=False)
 
     def value(self, array: Array) -> Array:
         return np.stack([self._pixels(row.tobytes()) for row in array])
@@ -96,7 +96,7 @@ class Text(OneTensor, frozen=True, tag="text"):
 
     def spec(self, spec: TensorSpec) -> TensorSpec:
         _bytes_of_rows(spec)
-        return replace(spec, dtype="int64", shape=(spec.shape[0], self.length))
+        return replace(spec, dtype="int64", shape=(spec.shape[0], self.length), is_ragged=False)
 
     def specs(self, specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
         found = OneTensor.specs(self, specs)

@@ -135,7 +135,7 @@ def test_half_a_model_is_refused(tmp_path):
         onnx(path)
 
 
-@pytest.mark.parametrize("location", ["weights.bin", "../weights.bin", "/etc/hostname"])
+@pytest.mark.parametrize("location", ["weights.bin", "../weights.bin", "/etc/hostname", "*/_ORT_MEM_ADDR_/*"])
 def test_weights_in_another_file_are_refused(tmp_path, location):
     path = onnx_models.with_external_data(tmp_path / "model", location)
 

@@ -189,9 +189,31 @@ def test_encoded_inputs_are_ragged_and_bring_an_example():
     )
 
     example = hooks.examples(compiled, np.random.default_rng(0))
+    inputs, _ = hooks.outer(compiled, [spec("x", "uint8", 3, 4, 4)], [])
 
     assert compiled.ragged == {"x"}
+    assert inputs[0].is_ragged
     assert compiled.before({"x": example["x"][None]})["x"].shape == (1, 3, 4, 4)
+
+
+def test_encoded_inputs_are_ragged_under_the_name_that_clients_use():
+    compiled = hooks.compile(
+        {
+            "preprocess": {
+                "inputs": [{"name": "photo", "dtype": "uint8", "shape": [None, None]}],
+                "steps": [
+                    {"do": "rename", "tensor": "photo", "to": "a"},
+                    {"do": "rename", "tensor": "a", "to": "b"},
+                    {"do": "image", "tensor": "b", "height": 4, "width": 4},
+                ],
+            }
+        }
+    )
+
+    inputs, _ = hooks.outer(compiled, [spec("b", "uint8", 3, 4, 4)], [])
+
+    assert compiled.ragged == {"photo"}
+    assert [(one.name, one.is_ragged) for one in inputs] == [("photo", True)]
 
 
 @pytest.mark.parametrize(
