@@ -84,7 +84,12 @@ call 200 "$base/tasks/$task?wait=30"
 
 say 'The same Idempotency-Key and body give the same job; another body is refused.'
 call 202 -H "$json" -H "Idempotency-Key: order-$version" -d "{\"input_data\":{\"image\":[$one]}}" "$base/services/$service/tasks"
+first=$body
 call 202 -H "$json" -H "Idempotency-Key: order-$version" -d "{\"input_data\":{\"image\":[$one]}}" "$base/services/$service/tasks"
+[ "$body" = "$first" ] || {
+    printf 'curl.sh: the answer to a repeated key is not the first one\n' >&2
+    exit 1
+}
 call 409 -H "$json" -H "Idempotency-Key: order-$version" -d "{\"input_data\":{\"image\":[$five]}}" "$base/services/$service/tasks"
 
 say 'Many at once: a JSON list (all or nothing), or JSON Lines (streamed, any length).'

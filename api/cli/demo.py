@@ -19,7 +19,7 @@ from api.cli.demo_system import System
 from api.cli.failure import CallFailed
 from api.cli.output import say
 
-SERVICE_LIMIT_S = 60.0
+SERVICE_LIMIT_S = 120.0
 
 
 def run(*, is_kept: bool, data_dir: str | None, port: int, is_json: bool) -> int:
