@@ -1,6 +1,7 @@
 """The beat process: sends the slow duties to the queue `control`. What must be quick, the ticker does."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -26,8 +27,13 @@ def main(environ: Mapping[str, str]) -> int:
     if settings.process.run_id:
         lifeline.die_with_parent()
     configure(settings, "beat")
+    # Until Celery has its own handlers in place.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     app = make_app(settings)
     app.conf.beat_schedule = SCHEDULE
+    # Beat looks whether results expire by themselves. It has none, and need not load a backend for the answer.
+    app.conf.result_backend = None
     folder = settings.data_dir / "run"
     folder.mkdir(parents=True, exist_ok=True)
     app.Beat(schedule=str(folder / "beat-schedule"), loglevel="WARNING", quiet=True).run()
