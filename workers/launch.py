@@ -16,20 +16,20 @@ from workers.launching import status, up
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Exit code: 0 ended as asked, 1 could not start, 2 wrong arguments, 130 killed by a second Ctrl-C."""
-    asked = _parser().parse_args(arguments)
+    asked = parser().parse_args(arguments)
     try:
         if asked.command == "status":
             return _status(asked, settings_room.load(environ))
-        return up.run(_settings(asked, environ), environ=environ, flower=asked.flower, ready_file=asked.ready_file,
+        return up.run(settings_of(asked, environ), environ=environ, flower=asked.flower, ready_file=asked.ready_file,
                       print_json=asked.print_json)  # fmt: skip
     except PenstockError as error:
         sys.stderr.write(f"penstock: {error.message}\n")
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="penstock", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog="penstock", description=__doc__)
+    commands = root.add_subparsers(dest="command", required=True)
     start = commands.add_parser("up", help="run the whole system until Ctrl-C")
     start.add_argument("--host", help="address of the front (127.0.0.1)")
     start.add_argument("--port", type=int, help="port of the front (8080); 0 takes a free one")
@@ -40,10 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("status", help="what runs on a data folder")
     show.add_argument("--data-dir", type=Path)
     show.add_argument("--json", action="store_true")
-    return parser
+    return root
 
 
-def _settings(asked: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+def settings_of(asked: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
     """The settings with what the command line says on top."""
     values = dict(environ)
     if asked.data_dir is not None:

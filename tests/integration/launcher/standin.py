@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from workers import lifeline
-from workers.launch import _parser, _settings
+from workers.launch import parser, settings_of
 from workers.launching import front, up
 from workers.launching.roles import Ports, Role
 
@@ -65,9 +65,9 @@ def main() -> int:
         case "node":
             node()
         case _:
-            asked = _parser().parse_args(sys.argv[1:])
+            asked = parser().parse_args(sys.argv[1:])
             return up.run(
-                _settings(asked, os.environ),
+                settings_of(asked, os.environ),
                 environ=os.environ,
                 print_json=asked.print_json,
                 work=work,

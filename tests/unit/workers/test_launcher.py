@@ -1,0 +1,104 @@
+"""What the launcher decides, without starting anything."""
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inference import settings as settings_room
+from workers import launch
+from workers.launching import broker, front, roles, status
+from workers.launching.roles import Ports, Stage
+from workers.launching.supervise import restart_delay_s
+
+PORTS = Ports(broker=6001, flower=6002, node=6003)
+
+
+@pytest.fixture
+def settings():
+    return settings_room.load({"PENSTOCK_DATA_DIR": "/data"})
+
+
+def test_a_part_that_lived_is_started_again_at_once_and_one_that_keeps_ending_ever_later():
+    delays, delay = [], 0.0
+    for _ in range(8):
+        delay = restart_delay_s(delay, lived_s=0.5)
+        delays.append(delay)
+
+    assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert restart_delay_s(5.0, lived_s=11.0) == 0.1
+
+
+def test_every_part_is_told_where_everything_is(settings):
+    values = roles.environment(settings, run_id="r1", ports=PORTS, inherited={"PATH": "/bin"})
+
+    assert values["PATH"] == "/bin"
+    assert values["PENSTOCK_RUN_ID"] == "r1"
+    assert values["PENSTOCK_DATABASE_URL"] == "sqlite:////data/penstock.db"
+    assert values["PENSTOCK_REDIS_URL"] == values["PENSTOCK_BROKER_URL"] == "redis://127.0.0.1:6001/0"
+
+
+def test_servers_that_the_user_named_are_used_and_no_broker_is_started(settings):
+    given = replace(settings, redis_url="redis://:key@cache/1", broker_url="amqp://queue//")
+
+    values = roles.environment(given, run_id="r1", ports=PORTS, inherited={})
+    started = roles.ground(ports=PORTS, listener=4, embedded_broker=False)
+
+    assert (values["PENSTOCK_REDIS_URL"], values["PENSTOCK_BROKER_URL"]) == ("redis://:key@cache/1", "amqp://queue//")
+    assert [role.name for role in started] == ["front"]
+
+
+def test_the_door_is_closed_first_and_the_broker_ends_last_and_softly():
+    ground = {role.name: role for role in roles.ground(ports=PORTS, listener=4, embedded_broker=True)}
+
+    assert (ground["front"].stage, ground["broker"].stage) == (Stage.DOOR, Stage.GROUND)
+    assert ground["broker"].orphan_signal == signal.SIGTERM
+    assert {role.stage for role in roles.work(PORTS)} == {Stage.WORK}
+    assert {role.orphan_signal for role in roles.work(PORTS)} == {signal.SIGKILL}
+
+
+def test_what_was_acknowledged_by_the_broker_survives_and_only_hot_copies_are_evicted():
+    lines = broker.render(port=6001).splitlines()
+
+    assert {"bind 127.0.0.1", "port 6001", "appendonly yes", "maxmemory-policy volatile-ttl"} <= set(lines)
+    assert {"set-proc-title no", 'save ""', "daemonize no"} <= set(lines)
+
+
+def test_the_command_line_wins_over_the_environment():
+    asked = launch.parser().parse_args(["up", "--port", "0", "--host", "::1", "--data-dir", "/other"])
+
+    found = launch.settings_of(asked, {"PENSTOCK_DATA_DIR": "/data", "PENSTOCK_API__PORT": "99"})
+
+    assert (found.data_dir, found.api.host, found.api.port) == (Path("/other"), "::1", 0)
+
+
+def test_error_bodies_of_the_front_survive_its_quoting():
+    assert "'" not in front._body("bad_request", "nginx's word")
+    assert "$" not in front._body("bad_request", "plain")
+
+
+def test_a_stopped_system_is_one_sentence():
+    text = status.table({"running": False, "data_dir": "/data"})
+
+    assert text == "Penstock does not run on /data."
+
+
+def test_status_is_a_table_for_people():
+    found = {
+        "running": True,
+        "data_dir": "/data",
+        "pid": 7,
+        "started_at": "2026-01-01T00:00:00.000000Z",
+        "urls": {"api": "http://127.0.0.1:8080"},
+        "processes": [
+            {"role": "worker", "pid": 9, "restarts": 1, "service_id": "abc"},
+            {"role": "front", "pid": 8, "restarts": 0},
+        ],
+    }
+
+    lines = status.table(found).splitlines()
+
+    assert lines[1].split() == ["api", "http://127.0.0.1:8080"]
+    assert lines[3].split() == ["worker", "9", "1", "abc"]
+    assert lines[4].split() == ["front", "8", "0"]
