@@ -60,12 +60,11 @@ class FakeJobs:
         service = self._services.rows[submission.jobs[0].service_id]
         if service.state not in MEANT_TO_RUN and not service.config.queue_while_stopped:
             raise WrongState(f"Service {service.id} is {service.state}; start it first.", state=service.state.value)
-        if key := submission.idempotency_key:
-            if key in self.keys:
-                known_hash, accepted = self.keys[key]
-                if known_hash != submission.body_hash:
-                    raise IdempotencyMismatch("This key came with another body.", key=key)
-                return dataclasses.replace(accepted, is_replay=True)
+        if (key := submission.idempotency_key) and key in self.keys:
+            known_hash, accepted = self.keys[key]
+            if known_hash != submission.body_hash:
+                raise IdempotencyMismatch("This key came with another body.", key=key)
+            return dataclasses.replace(accepted, is_replay=True)
         self.commits += 1
         for job in submission.jobs:
             self.rows[job.id] = job

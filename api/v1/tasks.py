@@ -9,6 +9,7 @@ from api import body, context, paging
 from api.blueprint import Blueprint
 from api.documented import READING, by_hand, refuses
 from api.errors import JSON
+from api.ready import Ready
 from api.schemas import task_in, task_view
 from api.schemas import tasks as schemas
 from api.schemas.common import EmptyIn
@@ -59,7 +60,7 @@ def submit_task(service_id: str) -> Response:
     )
     task_id, created_at = accepted.job_ids[0], clock.iso(accepted.created_at)
     answer = f'{{"task_id":"{task_id}","status":"pending","created_at":"{created_at}"}}'
-    return Response(answer, 202, {"Location": f"{base()}/tasks/{task_id}"}, content_type=JSON)
+    return Ready.of(answer.encode(), 202, ("Location", f"{base()}/tasks/{task_id}"))
 
 
 def specify(core: Core, task: task_in.TaskIn, model: ModelVersion, *, priority: int = 0) -> JobSpec:
@@ -124,7 +125,7 @@ def show_task(task_id: str) -> Response:
     if (wait := request.args.get("wait")) is not None:
         task_view.wait_s(wait, limit_s=wait_limit)
     view = query.get(context.core().jobs, tenant_id=context.tenant_id(), job_id=task_id)
-    return Response(task_view.render(view), content_type=JSON)
+    return Ready.of(task_view.render(view))
 
 
 @blueprint.route("/tasks")

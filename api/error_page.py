@@ -1,0 +1,95 @@
+"""The page docs/errors.md, made from the tree of errors: `python -m api.error_page > docs/errors.md`."""
+
+import sys
+from collections.abc import Iterator
+
+from api.errors import OF_THE_SERVER, status_of
+from inference import errors
+from inference.errors import PenstockError
+
+HEAD = """# Error codes
+
+Every refusal has one body: `{"code", "message", "details"}`. `code` is for programs and never changes once released.
+`message` is one sentence that says what to do. `details` are fields that belong to the code.
+429 and 503 carry `Retry-After` (seconds). A task that failed shows the same kind of code under `error`.
+
+This page is made from the code (`python -m api.error_page > docs/errors.md`); a test fails when it is out of date.
+"""
+
+MEANINGS = {
+    "bad_request": "The request cannot be read.",
+    "malformed_json": "The body is not valid JSON (NaN and Infinity are not JSON either).",
+    "json_too_deep": "The JSON is nested more than 32 levels deep.",
+    "duplicate_key": "An object names the same key twice. `details.key`.",
+    "invalid": "The body can be read, and what it says cannot be.",
+    "invalid_field": "A field is missing, of the wrong kind, or out of range. `details.field`.",
+    "unknown_field": "There is no such field; look for a misspelling. `details.field`.",
+    "invalid_tensor": "A tensor does not fit the model's signature. `details.tensor`, `expected`, `got`.",
+    "model_invalid": "The model file does not load, or fails its one trial run.",
+    "model_path_refused": "`model_path` cannot be read by the API, or is outside the folders that it may name.",
+    "data_refused": "The database cannot store this text (a NUL character, say).",
+    "too_large": "Over a limit. `details.limit_bytes`; send large inputs and models as an upload.",
+    "not_found": "There is no such thing.",
+    "job_not_found": "No task has this id, or it was deleted after its time.",
+    "service_not_found": "No service has this id.",
+    "model_not_found": "No model version has this id.",
+    "deployment_not_found": "No deployment has this id.",
+    "upload_not_found": "No upload has this id.",
+    "route_not_found": "There is nothing at this path.",
+    "conflict": "It does not go with what is there.",
+    "wrong_state": "Not in this state. `details.state`, `details.allowed`; the message says what to do first.",
+    "version_exists": "This version of this model is registered already; choose another version.",
+    "name_exists": "A service has this name already; choose another name.",
+    "idempotency_mismatch": "This Idempotency-Key came with another body before; use a new key.",
+    "in_use": "A service or deployment still names it; delete that first.",
+    "too_many": "Too much at once; try again after `Retry-After`.",
+    "backlog_full": "Too many tasks wait already; try again after `Retry-After`.",
+    "unavailable": "A part is ill or starting. `details.part`; try again after `Retry-After`.",
+    "store_unavailable": "The database is away, or its turn did not come in time.",
+    "broker_unavailable": "The broker is away.",
+    "hot_unavailable": "Redis is away.",
+    "no_room": "The disk is full.",
+    "method_not_allowed": "The path does not answer this method; the header `Allow` lists those it does.",
+    "request_timeout": "The body did not come in time.",
+    "headers_too_large": "The address or the headers are too long.",
+    "unsupported_media_type": "The body is a form with files; send JSON.",
+    "internal_error": "A fault of ours; the log tells more under `details.error_id`.",
+    "inference_error": "An attempt went wrong.",
+    "engine_failed": "The engine refused this input; running it again would fail again.",
+    "engine_load_failed": "The model could not be loaded by the worker.",
+    "output_invalid": "The model gave something else than its signature says.",
+    "out_of_memory": "The device had too little memory; the task is tried again.",
+    "overran": "The engine call ran past its timeout and was stopped; the task is tried again.",
+}
+"""One sentence per code, those of the front included."""
+
+NEVER_SENT = frozenset({"penstock_error", "bad_settings"})
+
+
+def page() -> str:
+    """The whole page."""
+    of_requests = {kind.code: status_of(kind) for kind in families() if not issubclass(kind, errors.InferenceError)}
+    of_requests |= {code: status for status, (code, _) in OF_THE_SERVER.items() if code not in of_requests}
+    of_requests["headers_too_large"] = 431
+    of_tasks = {kind.code: kind.retryable for kind in families() if issubclass(kind, errors.InferenceError)}
+    lines = [HEAD, "## Answers to requests\n", "| code | status | meaning |", "|---|---|---|"]
+    for code, status in sorted(of_requests.items(), key=lambda pair: (pair[1], pair[0])):
+        lines.append(f"| `{code}` | {status} | {MEANINGS[code]} |")
+    lines += ["\n## Errors of tasks\n", "| code | tried again | meaning |", "|---|---|---|"]
+    lines += [
+        f"| `{code}` | {'yes' if is_retried else 'no'} | {MEANINGS[code]} |" for code, is_retried in of_tasks.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def families(kind: type[PenstockError] = PenstockError) -> Iterator[type[PenstockError]]:
+    """Every error that a client may meet, depth first."""
+    if kind.code not in NEVER_SENT:
+        yield kind
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from families(child)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
