@@ -24,9 +24,14 @@ def show_metrics() -> Response:
 
 def samples(core: Core) -> Iterator[tuple[str, tuple[str, ...], float]]:
     """Jobs by state, queues by priority, replicas by state: as the database has them now."""
-    for (service_id, state), count in core.jobs.store.counts().items():
+    counts = core.jobs.store.counts()
+    for (service_id, state), count in counts.items():
         yield "penstock_jobs", (service_id, state.value), count
-    for queue in core.jobs.store.backlog():
+    backlog = core.jobs.store.backlog()
+    for service_id in {service_id for service_id, _ in counts} - {queue.service_id for queue in backlog}:
+        yield "penstock_queue_depth", (service_id, "0"), 0.0  # an empty queue is a figure too, not a gap
+        yield "penstock_queue_oldest_seconds", (service_id, "0"), 0.0
+    for queue in backlog:
         labels = (queue.service_id, str(queue.priority))
         yield "penstock_queue_depth", labels, queue.waiting
         yield "penstock_queue_oldest_seconds", labels, queue.oldest_age_s

@@ -8,6 +8,7 @@ from inference.errors import PenstockError, StoreUnavailable
 from inference.jobs.model import Accepted, Submission
 from inference.jobs.ports import JobStore
 from inference.settings import JobsSettings
+from inference.telemetry import metrics
 
 
 class _Waiting:
@@ -66,6 +67,8 @@ class GroupCommit:
     def _settle(self, batch: Sequence[_Waiting], answers: Sequence[Accepted | PenstockError | None]) -> None:
         self.commits += 1
         self.submissions += len(batch)
+        metrics.commits.inc()
+        metrics.submissions.inc(len(batch))
         with self._lock:
             heir = self._queue[0] if self._queue else None
             self._is_led = heir is not None

@@ -10,6 +10,7 @@ from inference.jobs.model import Accepted, JobSpec, NewJob, Submission
 from inference.jobs.order import order_key
 from inference.jobs.ports import JobPorts
 from inference.serving.model import Service
+from inference.telemetry import metrics
 
 
 def submit(
@@ -37,6 +38,7 @@ def submit(
     )
     accepted = ports.commit(submission)
     if not accepted.is_replay:
+        metrics.submitted.labels(service_id).inc(len(specs))
         ports.bell.ring(service_id, slots=slots(service))
     return accepted
 
