@@ -1,0 +1,111 @@
+"""Claimed jobs become one engine call, and its outputs an outcome each."""
+
+import numpy as np
+import orjson
+
+from inference.engines import hooks
+from inference.errors import OutOfMemory
+from inference.jobs import execute
+from inference.jobs.model import ClaimedJob, JobState
+from inference.settings import JobsSettings
+from inference.tensors import pack
+
+NO_HOOKS = hooks.compile({})
+
+
+def claimed(name, values, *, attempt=1, payload=None):
+    return ClaimedJob(
+        id=name,
+        tenant_id="default",
+        attempt=attempt,
+        max_attempts=3,
+        priority=0,
+        bucket="",
+        rows=len(values),
+        crashes=0,
+        submitted_at=1.0,
+        claimed_at=2.0,
+        deadline=None,
+        timeout_s=5.0,
+        metadata_json=None,
+        payload=payload or pack({"x": np.array(values, dtype=np.float32)}),
+    )
+
+
+class Doubler:
+    """Doubles; refuses any call that holds `poison`, and calls of more rows than `room`."""
+
+    provider = "cpu"
+
+    def __init__(self, poison=None, room=10_000):
+        self.poison, self.room, self.calls = poison, room, []
+
+    def run(self, inputs):
+        rows = inputs["x"]
+        self.calls.append(len(rows))
+        if self.poison is not None and (rows == self.poison).any():
+            raise ValueError("poison\0")
+        if len(rows) > self.room:
+            raise OutOfMemory("too many rows")
+        return {"y": rows * 2}
+
+
+def run(jobs, engine):
+    batch = execute.prepare(jobs, NO_HOOKS)
+    outcomes = execute.run(batch, engine, NO_HOOKS, now_s=lambda: 3.0, settings=JobsSettings())
+    return {outcome.job.id: outcome for outcome in outcomes}
+
+
+def test_each_job_gets_its_own_rows_back():
+    engine = Doubler()
+
+    outcomes = run([claimed("a", [[1.0]]), claimed("b", [[2.0], [3.0]])], engine)
+
+    assert engine.calls == [3]
+    assert orjson.loads(outcomes["a"].result) == {"y": [[2.0]]}
+    assert orjson.loads(outcomes["b"].result) == {"y": [[4.0], [6.0]]}
+    assert {o.batch_size for o in outcomes.values()} == {2}
+
+
+def test_only_the_job_that_the_engine_refuses_fails():
+    outcomes = run([claimed(str(i), [[float(i)]]) for i in range(8)], Doubler(poison=5))
+
+    failed = {name for name, outcome in outcomes.items() if outcome.state is JobState.FAILED}
+    assert failed == {"5"}
+    assert outcomes["5"].error_code == "engine_failed"
+    assert outcomes["5"].error_message == "ValueError: poison"
+
+
+def test_a_batch_that_runs_out_of_memory_is_halved():
+    engine = Doubler(room=2)
+
+    outcomes = run([claimed(str(i), [[float(i)]]) for i in range(8)], engine)
+
+    assert {outcome.state for outcome in outcomes.values()} == {JobState.COMPLETED}
+    assert engine.calls == [8, 4, 2, 2, 4, 2, 2]
+
+
+def test_a_single_row_without_room_goes_back_for_another_try():
+    outcomes = run([claimed("a", [[1.0]])], Doubler(room=0))
+
+    assert outcomes["a"].state is JobState.PENDING
+    assert outcomes["a"].error_code == "out_of_memory"
+
+
+def test_a_payload_that_cannot_be_read_harms_no_mate():
+    jobs = [claimed("a", [[1.0]]), claimed("torn", [[1.0]], payload=b"\xff\x00"), claimed("c", [[3.0]])]
+
+    outcomes = run(jobs, Doubler())
+
+    assert outcomes["torn"].state is JobState.FAILED
+    assert {outcomes[name].state for name in ("a", "c")} == {JobState.COMPLETED}
+
+
+def test_answers_that_are_not_numbers_stay_valid_json():
+    class Odd(Doubler):
+        def run(self, inputs):
+            return {"y": np.array([[np.nan, np.inf]], dtype=np.float32)}
+
+    outcomes = run([claimed("a", [[1.0]])], Odd())
+
+    assert orjson.loads(outcomes["a"].result) == {"y": [[None, None]]}
