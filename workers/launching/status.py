@@ -52,7 +52,7 @@ def _is_engine(process: psutil.Process) -> bool:
         line = " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
-    return "spawn_main" in line and "tracker" not in line
+    return "spawn_main" in line and "semaphore_tracker" not in line
 
 
 def _is_alive(pid: int) -> bool:
