@@ -1,0 +1,102 @@
+"""Settings: names, kinds, files, and what production refuses."""
+
+import pytest
+
+from inference.errors import BadSettings
+from inference.settings import load
+
+
+def test_a_default_works_with_nothing_set():
+    settings = load({})
+
+    assert settings.mode == "development"
+    assert settings.database_url.startswith("sqlite:////")
+    assert settings.api.host == "127.0.0.1"
+
+
+def test_a_room_and_a_name_set_a_value_of_its_kind():
+    settings = load(
+        {
+            "PENSTOCK_JOBS__MAX_ATTEMPTS": "5",
+            "PENSTOCK_WORKERS__LEASE_S": "2.5",
+            "PENSTOCK_TELEMETRY__JOB_EVENTS": "yes",
+            "PENSTOCK_ROLE": "worker",
+            "PATH": "/bin",
+        }
+    )
+
+    assert settings.jobs.max_attempts == 5
+    assert settings.workers.lease_s == 2.5
+    assert settings.telemetry.job_events is True
+    assert settings.process.role == "worker"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PENSTOCK_JOBS__MAX_ATTEMPT", "5", "known here: max_attempts"),
+        ("PENSTOCK_JOB__MAX_ATTEMPTS", "5", "no group of settings called 'job'"),
+        ("PENSTOCK_REDISURL", "x", "is not a setting"),
+        ("PENSTOCK_PROCESS__ROLE__X", "x", "PENSTOCK_PROCESS__ROLE__X"),
+        ("PENSTOCK_JOBS__MAX_ATTEMPTS", "many", "must be an int"),
+        ("PENSTOCK_TELEMETRY__JOB_EVENTS", "perhaps", "must be a bool"),
+        ("PENSTOCK_MODE", "staging", "development or production"),
+        ("PENSTOCK_STORE__SQLITE_SYNCHRONOUS", "OFF", "FULL, NORMAL or EXTRA"),
+        ("PENSTOCK_CONFIG", "/does/not/exist.toml", "cannot be read"),
+    ],
+)
+def test_a_wrong_name_or_value_stops_the_start_with_one_sentence(name, value, said):
+    with pytest.raises(BadSettings) as refusal:
+        load({name: value})
+
+    assert said in refusal.value.message
+
+
+def test_the_environment_wins_over_the_file(tmp_path):
+    path = tmp_path / "penstock.toml"
+    path.write_text('mode = "development"\n[jobs]\nmax_attempts = 7\nhead_start_s = 10\n')
+
+    settings = load({"PENSTOCK_CONFIG": str(path), "PENSTOCK_JOBS__MAX_ATTEMPTS": "2"})
+
+    assert (settings.jobs.max_attempts, settings.jobs.head_start_s) == (2, 10.0)
+
+
+def test_a_misspelt_name_in_the_file_stops_the_start(tmp_path):
+    path = tmp_path / "penstock.toml"
+    path.write_text("[jobs]\nmax_atempts = 7\n")
+
+    with pytest.raises(BadSettings, match=r"jobs\.max_atempts"):
+        load({"PENSTOCK_CONFIG": str(path)})
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ({"PENSTOCK_REDIS_URL": "redis://cache:6379/0"}, "unprotected Redis"),
+        ({"PENSTOCK_BROKER_URL": "rediss://cache:6379/0"}, "unprotected Redis"),
+        ({"PENSTOCK_REDIS_URL": "redis://:changeme@cache:6379/0"}, "default password"),
+        ({"PENSTOCK_DATABASE_URL": "postgresql://penstock:penstock@db/penstock"}, "default password"),
+        ({"PENSTOCK_BROKER_URL": "amqp://guest:guest@mq//"}, "default password"),
+    ],
+)
+def test_production_refuses_open_doors_and_default_secrets(url, said):
+    with pytest.raises(BadSettings, match=said):
+        load({"PENSTOCK_MODE": "production", **url})
+
+
+def test_production_takes_what_is_protected():
+    settings = load(
+        {
+            "PENSTOCK_MODE": "production",
+            "PENSTOCK_REDIS_URL": "redis://:8d1f0a@cache:6379/0",
+            "PENSTOCK_DATABASE_URL": "postgresql://penstock:77aa01@db/penstock",
+        }
+    )
+
+    assert settings.broker_url == settings.redis_url
+
+
+def test_secrets_do_not_show_in_the_repr():
+    settings = load({"PENSTOCK_REDIS_URL": "redis://:hush@cache:6379/0"})
+
+    assert "hush" not in repr(settings)

@@ -1,0 +1,227 @@
+"""The supervisor's judgement, on a real pulse file and real processes' ids, with stores in memory."""
+
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from inference.clock import monotonic_s
+from inference.errors import StoreUnavailable
+from inference.jobs.model import JobState
+from inference.serving.model import Observed
+from inference.settings import ProcessSettings, ServingSettings, Settings, WorkersSettings
+from workers import supervisor as supervisor_room
+from workers.pulse import Field, Phase, Pulse
+from workers.supervisor import LOAD_FAILED_EXIT, SUPERSEDED_EXIT, Supervisor, is_alive
+
+
+class Stores:
+    """Every store the supervisor touches, and what it said to each."""
+
+    def __init__(self):
+        self.renewed, self.ended, self.reaps, self.failures = [], [], 0, []
+        self.valid, self.is_ours, self.reports, self.kicks, self.is_away = None, True, [], 0, False
+
+    def renew(self, held, *, lease_s):
+        if self.is_away:
+            raise StoreUnavailable("away", part="sql")
+        self.renewed.append(dict(held))
+        return frozenset(held) if self.valid is None else self.valid
+
+    def end(self, instance_id, generation):
+        self.ended.append((instance_id, generation))
+
+    def reap(self):
+        self.reaps += 1
+        return [("job", JobState.PENDING)]
+
+    def services_with_waiting(self):
+        return []
+
+    def views(self, ids):
+        return []
+
+    def note_load_failure(self, replica_id, generation, *, reason):
+        self.failures.append(reason)
+        return len(self.failures)
+
+    def report(self, replica_id, generation, *, observed, instances_ready, pid):
+        self.reports.append((observed, instances_ready))
+        return self.is_ours
+
+    def reconcile(self):
+        self.kicks += 1
+
+
+@pytest.fixture
+def stores():
+    return Stores()
+
+
+@pytest.fixture
+def record(pulse):
+    return pulse.record(0)
+
+
+@pytest.fixture
+def pulse(tmp_path):
+    return Pulse(tmp_path / "pulse")
+
+
+@pytest.fixture
+def codes():
+    return []
+
+
+@pytest.fixture
+def watch(stores, pulse, codes, monkeypatch):
+    """A supervisor that ticks when it is told to, and renews at every tick."""
+    settings = Settings(
+        process=ProcessSettings(service_id="s", replica_id="r", replica_generation=1),
+        workers=WorkersSettings(renew_s=0),
+        serving=ServingSettings(load_attempts=3),
+        redis_url="redis://127.0.0.1:1/0",
+    )
+    core = SimpleNamespace(
+        settings=settings,
+        jobs=SimpleNamespace(store=stores, hot=None, bell=None, directory=None),
+        serving=SimpleNamespace(replicas=stores, instances=stores, kick=stores),
+    )
+    return Supervisor(core, pulse, slots=1, stop=codes.append)
+
+
+@pytest.fixture
+def child():
+    """A process that only sleeps, to be killed by whoever wants to."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def put(record, pid, phase, *, limit_s=60.0, instance="i" * 32):
+    record.set(Field.PID, pid)
+    record.set(Field.GENERATION, 7)
+    record.instance_id = instance
+    record.enter(phase, deadline=monotonic_s() + limit_s if limit_s else 0.0)
+
+
+def test_a_child_within_its_deadline_keeps_its_lease(watch, record, stores, child):
+    put(record, child.pid, Phase.RUNNING)
+
+    watch._tick()
+
+    assert stores.renewed == [{"i" * 32: 7}]
+    assert stores.reports == [(Observed.READY, 1)]
+
+
+def test_an_idle_child_needs_no_deadline(watch, record, stores, child):
+    put(record, child.pid, Phase.IDLE, limit_s=0)
+
+    watch._tick()
+
+    assert stores.renewed == [{"i" * 32: 7}]
+
+
+def test_a_child_past_its_deadline_gets_no_lease(watch, record, stores, child):
+    put(record, child.pid, Phase.RUNNING, limit_s=-0.5)
+
+    watch._tick()
+
+    assert stores.renewed == []
+    assert is_alive(child.pid)
+
+
+def test_a_child_that_hangs_is_ended_and_its_jobs_come_back(watch, record, stores, child):
+    put(record, child.pid, Phase.RUNNING, limit_s=-2)
+
+    watch._tick()
+    child.wait(5)
+    watch._tick()
+
+    assert child.returncode == -9
+    assert stores.ended == [("i" * 32, 7)]
+    assert stores.reaps == 1
+    assert record.phase is Phase.EMPTY
+
+
+def test_a_child_that_was_replaced_between_two_looks_is_buried_all_the_same(watch, record, stores, child):
+    put(record, child.pid, Phase.RUNNING)
+    watch._tick()
+
+    put(record, os.getpid(), Phase.LOADING, instance="")
+    watch._tick()
+
+    assert stores.ended == [("i" * 32, 7)]
+    assert record.phase is Phase.LOADING
+
+
+def test_an_instance_that_the_store_no_longer_knows_is_ended(watch, record, stores, child):
+    put(record, child.pid, Phase.IDLE)
+    stores.valid = frozenset()
+
+    watch._tick()
+
+    assert child.wait(5) == -9
+
+
+def test_three_loads_that_ended_early_stop_the_worker(watch, record, stores, codes):
+    for _ in range(3):
+        died = subprocess.Popen([sys.executable, "-c", "pass"])
+        put(record, died.pid, Phase.LOADING, instance="")
+        watch._watch(0, record)
+        died.wait(5)
+        watch._watch(0, record)
+
+    assert codes == [LOAD_FAILED_EXIT]
+    assert len(stores.failures) == 3
+
+
+def test_a_load_that_failed_with_a_reason_is_not_given_another_one(watch, record, stores):
+    died = subprocess.Popen([sys.executable, "-c", "pass"])
+    put(record, died.pid, Phase.LOAD_FAILED, instance="")
+    watch._watch(0, record)
+    died.wait(5)
+
+    watch._watch(0, record)
+
+    assert stores.failures == []
+    assert watch._died_loading == 1
+
+
+def test_a_generation_that_is_over_ends_the_worker(watch, stores, codes):
+    stores.is_ours = False
+
+    watch._tick()
+
+    assert codes == [SUPERSEDED_EXIT]
+
+
+def test_draining_tells_the_children_and_the_store(watch, record, stores, child):
+    put(record, child.pid, Phase.IDLE)
+
+    watch.drain()
+    watch._tick()
+
+    assert record.get(Field.IS_STOPPING) == 1
+    assert stores.reports == [(Observed.DRAINING, 1)]
+
+
+def test_a_store_that_is_away_does_not_end_the_thread(watch, record, stores, child, monkeypatch):
+    monkeypatch.setattr(supervisor_room, "TICK_S", 0.01)
+    put(record, child.pid, Phase.IDLE)
+    stores.is_away = True
+    watch.start()
+    time.sleep(0.05)
+
+    stores.is_away = False
+    until = time.monotonic() + 5
+    while not stores.renewed and time.monotonic() < until:
+        time.sleep(0.01)
+    watch.end()
+    watch.join(5)
+
+    assert stores.renewed
