@@ -35,10 +35,15 @@ def external_files(path: Path) -> list[str]:
         if path.stat().st_size == 0:
             raise NotProtobuf("empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return sorted(set(_walk(content, 0, len(content), "model", 0)))
+            return external_names(content)
 
 
-def _walk(content: mmap.mmap, start: int, end: int, kind: str, depth: int) -> Iterator[str]:
+def external_names(content: bytes | mmap.mmap) -> list[str]:
+    """As `external_files`, for a model in memory."""
+    return sorted(set(_walk(content, 0, len(content), "model", 0)))
+
+
+def _walk(content: bytes | mmap.mmap, start: int, end: int, kind: str, depth: int) -> Iterator[str]:
     if depth > _DEPTH_LIMIT:
         raise NotProtobuf("nested too deeply")
     if kind == "entry":
@@ -50,14 +55,14 @@ def _walk(content: mmap.mmap, start: int, end: int, kind: str, depth: int) -> It
             yield from _walk(content, begin, stop, inner, depth + 1)
 
 
-def _location(content: mmap.mmap, start: int, end: int) -> Iterator[str]:
+def _location(content: bytes | mmap.mmap, start: int, end: int) -> Iterator[str]:
     """The value of a key-value pair whose key is `location`."""
     pair = {number: content[begin:stop] for number, wire, begin, stop in _fields(content, start, end) if wire == _BYTES}
     if pair.get(1) == b"location":
         yield pair.get(2, b"").decode("utf-8", "replace")
 
 
-def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def _fields(content: bytes | mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Field number, wire type, and where the value begins and stops."""
     at = start
     while at < end:
@@ -78,7 +83,7 @@ def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int
         yield number, wire, begin, at
 
 
-def _varint(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+def _varint(content: bytes | mmap.mmap, at: int, end: int) -> tuple[int, int]:
     value = shift = 0
     while at < end and shift < 70:
         byte = content[at]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ from inference.settings import EnginesSettings, RegistrySettings
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV")
 """What the child sees of the environment: no setting, so no password either."""
 
+_turns = threading.BoundedSemaphore(2)
+"""Trials at once per process: each may take gigabytes, and they are rare."""
+
 
 def inspect(
     path: Path,
@@ -32,7 +36,8 @@ def inspect(
     settings: RegistrySettings,
     engines: EnginesSettings,
 ) -> Trial:
-    """The signature and golden pair of an artefact. Blocks for up to `settings.validate_timeout_s`.
+    """The signature and golden pair of an artefact. Blocks for up to `settings.validate_timeout_s`,
+    after those that came before it.
 
     Raises ModelInvalid with one sentence for an artefact that does not load, hangs, crashes or asks for too much
     memory; InvalidField where the hooks or the golden input do not fit it.
@@ -50,7 +55,8 @@ def inspect(
             "timeout_s": settings.validate_timeout_s,
             "folder": folder,
         }
-        complaint, status = _run(json.dumps(request), Path(folder), settings.validate_timeout_s)
+        with _turns:
+            complaint, status = _run(json.dumps(request), Path(folder), settings.validate_timeout_s)
         return _read(Path(folder), complaint, status, settings)
 
 
@@ -58,6 +64,7 @@ def _run(request: str, folder: Path, timeout_s: float) -> tuple[str, int]:
     """What the child wrote to standard error (its end), and how it ended."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": ""}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     complaints = folder / "stderr"
     try:
         with complaints.open("wb") as errors:

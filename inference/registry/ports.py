@@ -1,11 +1,13 @@
 """What the registry needs from outside."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
+from inference.registry.inspect import inspect
 from inference.registry.model import ModelState, ModelVersion
+from inference.registry.trial import Trial
 from inference.settings import EnginesSettings, RegistrySettings
 
 
@@ -75,10 +77,31 @@ class UploadStore(Protocol):
         ...
 
 
+class Inspect(Protocol):
+    """Tries out an artefact, at a distance at which it can do no harm."""
+
+    def __call__(
+        self,
+        path: Path,
+        *,
+        framework: str,
+        hooks: Mapping[str, Any],
+        golden: Mapping[str, Any],
+        options: Mapping[str, Any],
+        settings: RegistrySettings,
+        engines: EnginesSettings,
+    ) -> Trial:
+        """Raises ModelInvalid; InvalidField where hooks or golden input do not fit the model."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryPorts:
+    """`inspect`: the limited child process, unless a test brings another."""
+
     models: ModelStore
     uploads: UploadStore
     blobs: BlobStore
     settings: RegistrySettings
     engines: EnginesSettings
+    inspect: Inspect = inspect

@@ -11,7 +11,6 @@ from inference.engines import hooks as hooks_of
 from inference.errors import InvalidField, ModelInvalid, NotFound, TooLarge, UploadNotFound, VersionExists
 from inference.ids import is_id, new_id
 from inference.registry import checks, source
-from inference.registry.inspect import inspect
 from inference.registry.model import ModelState, ModelVersion
 from inference.registry.ports import RegistryPorts, StoredBlob
 from inference.registry.trial import Trial
@@ -126,7 +125,7 @@ def _copy(ports: RegistryPorts, file: BinaryIO) -> StoredBlob:
 
 
 def _try(ports: RegistryPorts, wish: _Wish, blob: StoredBlob) -> Trial:
-    return inspect(
+    return ports.inspect(
         ports.blobs.path(blob.key),
         framework=wish.framework,
         hooks=wish.hooks,

@@ -277,6 +277,35 @@ IMAGE = {"name": "image", "dtype": "uint8", "shape": [None, 8, 8]}
         ({"postprocess": [{"do": "select", "tensors": ["q"]}]}, "there is no tensor 'q'"),
         ({"postprocess": [{"do": "rename", "tensor": "q", "to": "r"}]}, "there is no tensor 'q'"),
         ({"postprocess": [{"do": "cast", "tensor": "y", "dtype": "text"}]}, "'text' is not a dtype"),
+        ({"postprocess": [{"do": "top_k", "tensor": "q", "k": 1}]}, "there is no tensor 'q'"),
+        ({"postprocess": [{"do": "reshape", "tensor": "y", "shape": [-1, -1]}]}, "and -1 once"),
+        (
+            {
+                "postprocess": [
+                    {"do": "argmax", "tensor": "y", "to": "i"},
+                    {"do": "labels", "tensor": "i", "to": "n", "labels": ["a"]},
+                    {"do": "scale", "tensor": "n"},
+                ]
+            },
+            "step 3 (scale) does not fit: 'n' holds text; this step needs numbers",
+        ),
+        (
+            {"postprocess": [{"do": "argmax", "tensor": "y", "to": "i"}, {"do": "rename", "tensor": "i", "to": "y"}]},
+            "there is a tensor 'y' already",
+        ),
+        (
+            {"preprocess": {"inputs": [IMAGE], "steps": [{"do": "text", "tensor": "image", "length": 4}]}},
+            "must be declared as uint8 of shape [null, null]: rows of bytes",
+        ),
+        (
+            {
+                "preprocess": {
+                    "inputs": [{"name": "x", "dtype": "uint8", "shape": [None, None]}],
+                    "steps": [{"do": "text", "tensor": "x", "length": 4, "mask": "x"}],
+                }
+            },
+            "there is a tensor 'x' already",
+        ),
     ],
 )
 def test_steps_that_do_not_fit_the_model_are_named_in_one_sentence(declared, sentence):
@@ -289,3 +318,34 @@ def test_steps_that_do_not_fit_the_model_are_named_in_one_sentence(declared, sen
 def test_a_step_that_fails_on_values_is_an_engine_failure_not_a_crash():
     with pytest.raises(EngineFailed, match="A processing step failed"):
         after([{"do": "reshape", "tensor": "x", "shape": [7]}], x=X)
+
+
+def test_a_label_or_a_text_foretells_its_form_too():
+    compiled = hooks.compile(
+        {
+            "preprocess": {
+                "inputs": [{"name": "x", "dtype": "uint8", "shape": [None, None]}],
+                "steps": [{"do": "text", "tensor": "x", "length": 4, "mask": "m", "vocabulary": {"hello": 3}}],
+            },
+            "postprocess": [{"do": "top_k", "tensor": "y", "k": 2, "labels": ["a"]}],
+        }
+    )
+
+    inputs, outputs = hooks.outer(compiled, [spec("x", "int64", 4), spec("m", "int64", 4)], [spec("y", "float32", 3)])
+    example = hooks.examples(compiled, np.random.default_rng(0))["x"]
+
+    assert inputs[0].is_ragged
+    assert example.tobytes() == b"hello"
+    assert [(one.name, one.dtype, one.shape) for one in outputs] == [
+        ("y", "float32", (None, 3)),
+        ("y_top_scores", "float32", (None, 2)),
+        ("y_top_indices", "int64", (None, 2)),
+        ("y_top_labels", "str", (None, 2)),
+    ]
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_unpacked(monkeypatch):
+    monkeypatch.setattr("inference.engines.steps_media.PIXEL_LIMIT", 10)
+
+    with pytest.raises(InvalidTensor, match="has 4 x 4 pixels; the limit is 10"):
+        before([{"do": "image", "tensor": "x", "height": 2, "width": 2}], x=np.stack([png(4, 4)]))
