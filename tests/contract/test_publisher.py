@@ -1,0 +1,75 @@
+"""Doorbells through a real broker: what is published is what a Celery worker takes."""
+
+import time
+
+import pytest
+from celery import Celery
+
+from inference.settings import Settings
+from tests.services import wait_for
+from workers import publisher
+from workers.config import celery_config
+from workers.queues import DRAIN_TASK, RECONCILE_TASK, service_queue
+
+
+@pytest.fixture(params=["valkey", "rabbitmq"])
+def broker_url(request):
+    return request.getfixturevalue("redis_url" if request.param == "valkey" else "rabbitmq_url")
+
+
+def take(settings, queue, *, count, seconds=5):
+    """The task messages that lie in a queue, read as Celery reads them."""
+    app = Celery("reader")
+    app.conf.update(celery_config(settings))
+    found = []
+    with app.connection_for_read() as connection:
+        simple = connection.SimpleQueue(queue)
+        until = time.monotonic() + seconds
+        while len(found) < count and time.monotonic() < until:
+            try:
+                message = simple.get(timeout=0.2)
+            except simple.Empty:
+                continue
+            message.ack()
+            found.append((message.headers["task"], message.payload[0]))
+        simple.close()
+    app.close()
+    return found
+
+
+def test_a_ring_puts_one_doorbell_with_slot_and_token_into_the_services_queue(broker_url, redis_url):
+    settings = Settings(redis_url=redis_url, broker_url=broker_url)
+    connected = publisher.connect(settings)
+
+    connected.bell.ring("ring-once", slots=1)
+    wait_for(lambda: not connected.bell._rings, timeout_s=5, what="the ring is sent")
+    connected.bell.ring("ring-once", slots=1)
+    found = take(settings, service_queue("ring-once"), count=2, seconds=1.5)
+    connected.close()
+
+    assert [task for task, _ in found] == [DRAIN_TASK]
+    service_id, slot, token = found[0][1]
+    assert (service_id, slot, len(token)) == ("ring-once", 0, 16)
+
+
+def test_a_kick_reaches_the_control_queue(broker_url, redis_url):
+    settings = Settings(redis_url=redis_url, broker_url=broker_url)
+    connected = publisher.connect(settings)
+
+    connected.kick.reconcile()
+    found = take(settings, "control", count=1)
+    connected.close()
+
+    assert found == [(RECONCILE_TASK, [])]
+
+
+def test_ringing_never_waits_and_never_raises_while_the_broker_is_away():
+    settings = Settings(redis_url="redis://127.0.0.1:1/0", broker_url="redis://127.0.0.1:1/0")
+    connected = publisher.connect(settings)
+
+    for _ in range(1000):
+        connected.bell.ring("nobody", slots=1)
+        connected.kick.reconcile()
+
+    connected.close()
+    assert not connected.bell._thread.is_alive()
