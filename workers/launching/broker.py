@@ -21,7 +21,12 @@ def binary() -> Path:
     return path
 
 
-def render(*, port: int) -> str:
+def url(*, port: int, password: str = "") -> str:
+    """Where the parts find it."""
+    return f"redis://:{password}@127.0.0.1:{port}/0" if password else f"redis://127.0.0.1:{port}/0"
+
+
+def render(*, port: int, password: str = "") -> str:
     """Loopback only, append-only file synced every second, and never an eviction of what has no TTL.
 
     Paths are relative to the working directory, which is the data folder.
@@ -46,6 +51,7 @@ def render(*, port: int) -> str:
         "maxmemory-policy volatile-ttl",
         "tcp-backlog 1024",
         "timeout 0",
+        *([f"requirepass {password}"] if password else []),
         "",
     ))  # fmt: skip
 
@@ -55,6 +61,6 @@ def answers(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=0.5) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
+            return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
     except OSError:
         return False

@@ -63,8 +63,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Replaces the file in one step: a reader sees the old object or the new one."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces the file in one step; it is for its owner alone, for it may hold a password."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    draft.write_text(json.dumps(content, indent=1) + "\n")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
     draft.replace(path)
 
 

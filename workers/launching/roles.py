@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 
 from inference.settings import Settings
 from workers.launching import broker, front
@@ -97,16 +98,28 @@ def flower(port: int) -> Role:
     )
 
 
-def environment(settings: Settings, *, run_id: str, ports: Ports, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What every process finds in its environment, `PENSTOCK_ROLE` excepted. URLs are resolved, paths absolute."""
-    redis_url = settings.redis_url or f"redis://127.0.0.1:{ports.broker}/0"
+def environment(settings: Settings, *, run_id: str, redis_url: str, inherited: Mapping[str, str]) -> dict[str, str]:
+    """What every process finds in its environment, `PENSTOCK_ROLE` excepted. URLs are resolved, paths absolute.
+
+    `redis_url` is the embedded broker's, for what the user has not named a server for.
+    """
     values = dict(inherited)
     values.update(
         PENSTOCK_DATA_DIR=str(settings.data_dir),
         PENSTOCK_RUN_ID=run_id,
-        PENSTOCK_DATABASE_URL=settings.database_url,
-        PENSTOCK_REDIS_URL=redis_url,
+        PENSTOCK_DATABASE_URL=_absolute(settings.database_url),
+        PENSTOCK_REDIS_URL=settings.redis_url or redis_url,
         PENSTOCK_BROKER_URL=settings.broker_url or redis_url,
         PYTHONUNBUFFERED="1",
     )
+    if config := values.get("PENSTOCK_CONFIG"):
+        values["PENSTOCK_CONFIG"] = str(Path(config).absolute())
     return values
+
+
+def _absolute(database_url: str) -> str:
+    """A SQLite file named relative to where `up` was called is the same file for parts that run elsewhere."""
+    path = database_url.removeprefix("sqlite:///")
+    if path == database_url or path.startswith(("/", ":", "file:")) or not path:
+        return database_url
+    return f"sqlite:///{Path(path).absolute()}"

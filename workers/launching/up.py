@@ -74,10 +74,13 @@ class _System:
         self.listener = listener
         names = [roles.NODE, *([BROKER] if self.embedded_broker else []), *([roles.FLOWER] if flower else [])]
         self.ports = folder.choose_ports(settings.data_dir, names=tuple(names))
+        # Production mode refuses a broker without a password, ours too; in development one is only in the way.
+        self.broker_password = secrets.token_hex(16) if settings.mode == "production" else ""
+        self.redis_url = broker.url(port=self.ports.broker, password=self.broker_password)
         self.urls = _urls(listener, settings.api.host, self.ports)
         self.supervisor = Supervisor(
             data_dir=settings.data_dir,
-            environment=roles.environment(settings, run_id=self.run_id, ports=self.ports, inherited=environ),
+            environment=roles.environment(settings, run_id=self.run_id, redis_url=self.redis_url, inherited=environ),
             say=say,
             changed=self.write_state,
         )
@@ -90,7 +93,10 @@ class _System:
         config = front.render(listen=address, body_limit_bytes=self.settings.api.body_limit_bytes)
         (data_dir / "run" / "nginx.conf").write_text(config)
         if self.embedded_broker:
-            (data_dir / "run" / "valkey.conf").write_text(broker.render(port=self.ports.broker))
+            folder.write_text(
+                data_dir / "run" / "valkey.conf",
+                broker.render(port=self.ports.broker, password=self.broker_password),
+            )
         say(f"starting on {data_dir}")
         supervisor.add(
             roles.ground(ports=self.ports, listener=self.listener.fileno(), embedded_broker=self.embedded_broker)
@@ -162,7 +168,7 @@ class _System:
             "data_dir": str(self.settings.data_dir),
             "started_at": clock.iso(self.started_at),
             "urls": self.urls,
-            "redis_url": f"redis://127.0.0.1:{self.ports.broker}/0" if self.embedded_broker else None,
+            "redis_url": self.redis_url if self.embedded_broker else None,
             "processes": [
                 {"role": child.role.name, "pid": child.pid, "restarts": child.restarts}
                 for child in self.supervisor.children.values()

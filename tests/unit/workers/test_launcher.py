@@ -31,7 +31,7 @@ def test_a_part_that_lived_is_started_again_at_once_and_one_that_keeps_ending_ev
 
 
 def test_every_part_is_told_where_everything_is(settings):
-    values = roles.environment(settings, run_id="r1", ports=PORTS, inherited={"PATH": "/bin"})
+    values = roles.environment(settings, run_id="r1", redis_url=broker.url(port=6001), inherited={"PATH": "/bin"})
 
     assert values["PATH"] == "/bin"
     assert values["PENSTOCK_RUN_ID"] == "r1"
@@ -42,11 +42,42 @@ def test_every_part_is_told_where_everything_is(settings):
 def test_servers_that_the_user_named_are_used_and_no_broker_is_started(settings):
     given = replace(settings, redis_url="redis://:key@cache/1", broker_url="amqp://queue//")
 
-    values = roles.environment(given, run_id="r1", ports=PORTS, inherited={})
+    values = roles.environment(given, run_id="r1", redis_url=broker.url(port=6001), inherited={})
     started = roles.ground(ports=PORTS, listener=4, embedded_broker=False)
 
     assert (values["PENSTOCK_REDIS_URL"], values["PENSTOCK_BROKER_URL"]) == ("redis://:key@cache/1", "amqp://queue//")
     assert [role.name for role in started] == ["front"]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("sqlite:///x.db", f"sqlite:///{Path.cwd()}/x.db"),
+        ("sqlite:////abs/x.db", "sqlite:////abs/x.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql://u:p@host/db", "postgresql://u:p@host/db"),
+    ],
+)
+def test_a_database_beside_the_caller_is_the_same_file_for_every_part(settings, given, wanted):
+    values = roles.environment(
+        replace(settings, database_url=given),
+        run_id="r",
+        redis_url="redis://x",
+        inherited={"PENSTOCK_CONFIG": "p.toml"},
+    )
+
+    assert values["PENSTOCK_DATABASE_URL"] == wanted
+    assert values["PENSTOCK_CONFIG"] == f"{Path.cwd()}/p.toml"
+
+
+def test_the_broker_of_production_mode_has_a_password():
+    url = broker.url(port=6001, password="k3y")
+
+    found = settings_room.load({"PENSTOCK_MODE": "production", "PENSTOCK_REDIS_URL": url})
+
+    assert found.broker_url == "redis://:k3y@127.0.0.1:6001/0"
+    assert "requirepass k3y" in broker.render(port=6001, password="k3y")
+    assert "requirepass" not in broker.render(port=6001)
 
 
 def test_the_door_is_closed_first_and_the_broker_ends_last_and_softly():
