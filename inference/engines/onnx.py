@@ -77,13 +77,15 @@ class OnnxEngine:
             )
         except Exception as error:
             raise _as_ours(error, EngineLoadFailed, "The model cannot be loaded") from error
+        session.disable_fallback()  # else a GPU that fails during a call is replaced by the CPU, in silence
         provider = "cuda" if session.get_providers()[0] == _CUDA else "cpu"
         if spec.provider == "cuda" and provider != "cuda":
             raise EngineLoadFailed(
-                "CUDA was asked for and ONNX Runtime fell back to the CPU; its CUDA or cuDNN libraries, or the GPU "
-                f"{spec.device}, cannot be used.",
+                "CUDA was asked for and ONNX Runtime fell back to the CPU: its CUDA or cuDNN libraries cannot be loaded, "
+                "or it sees no usable GPU.",
                 asked="cuda",
                 got=provider,
+                device=spec.device,
             )
         return cls(session, provider)
 
