@@ -65,24 +65,13 @@ class OnnxEngine:
             raise EngineLoadFailed(
                 "ONNX Runtime is not installed here; install the extra 'cpu' or 'gpu' of penstock."
             ) from error
-        wants_cuda = spec.provider == "cuda" or (spec.provider == "auto" and spec.device != "cpu")
-        offered = onnxruntime.get_available_providers()
-        if wants_cuda and _CUDA in offered:
-            onnxruntime.preload_dlls()
-        _refuse_impossible(spec, offered)
-        providers: list[Any] = [(_CUDA, _cuda_options(spec.options))] if wants_cuda and _CUDA in offered else []
-        try:
-            session = onnxruntime.InferenceSession(
-                str(spec.path), _session_options(onnxruntime, spec), providers=[*providers, _CPU]
-            )
-        except Exception as error:
-            raise _as_ours(error, EngineLoadFailed, "The model cannot be loaded") from error
+        session = _open(onnxruntime, spec)
         session.disable_fallback()  # else a GPU that fails during a call is replaced by the CPU, in silence
         provider = "cuda" if session.get_providers()[0] == _CUDA else "cpu"
         if spec.provider == "cuda" and provider != "cuda":
             raise EngineLoadFailed(
-                "CUDA was asked for and ONNX Runtime fell back to the CPU: its CUDA or cuDNN libraries cannot be loaded, "
-                "or it sees no usable GPU.",
+                "CUDA was asked for and ONNX Runtime fell back to the CPU: its CUDA or cuDNN libraries cannot be "
+                "loaded, or it sees no usable GPU.",
                 asked="cuda",
                 got=provider,
                 device=spec.device,
@@ -99,6 +88,20 @@ class OnnxEngine:
 
     def close(self) -> None:
         self._session = None
+
+
+def _open(onnxruntime: Any, spec: LoadSpec) -> Any:
+    """A session on the providers that the wish allows, best first."""
+    offered = onnxruntime.get_available_providers()
+    _refuse_impossible(spec, offered)
+    providers: list[Any] = [_CPU]
+    if _CUDA in offered and (spec.provider == "cuda" or (spec.provider == "auto" and spec.device != "cpu")):
+        onnxruntime.preload_dlls()
+        providers.insert(0, (_CUDA, _cuda_options(spec.options)))
+    try:
+        return onnxruntime.InferenceSession(str(spec.path), _session_options(onnxruntime, spec), providers=providers)
+    except Exception as error:
+        raise _as_ours(error, EngineLoadFailed, "The model cannot be loaded") from error
 
 
 def _refuse_external_files(spec: LoadSpec) -> None:
