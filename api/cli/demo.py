@@ -25,6 +25,7 @@ SERVICE_LIMIT_S = 120.0
 def run(*, is_kept: bool, data_dir: str | None, port: int, is_json: bool) -> int:
     """The exit code: 0 when every job completed and the system ended cleanly. Ctrl-C stops everything."""
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts `demo &` with it ignored
     is_temporary = data_dir is None
     folder = Path(tempfile.mkdtemp(prefix="penstock-demo-")) if data_dir is None else Path(data_dir).absolute()
     system = System(folder, port=port, is_kept=is_kept, has_flower=is_kept)
