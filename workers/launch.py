@@ -25,6 +25,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     except PenstockError as error:
         sys.stderr.write(f"penstock: {error.message}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:

@@ -84,7 +84,8 @@ class Supervisor:
         signal.set_wakeup_fd(self._wake_end.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGHUP, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
+            signal.signal(signal.SIGHUP, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def _on_signal(self, number: int, _frame: object) -> None:
@@ -222,23 +223,27 @@ class Supervisor:
         begin = time.monotonic()
         for child in self.children.values():
             child.due = None
-        limits = {Stage.DOOR: 1.5, Stage.WORK: softly_s, Stage.GROUND: limit_s}
+        limits = {Stage.DOOR: 0.3, Stage.WORK: softly_s, Stage.GROUND: limit_s}
         for stage in Stage:
-            here = [child for child in self.children.values() if child.role.stage is stage]
-            for child in here:
-                if child.process is not None and not self.killed:
+            so_far = [child for child in self.children.values() if child.role.stage <= stage]
+            for child in so_far:
+                if child.process is not None and child.role.stage is stage and not self.killed:
                     child.process.terminate()
-            while any(child.process for child in here) and not self.killed:
+            while any(child.process for child in so_far) and not self.killed:
                 if time.monotonic() - begin > limits[stage]:
-                    names = ", ".join(child.role.name for child in here if child.process)
-                    self._say(f"{names} did not end in time and {'is' if len(names.split()) == 1 else 'are'} killed")
                     break
                 self.turn(0.05)
-            for child in here:
-                if child.process is not None:
-                    _signal_group(child.pid, signal.SIGKILL)
+            if stage is not Stage.DOOR:
+                self._kill(so_far)
         while any(child.process for child in self.children.values()):
             self.turn(0.05)
+
+    def _kill(self, children: list[Child]) -> None:
+        left = [child for child in children if child.process is not None]
+        if left and not self.killed:
+            self._say(f"did not end in time, killed: {', '.join(child.role.name for child in left)}")
+        for child in left:
+            _signal_group(child.pid, signal.SIGKILL)
 
 
 def _ended_child() -> int:

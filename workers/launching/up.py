@@ -40,6 +40,7 @@ def run(
     """
     began = time.monotonic()
     data_dir = settings.data_dir
+    os.umask(0o077)  # what the parts write is for their owner alone
     folder.prepare(data_dir)
     lock = folder.lock(data_dir)
     try:

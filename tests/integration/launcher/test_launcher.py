@@ -119,7 +119,7 @@ def test_a_part_that_ignores_sigterm_does_not_hold_up_the_end(tmp_path):
         assert code == 0
         assert time.monotonic() - began < 10
         assert system.alive() == []
-        assert "beat did not end in time" in system.said()
+        assert "did not end in time, killed: beat" in system.said()
 
 
 def test_a_second_ctrl_c_kills_at_once(tmp_path):
