@@ -27,7 +27,10 @@ class SqlNodes:
 
     def list(self, *, silence_s: float) -> "list[Node]":
         """Every node ever heard, by id."""
-        is_alive = (nodes.c.heartbeat_at > self._clock - silence_s).label("is_alive")
+        query = sa.text(
+            f"SELECT id, host, inventory, heartbeat_at, heartbeat_at > {self._db.clock} - :silence AS is_alive "
+            "FROM nodes ORDER BY id"
+        )
         with self._db.read() as connection:
             return [
                 Node(
@@ -37,5 +40,5 @@ class SqlNodes:
                     heartbeat_at=row.heartbeat_at,
                     is_alive=bool(row.is_alive),
                 )
-                for row in connection.execute(sa.select(nodes, is_alive).order_by(nodes.c.id))
+                for row in connection.execute(query, {"silence": float(silence_s)})
             ]

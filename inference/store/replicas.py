@@ -10,6 +10,7 @@ from inference.store.tables import instances, replicas
 from inference.store.upsert import insert_new
 
 _LEAVING = (Observed.DRAINING.value, Observed.STOPPED.value, Observed.FAILED.value)
+_COLUMNS = ", ".join(column.name for column in replicas.columns)
 _ALIVE = (Observed.STARTING, Observed.READY)
 
 
@@ -22,16 +23,16 @@ class SqlReplicas:
 
     def all(self) -> "list[Replica]":
         """By service, then ordinal."""
-        return self._read(sa.true())
+        return self._read("", {})
 
     def of_service(self, service_id: str) -> "list[Replica]":
-        return self._read(replicas.c.service_id == service_id)
+        return self._read("WHERE service_id = :id", {"id": service_id})
 
     def of_node(self, node_id: str) -> "list[Replica]":
-        return self._read(replicas.c.node_id == node_id)
+        return self._read("WHERE node_id = :id", {"id": node_id})
 
     def get(self, replica_id: str) -> Replica | None:
-        return next(iter(self._read(replicas.c.id == replica_id)), None)
+        return next(iter(self._read("WHERE id = :id", {"id": replica_id})), None)
 
     def insert(self, replica: Replica) -> None:
         """Two reconcilers may want the same ordinal at once: the first row stays, the second is left out."""
@@ -109,10 +110,11 @@ class SqlReplicas:
     def _fenced(self, replica_id: str, generation: int) -> sa.Update:
         return sa.update(replicas).where(replicas.c.id == replica_id, replicas.c.generation == generation)
 
-    def _read(self, where: "sa.ColumnElement[bool]") -> "list[Replica]":
-        query = sa.select(replicas).where(where).order_by(replicas.c.service_id, replicas.c.ordinal)
+    def _read(self, where: str, bound: "dict[str, str]") -> "list[Replica]":
+        """Plain text: the agent of every node reads its rows four times a second."""
+        query = sa.text(f"SELECT {_COLUMNS} FROM replicas {where} ORDER BY service_id, ordinal")
         with self._db.read() as connection:
-            return [_replica(row) for row in connection.execute(query)]
+            return [_replica(row) for row in connection.execute(query, bound)]
 
 
 def _replica(row: "sa.Row[Any]") -> Replica:

@@ -3,8 +3,6 @@
 import sqlalchemy as sa
 
 from inference.store.database import Database
-from inference.store.tables import ticks
-from inference.store.upsert import insert_new
 
 
 class SqlTicks:
@@ -12,26 +10,27 @@ class SqlTicks:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._clock: sa.ColumnElement[float] = sa.literal_column(database.clock, sa.Double())
+        clock, ago = database.clock, f"({database.clock} - taken_at)"
+        # Plain text: these run every second of an idle system.
+        self._take = sa.text(
+            f"UPDATE ticks SET taken_at = {clock}, taken_by = :by, count = count + 1 "
+            f"WHERE name = :name AND ({ago} >= :every OR {ago} < -:every) RETURNING name"
+        )
+        self._begin = sa.text(
+            f"INSERT INTO ticks (name, taken_at, taken_by, count) VALUES (:name, {clock}, :by, 1) "
+            "ON CONFLICT DO NOTHING RETURNING name"
+        )
+        self._age = sa.text(f"SELECT {ago} FROM ticks WHERE name = :name")
 
     def take(self, name: str, *, every_s: float, by: str) -> bool:
-        """Costs one read when the duty is not due. A clock that was set back makes it due."""
-        ago = self._clock - ticks.c.taken_at
-        is_due = sa.or_(ago >= every_s, ago < -every_s)
-        with self._db.read() as connection:
-            due = connection.execute(sa.select(is_due).where(ticks.c.name == name)).scalar_one_or_none()
-        if due is not None and not due:
-            return False
-        change = sa.update(ticks).where(ticks.c.name == name, is_due)
+        """A clock that was set back makes a duty due."""
+        bound = {"name": name, "by": by}
         with self._db.write() as connection:
-            if due is None:
-                first = {"name": name, "taken_at": self._clock, "taken_by": by, "count": 1}
-                return insert_new(connection, self._db, ticks, first)
-            taken = change.values(taken_at=self._clock, taken_by=by, count=ticks.c.count + 1)
-            return connection.execute(taken).rowcount == 1
+            if connection.execute(self._take, bound | {"every": float(every_s)}).first() is not None:
+                return True
+            return connection.execute(self._begin, bound).first() is not None
 
     def age_s(self, name: str) -> float | None:
-        query = sa.select(self._clock - ticks.c.taken_at).where(ticks.c.name == name)
         with self._db.read() as connection:
-            age = connection.execute(query).scalar_one_or_none()
+            age = connection.execute(self._age, {"name": name}).scalar_one_or_none()
         return None if age is None else float(age)
