@@ -268,7 +268,8 @@ def _check(settings: Settings) -> None:
         raise BadSettings("PENSTOCK_MODE must be development or production.", name="PENSTOCK_MODE")
     if settings.store.sqlite_synchronous not in ("FULL", "NORMAL", "EXTRA"):
         raise BadSettings(
-            "PENSTOCK_STORE__SQLITE_SYNCHRONOUS must be FULL, NORMAL or EXTRA.", name="PENSTOCK_STORE__SQLITE_SYNCHRONOUS"
+            "PENSTOCK_STORE__SQLITE_SYNCHRONOUS must be FULL, NORMAL or EXTRA.",
+            name="PENSTOCK_STORE__SQLITE_SYNCHRONOUS",
         )
     for name in _refused_in_production(settings) if settings.mode == "production" else ():
         raise BadSettings(name, mode="production")
@@ -284,7 +285,9 @@ def _refused_in_production(settings: Settings) -> list[str]:
         url = urlsplit(getattr(settings, name))
         variable = PREFIX + name.upper()
         if url.scheme in ("redis", "rediss", "valkey") and not url.password:
-            refusals.append(f"{variable} names a Redis without a password; production mode refuses an unprotected Redis.")
+            refusals.append(
+                f"{variable} names a Redis without a password; production mode refuses an unprotected Redis."
+            )
         if url.password in DEFAULT_SECRETS:
             refusals.append(f"{variable} uses a default password; production mode refuses it, choose another.")
     return refusals

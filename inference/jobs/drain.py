@@ -57,7 +57,6 @@ class Hands(Protocol):
         """Says what the instance does now, and how long that may take at most."""
         ...
 
-
     def told(self, outcomes: Sequence[Outcome], moved: Mapping[str, Moved]) -> None:
         """After the commit and the hot copies: for whoever else wants to know. Never raises."""
         ...
