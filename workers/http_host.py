@@ -16,13 +16,15 @@ from granian.constants import Interfaces
 
 from inference import settings as settings_room
 from inference.errors import BadSettings
+from inference.telemetry import sharing
 from workers.lifeline import die_with_parent
 
 APPLICATION = "api.app:create_app"
 SHARED = ("flask_smorest", "kombu", "inference.wiring")
 """Imported once, before the workers are forked: half the work at the start, and a lost worker is back sooner.
 
-Nothing that opens a connection, starts a thread or declares a metric may be among them.
+Nothing that opens a connection or starts a thread may be among them. Metrics are declared by some: where their figures
+are kept must be said before (prometheus-client gives each forked process a file of its own).
 """
 
 
@@ -72,6 +74,7 @@ def main(arguments: list[str]) -> int:
         workers_kill_timeout=4,
     )
     if asked.target == APPLICATION:
+        sharing.share(settings.data_dir / "run" / "metrics" / "api")
         for module in SHARED:
             importlib.import_module(module)
         gc.freeze()
