@@ -35,7 +35,6 @@ def assemble(core: Core) -> Flask:
         API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}},
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
-    app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.extensions[context.EXTENSION] = core
     _register(app)
@@ -45,6 +44,8 @@ def assemble(core: Core) -> Flask:
 
 def _register(app: Flask) -> None:
     """Canonical paths go into the documentation; aliases are answered by the same handlers."""
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "Penstock"}))
+    app.url_map.strict_slashes = False  # from here on: /docs must lead to /docs/, where its files are
     documented = handlers.Api(app)
     for blueprint in UNDER_BASE:
         documented.register_blueprint(blueprint, url_prefix=context.BASE)
@@ -58,7 +59,6 @@ def _register(app: Flask) -> None:
         )
     for blueprint in OF_THE_SERVER:
         documented.register_blueprint(blueprint)
-    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "Penstock"}))
 
 
 def _time_requests(app: Flask) -> None:

@@ -127,6 +127,7 @@ def test_swagger_ui_comes_from_our_own_files(client):
         status = script.status_code
 
     assert (page.status_code, status) == (200, 200)
+    assert client.get("/docs").headers["Location"].endswith("/docs/")
     assert 'src="http' not in page.text
     assert "/openapi.json" in page.text
 
