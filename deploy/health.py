@@ -4,15 +4,14 @@
     health.py http://api:8000/readyz control            this part of the answer is ok, whatever the others are
     health.py 'file:///data/run/beat-schedule*' 700     such a file was written in the last 700 s
 
-Only the standard library, and little of it: it runs every few seconds in every container.
+It runs every few seconds in every container, so it imports as little as it can: 15 ms of CPU; with http.client 37 ms.
 """
 
 import glob
-import http.client
-import json
+import os
+import socket
 import sys
 import time
-from pathlib import Path
 
 
 def main(url: str, wanted: str = "") -> int:
@@ -25,22 +24,25 @@ def main(url: str, wanted: str = "") -> int:
 
 
 def written(pattern: str, limit_s: float) -> str:
-    newest = max((Path(name).stat().st_mtime for name in glob.glob(pattern)), default=0.0)  # noqa: PTH207 - absolute
+    newest = max((os.stat(name).st_mtime for name in glob.glob(pattern)), default=0.0)  # noqa: PTH116, PTH207
     age_s = time.time() - newest
     return "" if age_s < limit_s else f"last written {age_s:.0f} s ago"
 
 
 def answers(address: str, part: str) -> str:
     host, _, path = address.partition("/")
-    connection = http.client.HTTPConnection(host, timeout=4)
+    name, _, port = host.partition(":")
     try:
-        connection.request("GET", f"/{path}")
-        response = connection.getresponse()
-        body = response.read()
+        with socket.create_connection((name, int(port)), timeout=4) as connection:
+            connection.sendall(f"GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+            head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
     except OSError as error:
         return f"no answer: {error}"
+    status = head.decode(errors="replace")[9:12]  # HTTP/1.1 200 OK
     if not part:
-        return "" if response.status == 200 else f"status {response.status}"
+        return "" if status == "200" else f"status {status}"
+    import json
+
     answer = json.loads(body)
     parts = answer.get("parts") or answer["details"]["parts"]  # a 503 has them in its details
     return "" if parts[part] == "ok" else str(parts[part])

@@ -110,16 +110,21 @@ say "all healthy after $((SECONDS - started)) s"
 
 # --- a job through the stack -----------------------------------------------------------------------------------------
 base="http://$(compose port front 8080)"
-service=$(python3 "$here/try/post_job.py" "$base")
+prometheus="http://$(compose port prometheus 9090)"
+service=$(python3 "$here/try/post_job.py" "$base" serve)
 
-# --- what watches it -------------------------------------------------------------------------------------------------
-python3 "$here/try/check_watchers.py" "http://$(compose port prometheus 9090)" "http://$(compose port flower 5555)" "$work/env"
-
-# --- a node is replaced, as in an upgrade ------------------------------------------------------------------------------
-say "replacing the node"
+# --- the node is replaced, as in an upgrade; jobs wait for the new one -------------------------------------------------
+quietly compose stop node
+say "the node is stopped"
+read -ra tasks < <(python3 "$here/try/post_job.py" "$base" submit "$service" 100)
+python3 "$here/try/check_watchers.py" waiting "$prometheus" 100
 quietly compose up -d --no-build --no-deps --force-recreate node
-python3 "$here/try/post_job.py" "$base" "$service"
+say "there is a new node"
+python3 "$here/try/post_job.py" "$base" collect "${tasks[@]}"
 await_health
+
+# --- what watched it ---------------------------------------------------------------------------------------------------
+python3 "$here/try/check_watchers.py" all "$prometheus" "http://$(compose port flower 5555)" "$work/env"
 
 compose ps -a --format 'table {{.Service}}\t{{.State}}\t{{.Health}}\t{{.Ports}}'
 say "it works"

@@ -1,10 +1,13 @@
-"""Asks the stack's Prometheus and Flower what they saw of the jobs: check_watchers.py PROMETHEUS FLOWER ENV_FILE.
+"""Asks the stack's Prometheus and Flower what they saw of the jobs.
 
-Every panel of the dashboard is evaluated. All but those of the GPU must have something to show.
+check_watchers.py waiting PROMETHEUS N             N jobs wait
+check_watchers.py all PROMETHEUS FLOWER ENV_FILE   every panel of the dashboard, but those of the GPU, had more than 0
+                                                   to show in the last minutes; Flower asks for its password
 """
 
 import base64
 import json
+import math
 import sys
 import time
 import urllib.error
@@ -16,9 +19,20 @@ from typing import Any
 
 DASHBOARD = Path(__file__).resolve().parents[1] / "grafana" / "dashboards" / "penstock.json"
 PATIENCE_S = 30
+WITHOUT_CARD = "penstock_gpu"
+ZERO_IS_WELL = ("failed|dead", "penstock_fenced", "penstock_empty_claims")
 
 
-def main(prometheus: str, flower: str, env_file: str) -> None:
+def main(command: str, prometheus: str, *arguments: str) -> None:
+    if command == "waiting":
+        query = "sum(penstock_queue_depth)"
+        wait_for(f"{arguments[0]} jobs wait", lambda: value(prometheus, query) == float(arguments[0]))
+        say(f"Prometheus: {arguments[0]} jobs wait")
+    else:
+        check_all(prometheus, *arguments)
+
+
+def check_all(prometheus: str, flower: str, env_file: str) -> None:
     wait_for("every target is scraped", lambda: are_up(prometheus))
     empty: list[str] = []
     wait_for("every panel has data", lambda: not refill(empty, without_data(prometheus)), lambda: ", ".join(empty))
@@ -34,9 +48,19 @@ def are_up(prometheus: str) -> bool:
 
 
 def without_data(prometheus: str) -> Iterator[str]:
+    """Panels with a query that had nothing, or nothing but 0, in the last minutes."""
     for title, expression in expressions():
-        if not ask(prometheus, "/api/v1/query", query=expression)["result"] and "penstock_gpu" not in expression:
+        most = value(prometheus, f"max(max_over_time(({expression})[3m:1s]))")
+        may_be_zero = any(name in expression for name in ZERO_IS_WELL)
+        if WITHOUT_CARD not in expression and (most is None or (most == 0 and not may_be_zero)):
             yield title
+
+
+def value(prometheus: str, query: str) -> float | None:
+    """Of the one series that the query gives; None when there is none, or it is not a number."""
+    result = ask(prometheus, "/api/v1/query", query=query)["result"]
+    number = float(result[0]["value"][1]) if result else math.nan
+    return None if math.isnan(number) else number
 
 
 def expressions() -> Iterator[tuple[str, str]]:

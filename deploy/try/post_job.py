@@ -1,7 +1,8 @@
-"""Registers the digits model through the stack's front, runs a service, posts jobs, and prints the answer of one.
+"""Uses the stack through its front, as a client would.
 
-post_job.py URL                   the whole way; the last line on stdout is the id of the service
-post_job.py URL SERVICE           one more job for that service, as after a restart of a part
+post_job.py URL serve                 registers the digits model, runs it, posts jobs, prints the id of the service
+post_job.py URL submit SERVICE N      posts N jobs and prints their ids
+post_job.py URL collect ID...         waits for these jobs
 """
 
 import json
@@ -16,23 +17,33 @@ from typing import Any
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 BATCH = 64
+PAUSE_S = 3.0  # long enough for Prometheus to see the counters before they grow
 
 
-def main(url: str, service_id: str = "") -> None:
+def main(url: str, command: str, *arguments: str) -> None:
     base = f"{url}/api/v1/inference"
+    if command == "serve":
+        print(serve(url, base))
+    elif command == "submit":
+        service_id, count = arguments
+        print(*submit(base, service_id, test_set()[0][: int(count)]))
+    elif command == "collect":
+        collect(base, list(arguments), test_set()[1])
+    else:
+        sys.exit(__doc__)
+
+
+def serve(url: str, base: str) -> str:
     pictures, labels = test_set()
-    if service_id:
-        began = time.monotonic()
-        answer = run_one(base, service_id, pictures[1])
-        check(answer["result"]["label"] == [labels[1]], f"a wrong digit: {answer}")
-        say(f"a job, {time.monotonic() - began:.2f} s later: {json.dumps(answer)}")
-        return
     service_id = start_service(url, base)
-    answer = run_one(base, service_id, pictures[0])
+    body = {"input_data": {"image": [pictures[0]]}, "priority": 5}
+    task = call("POST", f"{base}/services/{service_id}/tasks", body)
+    answer = wait(base, task["task_id"])
     say(f"the answer (the picture shows a {labels[0]}): {json.dumps(answer)}")
     check(answer["result"]["label"] == [labels[0]], "a wrong digit")
-    run_batch(base, service_id, pictures[:BATCH], labels[:BATCH])
-    print(service_id)
+    time.sleep(PAUSE_S)
+    collect(base, submit(base, service_id, pictures[:BATCH]), labels)
+    return service_id
 
 
 def start_service(url: str, base: str) -> str:
@@ -51,23 +62,26 @@ def start_service(url: str, base: str) -> str:
     return str(service["service_id"])
 
 
-def run_one(base: str, service_id: str, picture: list[list[int]]) -> dict[str, Any]:
-    body = {"input_data": {"image": [picture]}, "priority": 5}
-    task = call("POST", f"{base}/services/{service_id}/tasks", body)
-    answer: dict[str, Any] = call("GET", f"{base}/tasks/{task['task_id']}?wait=60")
-    check(answer["status"] == "completed", f"the job did not complete: {answer}")
-    return answer
-
-
-def run_batch(base: str, service_id: str, pictures: list[list[list[int]]], labels: list[int]) -> None:
+def submit(base: str, service_id: str, pictures: list[list[list[int]]]) -> list[str]:
     inputs = [{"image": [picture]} for picture in pictures]
     tasks = call("POST", f"{base}/services/{service_id}/tasks/batch", {"input_data_list": inputs, "priority": 1})
-    answers = [call("GET", f"{base}/tasks/{task_id}?wait=60") for task_id in tasks["task_ids"]]
-    check(all(answer["status"] == "completed" for answer in answers), "not every job of the batch completed")
-    right = sum(answer["result"]["label"] == [label] for answer, label in zip(answers, labels, strict=True))
+    return list(tasks["task_ids"])
+
+
+def collect(base: str, task_ids: list[str], labels: list[int]) -> None:
+    began = time.monotonic()
+    answers = [wait(base, task_id) for task_id in task_ids]
+    right = sum(answer["result"]["label"] == [label] for answer, label in zip(answers, labels, strict=False))
     largest = max(answer["batch_size"] for answer in answers)
-    say(f"a batch of {len(answers)}: {right} right, the largest engine call had {largest} jobs")
+    took_s = time.monotonic() - began
+    say(f"{len(answers)} jobs: {right} right, all done after {took_s:.2f} s, largest engine call {largest} jobs")
     check(right >= 0.9 * len(answers), "too many wrong digits")
+
+
+def wait(base: str, task_id: str) -> dict[str, Any]:
+    answer: dict[str, Any] = call("GET", f"{base}/tasks/{task_id}?wait=60")
+    check(answer["status"] == "completed", f"the job did not complete: {answer}")
+    return answer
 
 
 def test_set() -> tuple[list[list[list[int]]], list[int]]:
