@@ -64,7 +64,8 @@ def _profile(
 ) -> Profile:
     """The batch curve, measured once per model and kind of device, and the best batch for this service's objective."""
     settings, config = core.settings.engines, service.config
-    most = config.max_batch or settings.max_batch
+    # Where rows influence one another, jobs must not share a call.
+    most = (config.max_batch or settings.max_batch) if model.signature.joins else 1
     known = core.serving.profiles.get(model.id, device_kind)
     if known is not None and known.curve and (known.curve[-1][0] >= most or config.max_batch is None):
         best = profile.choose(known.curve, objective_ms=config.objective_ms, max_batch=most)

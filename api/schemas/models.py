@@ -31,7 +31,7 @@ class RegisterIn(ma.Schema):
     framework = Text(required=True, metadata={"example": "onnx"})
     model_path = Text(
         required=True,
-        metadata={"description": "Absolute path readable by the API, file:// or s3:// URL, or upload:<upload_id>"},
+        metadata={"description": "Absolute path readable by the API, file:// URL, or upload:<upload_id>"},
     )
     metadata = fields.Dict(load_default=dict)
     accuracy_metrics = fields.Dict(load_default=dict)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from inference.engines.base import Engine
 from inference.engines.batcher import join, split
 from inference.engines.hooks import Hooks
-from inference.errors import EngineFailed, InferenceError, PenstockError
+from inference.errors import EngineFailed, PenstockError
 from inference.jobs.model import ClaimedJob, JobState, Outcome
 from inference.jobs.retry import after_error
 from inference.settings import JobsSettings
@@ -125,14 +125,13 @@ def _failed(
         base_s=settings.retry_base_s,
         cap_s=settings.retry_cap_s,
     )
-    code = error.code if isinstance(error, InferenceError) else "engine_failed"
     return Outcome(
         job=job,
         state=following.state,
         started_at=started_at,
         ended_at=now,
         batch_size=size,
-        error_code=code,
+        error_code=error.code,
         error_message=error.message.replace("\0", "")[:MESSAGE_LIMIT],
         delay_s=following.delay_s,
     )

@@ -66,7 +66,7 @@ def _settle(arrays: dict[str, Array], inputs: tuple[TensorSpec, ...]) -> tuple[b
                 expected=f"{rows} rows",
                 got=f"{len(array)} rows",
             )
-        if None in spec.shape[1:]:
+        if None in spec.shape[1:] and not spec.is_ragged:
             buckets.append("x".join(map(str, array.shape[1:])))
     return pack(arrays), rows, ";".join(buckets)
 
