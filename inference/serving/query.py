@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inference.serving.model import Observed, Profile, Replica, Service, ServiceEvent, ServiceState
+from inference.serving.model import Desired, Observed, Profile, Replica, Service, ServiceEvent, ServiceState
 from inference.serving.ports import ServingPorts
 
 
@@ -17,7 +17,10 @@ class ServiceView:
 
     @property
     def replicas_ready(self) -> int:
-        return sum(replica.observed is Observed.READY for replica in self.replicas)
+        """Those that serve and are meant to go on; one that will drain does not count."""
+        return sum(
+            replica.observed is Observed.READY and replica.desired is Desired.RUNNING for replica in self.replicas
+        )
 
     @property
     def instances_ready(self) -> int:

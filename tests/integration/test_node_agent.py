@@ -20,6 +20,7 @@ from inference.core import Core
 from inference.errors import StoreUnavailable
 from inference.ids import new_id
 from inference.jobs.model import Claimant
+from inference.serving import reconcile
 from inference.serving.model import Desired, Observed, Replica, Service, ServiceConfig, ServiceState
 from inference.settings import ServingSettings, Settings, WorkersSettings, load
 from inference.store import migrate
@@ -56,14 +57,14 @@ def core(settings: Settings) -> Iterator[Core]:
 class House:
     """A core, an agent on it, and a way to wait."""
 
-    def __init__(self, core: Core, script: str) -> None:
+    def __init__(self, core: Core, script: str, *, node_id: str = "n1") -> None:
         self.core, self.script = core, script
-        self.agent = self.fresh_agent()
+        self.agent = self.fresh_agent(node_id)
 
-    def fresh_agent(self) -> Agent:
+    def fresh_agent(self, node_id: str) -> Agent:
         return Agent(
             self.core,
-            node_id="n1",
+            node_id=node_id,
             host="h",
             environ={"PATH": os.environ["PATH"], "PENSTOCK_RUN_ID": "run"},
             inventory={"cpus": 2},
@@ -453,6 +454,27 @@ def test_a_node_is_alive_while_its_agent_turns(house: House):
     (node,) = house.core.serving.nodes.list(silence_s=5)
 
     assert (node.id, node.is_alive, node.inventory) == ("n1", True, {"cpus": 2})
+
+
+def test_the_replicas_of_a_silent_node_begin_on_another_one(core: Core, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("workers.node.HEARTBEAT_S", 0.1)
+    quick = dataclasses.replace(core.serving, settings=dataclasses.replace(core.serving.settings, node_silence_s=1.0))
+    shared = dataclasses.replace(core, serving=quick)
+    silent, alive = House(shared, OBEDIENT), House(shared, OBEDIENT, node_id="n2")
+    core.serving.services.insert(running_service())
+    silent.agent.turn()
+    reconcile.run(quick)
+    (before,) = core.serving.replicas.of_service(job_rows.SERVICE)
+    old_pid = silent.until_running(before.id)
+
+    alive.until(lambda: reconcile.run(quick), timeout_s=5)
+
+    (after,) = core.serving.replicas.of_service(job_rows.SERVICE)
+    assert (before.node_id, after.node_id) == ("n1", "n2")
+    assert is_alive(alive.until_running(after.id))
+    silent.until(lambda: not is_alive(old_pid))
+    silent.agent.close()
+    alive.agent.close()
 
 
 def test_the_metrics_of_processes_are_added_up_and_served(tmp_path: Path):
