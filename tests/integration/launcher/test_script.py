@@ -103,8 +103,33 @@ def test_the_gpu_choice_is_remembered(checkout):
     wrong = checkout.run("x", PENSTOCK_EXTRA="tpu")
 
     assert checkout.calls() == 1
-    assert "requirements/gpu.txt" in checkout.calls_file.read_text()
+    assert (checkout.root / ".venv" / "penstock.list").read_text() == "gpu==1\n"
     assert wrong == (1, "", "penstock: PENSTOCK_EXTRA is 'tpu'; it can be cpu or gpu.\n")
+
+
+def test_another_runtime_gets_an_environment_of_its_own_making(checkout):
+    checkout.run("x")
+    _, _, said = checkout.run("x", PENSTOCK_EXTRA="gpu")
+
+    assert "first use: making" in said
+    assert checkout.calls() == 2
+
+
+def test_tests_on_a_gpu_get_one_runtime_only(checkout):
+    (checkout.root / "requirements" / "dev.txt").write_text("dev==1\nonnxruntime==1\n")
+    (checkout.root / "requirements" / "gpu.txt").write_text("onnxruntime-gpu==1\n")
+    checkout.run("x", PENSTOCK_EXTRA="gpu")
+    checkout.run("test")
+
+    assert (checkout.root / ".venv" / "penstock.list").read_text() == "dev==1\nonnxruntime-gpu==1\n"
+
+
+def test_an_environment_for_tests_serves_for_use_too(checkout):
+    checkout.run("test")
+    code, out, said = checkout.run("x")
+
+    assert (code, out, said) == (0, "ran x with nothing\n", "")
+    assert checkout.calls() == 1
 
 
 def test_two_first_uses_at_once_make_one_environment(checkout, tmp_path):
