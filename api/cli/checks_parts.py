@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from api.cli import target
+from api.cli.failure import CallFailed
 from api.cli.finding import Finding, fail, ok, warn
 from inference.errors import PenstockError
 from inference.settings import Settings
@@ -21,6 +23,22 @@ def shown_url(url: str) -> str:
     """A URL without its password."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def system(data_dir: Path) -> Finding:
+    """The `up` of this data folder, if one runs: whether it says that it is ready."""
+    from api.cli.client import Client
+
+    url = target.url_of(target.running(data_dir) or {})
+    if url is None:
+        return ok("system", "no `up` runs on this data folder")
+    try:
+        with Client(url, timeout_s=5.0) as client:
+            client.ready()
+    except CallFailed as failure:
+        fix = f"Its logs are in {data_dir / 'logs'}; `penstock status` lists its parts."
+        return fail("system", f"{url}: {failure.message}", fix)
+    return ok("system", f"{url} is ready")
 
 
 def sql(settings: Settings) -> Finding:

@@ -42,6 +42,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         return
     yield Finding(name="settings", status=OK, message=f"{known.mode} mode, data folder {known.data_dir}")
     checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("system", lambda: checks_parts.system(known.data_dir)),
         ("port", lambda: checks_host.port(known.api.host, known.api.port, known.data_dir)),
         ("data folder", lambda: checks_host.folder(known.data_dir)),
         ("disk", lambda: checks_host.disk(known.data_dir)),

@@ -59,7 +59,7 @@ def create(call: Call, model: str, name: str | None, config: str | None, is_star
     if is_started:
         call.client.move_service(created["service_id"], "start")
         created = wait_until_running(call, created["service_id"])
-    call.answer(created)
+    call.answer(created, _draw)
 
 
 @service.command("list")
@@ -116,12 +116,19 @@ def _mover(verb: str, text: str) -> None:
         if is_waited:
             wait = wait_until_stopped if verb == "stop" else wait_until_running
             body = wait(call, service_id)
-        call.answer(body)
+        call.answer(body, _draw)
 
 
 _mover("start", "Start a service.")
 _mover("stop", "Stop a service; running batches are finished, waiting jobs are kept.")
-_mover("restart", "Stop and start a service's replicas.")
+
+
+@service.command()
+@click.argument("name")
+@shared
+def restart(call: Call, name: str) -> None:
+    """Renew a service's replicas one by one; it keeps running."""
+    call.answer(call.client.move_service(call.service_id(name), "restart"))
 
 
 @service.command()
@@ -142,7 +149,7 @@ def scale(call: Call, name: str, replicas: int, instances: int | None) -> None:
 def update(call: Call, name: str, config: str) -> None:
     """Change a service's config; its replicas are renewed."""
     changes = read_object(config, option="--config")
-    call.answer(call.client.update_service(call.service_id(name), {"config": changes}))
+    call.answer(call.client.update_service(call.service_id(name), {"config": changes}), _draw)
 
 
 @service.command()

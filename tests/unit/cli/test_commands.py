@@ -223,3 +223,80 @@ def test_a_model_elsewhere_is_uploaded_first(penstock, server, tmp_path):
     assert result.exit_code == 0
     assert server.requests[0].content == b"onnx"
     assert server.last_body["model_path"] == "upload:u1"
+
+
+def test_a_service_is_shown_with_its_replicas_and_its_batch_curve(penstock, server):
+    curve = [{"rows": 1, "median_ms": 2.0, "p99_ms": 3.0}, {"rows": 8, "median_ms": 4.0, "p99_ms": 5.0}]
+    server.answers["GET", f"{BASE}/services/{SERVICE}"] = (
+        200,
+        {
+            "service_id": SERVICE,
+            "status": "running",
+            "profile": {"max_batch": 8, "provider": "cpu", "curve": curve},
+            "replica_list": [{"replica_id": JOB, "status": "ready", "device": "cpu", "restarts": 2}],
+        },
+    )
+
+    shown = penstock("service", "show", SERVICE).stdout
+
+    assert "8, chosen on cpu from 1: 2.00 ms, 8: 4.00 ms" in shown
+    assert JOB in shown
+
+
+def test_stop_can_wait_until_it_is_done(penstock, server):
+    server.answers["POST", f"{BASE}/services/{SERVICE}/stop"] = (200, {"status": "stopping"})
+    server.answers["GET", f"{BASE}/services/{SERVICE}"] = [
+        (200, {"status": "stopping"}),
+        (200, {"status": "stopped"}),
+    ]
+
+    result = penstock("service", "stop", SERVICE, "--wait", "--json")
+
+    assert json.loads(result.stdout) == {"status": "stopped"}
+
+
+CALLS = [
+    (("service", "scale", SERVICE, "2"), "POST", f"{BASE}/services/{SERVICE}/scale", {"replicas": 2}),
+    (
+        ("service", "scale", SERVICE, "2", "--instances", "3"),
+        "POST",
+        f"{BASE}/services/{SERVICE}/scale",
+        {"replicas": 2, "instances": 3},
+    ),
+    (
+        ("service", "update", SERVICE, "--config", '{"max_batch": 8}'),
+        "PATCH",
+        f"{BASE}/services/{SERVICE}",
+        {"config": {"max_batch": 8}},
+    ),
+    (("service", "restart", SERVICE), "POST", f"{BASE}/services/{SERVICE}/restart", None),
+    (("service", "delete", SERVICE), "DELETE", f"{BASE}/services/{SERVICE}", None),
+    (("service", "history", SERVICE), "GET", f"{BASE}/services/{SERVICE}/history", None),
+    (("model", "show", MODEL), "GET", f"/v1/models/{MODEL}", None),
+    (("model", "delete", MODEL), "DELETE", f"/v1/models/{MODEL}", None),
+    (("job", "get", JOB), "GET", f"{BASE}/tasks/{JOB}", None),
+    (("job", "cancel", JOB), "POST", f"{BASE}/tasks/{JOB}/cancel", None),
+    (("job", "list", "--service", SERVICE), "GET", f"{BASE}/tasks", None),
+]
+
+
+@pytest.mark.parametrize(("arguments", "method", "path", "body"), CALLS)
+def test_a_command_is_one_call(penstock, server, arguments, method, path, body):
+    server.answers[method, path] = (200, {"status": "ok", "events": [], "tasks": []})
+
+    assert penstock(*arguments).exit_code == 0
+
+    assert [(request.method, request.url.path) for request in server.requests] == [(method, path)]
+    assert json.loads(server.requests[0].content or "null") == body
+
+
+def test_a_longer_list_says_how_to_go_on(penstock, server):
+    server.answers["GET", f"{BASE}/tasks"] = (200, {"tasks": [{"task_id": JOB}], "next": JOB})
+
+    assert f"--cursor {JOB}" in penstock("job", "list", "--limit", "1").stderr
+
+
+def test_down_without_a_system_says_so(penstock):
+    result = penstock("down", "--json")
+
+    assert (result.exit_code, json.loads(result.stdout)["status"]) == (0, "not_running")

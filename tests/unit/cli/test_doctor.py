@@ -85,6 +85,10 @@ def test_a_sqlite_file_is_made_later_or_read_now(tmp_path):
     assert checks_parts.sql(settings).status == FAIL
 
 
+def test_a_folder_without_an_up_has_no_system_to_check(tmp_path):
+    assert checks_parts.system(tmp_path).status == OK
+
+
 def test_a_url_is_shown_without_its_password():
     assert checks_parts.shown_url("redis://:secret@cache:6379/0") == "redis://cache:6379/0"
     assert "secret" not in checks_parts.shown_url("postgresql://penstock:secret@db/penstock")
