@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from inference.errors import DataRefused, IdempotencyMismatch, PenstockError, ServiceNotFound, WrongState
+from inference.errors import (
+    DataRefused,
+    IdempotencyMismatch,
+    PenstockError,
+    ServiceNotFound,
+    StoreUnavailable,
+    WrongState,
+)
 from inference.jobs.model import Accepted, NewJob, Submission
 from inference.store.database import Database
 
@@ -56,7 +63,11 @@ def _insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
             jobs = submissions[i].jobs
             answers[i] = Accepted(job_ids=tuple(job.id for job in jobs), created_at=jobs[0].submitted_at)
         for i in losers:
-            answers[i] = _first_answer(connection, submissions[i])
+            answers[i] = _first_answer(connection, submissions[i]) or _vanished()
+        for i, answer in answers.items():
+            # What was accepted once is answered the same way, also when its service has stopped since.
+            if isinstance(answer, WrongState) and submissions[i].idempotency_key is not None:
+                answers[i] = _first_answer(connection, submissions[i]) or answer
     return [answers[i] for i in range(len(submissions))]
 
 
@@ -115,17 +126,25 @@ def _take_keys(
     return [i for i in keyed if i not in winners]
 
 
-def _first_answer(connection: sa.Connection, submission: Submission) -> Answer:
+def _first_answer(connection: sa.Connection, submission: Submission) -> Answer | None:
     row = connection.execute(
         sa.text("SELECT body_hash, job_ids, created_at FROM submissions WHERE tenant_id = :t AND idem_key = :k"),
         {"t": submission.tenant_id, "k": submission.idempotency_key},
-    ).one()
+    ).first()
+    if row is None:
+        return None
     if bytes(row.body_hash) != submission.body_hash:
         return IdempotencyMismatch(
             "This Idempotency-Key was sent before with another body; use a new key for a new task.",
             idempotency_key=submission.idempotency_key,
         )
     return Accepted(job_ids=tuple(json.loads(row.job_ids)), created_at=row.created_at, is_replay=True)
+
+
+def _vanished() -> StoreUnavailable:
+    return StoreUnavailable(
+        "The first task of this Idempotency-Key is just being removed.", part="sql", retry_after_s=1
+    )
 
 
 def _insert_jobs(db: Database, connection: sa.Connection, jobs: Sequence[NewJob]) -> None:

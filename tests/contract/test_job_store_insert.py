@@ -230,3 +230,17 @@ def test_views_name_the_tenant_and_hold_the_result(store: SqlJobs, by: Claimant,
 
     assert views == {done.id: ("a", b"[1]"), waits.id: ("b", None)}
     assert row(database, done.id)["tenant_id"] == "a"
+
+
+def test_a_replay_is_answered_also_when_the_service_has_stopped_since(store: SqlJobs, database: Database):
+    (accepted,) = store.insert([alone(job(), key="k", body_hash=b"same")])
+    with database.write() as connection:
+        connection.execute(sa.update(tables.services).values(state="stopped"))
+
+    replay, fresh = store.insert(
+        [alone(job(), key="k", body_hash=b"same"), alone(job(), key="other", body_hash=b"same")]
+    )
+
+    assert replay.job_ids == accepted.job_ids
+    assert isinstance(fresh, WrongState)
+    assert count(database, tables.jobs) == 1
