@@ -102,8 +102,8 @@ def draw_end(shown: Mapping[str, Any]) -> None:
     if "urls" in shown:
         lines.append("The system is still running:")
         lines += [f"  {name:10} {url}" for name, url in shown["urls"].items()]
-        lines += ["", "Try it:  penstock job list --data-dir " + shown["data_dir"]]
-        lines += [f"Stop it: penstock down --data-dir {shown['data_dir']}"]
+        lines += ["", "Try it:  ./penstock job list --data-dir " + shown["data_dir"]]
+        lines += [f"Stop it: ./penstock down --data-dir {shown['data_dir']}"]
         lines += [f"         (its data stays in {shown['data_dir']})"]
     else:
         lines += ["Everything is stopped. Next:"]
