@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from inference.resources import probe
 from inference.serving.model import Desired, Observed, Replica
 from inference.settings import Settings
 from workers import lifeline, node_metrics
+from workers.alarm import Alarm
 from workers.launching.folder import write_json
 from workers.node_decide import Figures, Step, decide, limits, restart_delay_s
 from workers.node_process import (
@@ -79,7 +79,7 @@ class Agent:
         self._limits = limits(core.settings)
         self._metrics = metrics_folder(core.settings)
         self._charges: dict[str, Charge] = {}
-        self._wake = threading.Event()
+        self._alarm = Alarm()
         self._is_stopping = self._is_recovered = self._is_store_away = False
         self._beat_at = 0.0
         self._told: object = None
@@ -88,18 +88,17 @@ class Agent:
         """Works until `stop`, then ends every worker within the grace and a second."""
         while not self._is_stopping:
             self.turn()
-            self._wake.wait(self._settings.serving.node_poll_s)
-            self._wake.clear()
+            self._alarm.wait(self._settings.serving.node_poll_s)
         self.close()
 
     def stop(self, *_: object) -> None:
         """Safe in a signal handler."""
         self._is_stopping = True
-        self._wake.set()
+        self._alarm.ring()
 
     def wake(self, *_: object) -> None:
         """Looks now: a child has ended. Safe in a signal handler."""
-        self._wake.set()
+        self._alarm.ring()
 
     def turn(self) -> None:
         """One look at rows and processes. Waits for the store, if it is away, without harm to what runs."""
@@ -128,8 +127,7 @@ class Agent:
                 charge.process.terminate()
         deadline = monotonic_s() + self._limits.stop_grace_s
         while monotonic_s() < deadline and self._running():
-            self._wake.wait(0.05)
-            self._wake.clear()
+            self._alarm.wait(0.05)
         for charge in self._running():
             log.warning("worker_killed", replica_id=charge.row.id, cause="stop_grace_over")
         for charge in self._charges.values():
@@ -260,7 +258,7 @@ class Agent:
             charge.start_at = now + charge.delay_s
         charge.process, charge.asked_at = None, None
         node_metrics.forget_dead(self._metrics)
-        self._wake.set()
+        self._alarm.ring()
 
     def _report_exit(self, charge: Charge, row: Replica, code: int) -> None:
         """`failed` only for a model that could not be loaded: all else is started again."""
