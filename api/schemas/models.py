@@ -73,7 +73,7 @@ class ModelPage(ma.Schema):
 
 
 class ModelQuery(PageIn):
-    name = fields.String(load_default=None, metadata={"description": "Only versions of this model"})
+    name = Text(load_default=None, metadata={"description": "Only versions of this model"})
 
 
 class DiffQuery(ma.Schema):

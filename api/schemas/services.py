@@ -49,7 +49,7 @@ class ServiceIn(ma.Schema):
     model_id = Text(metadata={"description": "S1: a registered model version"})
     name = Text(metadata={"description": "Shown in lists; unique. S2: the model's name too"})
     config = fields.Dict(metadata={"description": "replicas, instances, resource_requirements, ...; see docs/api.md"})
-    model_path = Text(metadata={"description": "S2: absolute path, file:// or s3:// URL, or upload:<id>"})
+    model_path = Text(metadata={"description": "S2: absolute path, file:// URL, or upload:<id>"})
     framework = Text(metadata={"description": "S2", "example": "onnx"})
     description = Text(metadata={"description": "S2: kept in the model's metadata"})
     customer_id = Text(metadata={"description": "S2: kept in the model's metadata"})

@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
+import orjson
 from msgspec import UNSET, UnsetType
 
 from inference import clock
@@ -172,4 +173,8 @@ def _metadata(raw: msgspec.Raw) -> dict[str, Any]:
     value = json_text.read(text)
     if not isinstance(value, dict):
         raise InvalidField("`metadata` must be an object.", field="metadata")
+    try:
+        orjson.dumps(value)
+    except TypeError as error:
+        raise InvalidField("`metadata` holds a number of more than 64 bits.", field="metadata") from error
     return value

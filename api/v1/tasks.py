@@ -1,6 +1,7 @@
 """Tasks: submit one (the hot path), read, list, cancel."""
 
 import hashlib
+import re
 from typing import Any
 
 from flask import Response, request
@@ -20,6 +21,9 @@ from inference.jobs.model import JobFilter, JobSpec, JobState
 from inference.registry.model import ModelVersion
 
 MAX_KEY = 255
+
+_LOST_PLUS = re.compile(r"(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)$")
+"""A `+` that was not escaped in a query arrives as a space."""
 
 blueprint = Blueprint("tasks", __name__, description="Submit inference tasks and read their answers")
 
@@ -130,11 +134,13 @@ def show_task(task_id: str) -> Response:
 
 @blueprint.route("/tasks")
 @blueprint.arguments(schemas.AnyTaskQuery(), location="query")
-@refuses(errors.InvalidField, errors.UnknownField)
+@refuses(errors.InvalidField, errors.UnknownField, errors.ServiceNotFound)
 @blueprint.alt_response(200, schema=schemas.TaskPage())
 def list_tasks(asked: dict[str, Any]) -> Response:
     """List tasks, newest first, without results"""
-    return _page(asked, asked["service_id"])
+    if asked["service_id"] is None:
+        return _page(asked, None)
+    return _page_of_service(asked, asked["service_id"])
 
 
 @blueprint.route("/services/<service_id>/tasks")
@@ -143,6 +149,10 @@ def list_tasks(asked: dict[str, Any]) -> Response:
 @blueprint.alt_response(200, schema=schemas.TaskPage())
 def list_tasks_of_service(asked: dict[str, Any], service_id: str) -> Response:
     """List the tasks of a service, newest first, without results"""
+    return _page_of_service(asked, service_id)
+
+
+def _page_of_service(asked: dict[str, Any], service_id: str) -> Response:
     context.known_form(service_id, errors.ServiceNotFound, "service")
     context.core().jobs.directory.find(context.tenant_id(), service_id)
     return _page(asked, service_id)
@@ -168,8 +178,7 @@ def _time(asked: dict[str, Any], name: str, parameter: str) -> float | None:
     if asked[name] is None:
         return None
     try:
-        # A `+` that was not escaped arrives as a space; no ISO time ends in a space and an offset.
-        return clock.from_iso(asked[name].replace(" 0", "+0"))
+        return clock.from_iso(_LOST_PLUS.sub(r"\1+\2", asked[name]))
     except (ValueError, OverflowError) as error:
         message = f"The query parameter `{parameter}` must be an ISO 8601 time such as 2026-11-20T12:00:00Z."
         raise errors.InvalidField(message, field=parameter) from error

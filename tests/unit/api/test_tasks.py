@@ -89,13 +89,25 @@ def test_lists_are_filtered_and_paged(client, core, service):
     assert ids("?status=completed") == [mine[0]]
     assert sorted(ids("?priority=1")) == sorted([mine[1], mine[3]])
     assert ids("?from=2100-01-01T00:00:00Z") == []
+    assert len(ids("?from=2001-01-01T00:00:00+10:00&to=2100-01-01 00:00")) == 6
     assert len(ids("?from=2001-01-01T00:00:00%2B01:00&to=2100-01-01")) == 6
     assert [task["task_id"] for task in first["tasks"] + second["tasks"]] == sorted(mine, reverse=True)
     assert "next" not in second
 
 
 @pytest.mark.parametrize(
-    "query", ["status=done", "priority=10", "priority=x", "limit=0", "limit=1001", "cursor=x", "from=x", "colour=1"]
+    "query",
+    [
+        "status=done",
+        "priority=10",
+        "priority=x",
+        "limit=0",
+        "limit=1001",
+        "cursor=x",
+        "from=x",
+        "to=2026-13-01",
+        "colour=1",
+    ],
 )
 def test_a_bad_filter_is_refused_by_name(client, service, query):
     response = client.get(f"{BASE}/services/{service.id}/tasks?{query}")
@@ -106,6 +118,7 @@ def test_a_bad_filter_is_refused_by_name(client, service, query):
 
 def test_the_list_of_an_unknown_service_is_not_found(client):
     assert client.get(f"{BASE}/services/{new_id()}/tasks").json["code"] == "service_not_found"
+    assert client.get(f"{BASE}/tasks?service_id=%00").json["code"] == "service_not_found"
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b" \n"])
