@@ -35,7 +35,7 @@ def model() -> None:
 @click.option("--upload", "is_uploaded", is_flag=True, help="Send the file; needed when the server is elsewhere.")
 @shared
 def register(call: Call, path: str, is_uploaded: bool, **fields: Any) -> None:
-    """Register the model file PATH (also: s3://... or upload:ID)."""
+    """Register the model file PATH (a file:// URL or upload:ID will do as well)."""
     if is_uploaded:
         say(f"Sending {path} ...")
         path = f"upload:{call.client.upload(_existing(path))['upload_id']}"
