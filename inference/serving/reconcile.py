@@ -25,6 +25,7 @@ from inference.serving.ports import ServingPorts
 log = structlog.get_logger(__name__)
 
 ROUNDS = 5
+MANY_RESTARTS = 3
 GONE = frozenset({Observed.PENDING, Observed.STOPPED, Observed.FAILED})
 ON_THE_WAY = frozenset({Observed.PENDING, Observed.STARTING})
 
@@ -248,19 +249,31 @@ def _worth(replica: Replica, board: _Board) -> tuple[bool, bool, int]:
 
 def _explain(service: Service, kept: Sequence[Replica], trouble: NoPlace | None) -> list[Action]:
     """Says what is wrong when that is news; what was said is taken back when nothing is wrong."""
-    reason = action = None
-    current = (replica for replica in kept if replica.revision == service.revision)
-    failed = next((replica for replica in current if replica.observed is Observed.FAILED), None)
-    if trouble is not None:
-        reason, action = trouble.reason, trouble.suggested_action
-    elif failed is not None:
-        reason = f"Replica {failed.ordinal} does not run: {failed.reason or 'the model could not be loaded'}"
-        action = "Other replicas serve meanwhile. Correct the cause, then restart the service."
-    elif service.suggested_action is None:
+    current = [replica for replica in kept if replica.revision == service.revision]
+    found = (trouble.reason, trouble.suggested_action) if trouble else _trouble_of(current)
+    if found is None:
+        if service.suggested_action is None:
+            return []
+        return [Explain(service_id=service.id, reason=None, suggested_action=None)]
+    if found == (service.reason, service.suggested_action):
         return []
-    if (reason, action) == (service.reason, service.suggested_action):
-        return []
-    return [Explain(service_id=service.id, reason=reason, suggested_action=action)]
+    return [Explain(service_id=service.id, reason=found[0], suggested_action=found[1])]
+
+
+def _trouble_of(replicas: Iterable[Replica]) -> tuple[str, str] | None:
+    """The reason and advice of the first replica that is ill; one that ended once or twice is not."""
+    for replica in replicas:
+        why = replica.reason or "the model could not be loaded"
+        if replica.observed is Observed.FAILED:
+            advice = "Other replicas serve meanwhile. Correct the cause, then restart the service."
+            return f"Replica {replica.ordinal} does not run: {why}", advice
+        if replica.observed in ON_THE_WAY and replica.load_failures:
+            advice = "It is tried again. Should it stay so, correct the model or the service's config."
+            return f"Replica {replica.ordinal} has not loaded the model yet: {why}", advice
+        if replica.observed in ON_THE_WAY and replica.restarts >= MANY_RESTARTS and replica.reason:
+            advice = f"See logs/worker-{replica.service_id}.{replica.ordinal}.log in the data folder of its node."
+            return f"Replica {replica.ordinal} keeps ending: {why}", advice
+    return None
 
 
 def _act(ports: ServingPorts, action: Action) -> None:

@@ -138,6 +138,17 @@ CASES = {
         service(replicas=2), [replica(0, Observed.FAILED, reason="bad"), replica(1)], NODE,
         ["explain Replica 0 does not run: bad"],
     ),
+    "a load that failed so far is told": (
+        service(S.DEPLOYING), [replica(0, Observed.STARTING, load_failures=1, reason="bad")], NODE,
+        ["explain Replica 0 has not loaded the model yet: bad"],
+    ),
+    "a worker that keeps ending is told": (
+        service(), [replica(0, Observed.PENDING, restarts=3, reason="code 1")], NODE,
+        ["explain Replica 0 keeps ending: code 1"],
+    ),
+    "one that ended once is not": (
+        service(), [replica(0, Observed.PENDING, restarts=1, reason="code 1")], NODE, [],
+    ),
     "an error leaves no replica behind": (
         service(S.ERROR), [replica(0, Observed.FAILED, desired=STOPPED)], NODE, ["remove r0"],
     ),
