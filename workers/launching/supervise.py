@@ -218,7 +218,7 @@ class Supervisor:
                 self._changed(self)
 
     def stop(self, *, limit_s: float = 9.0, softly_s: float = 7.5) -> None:
-        """Ends every child, stage by stage, in `limit_s` at most; at once after a second Ctrl-C."""
+        """Ends every child, stage by stage, in `limit_s` at most; at once after a second Ctrl-C. For once only."""
         self.stopping = True
         begin = time.monotonic()
         for child in self.children.values():
@@ -237,6 +237,9 @@ class Supervisor:
                 self._kill(so_far)
         while any(child.process for child in self.children.values()):
             self.turn(0.05)
+        signal.set_wakeup_fd(-1)
+        self._wake.close()
+        self._wake_end.close()
 
     def _kill(self, children: list[Child]) -> None:
         left = [child for child in children if child.process is not None]

@@ -210,6 +210,7 @@ class _System:
 
 def _listen(host: str, port: int) -> socket.socket:
     """The public socket. The launcher holds it, so that a front that is being replaced refuses nobody."""
+    listener: socket.socket | None = None
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -217,12 +218,13 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(4096)
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise BadSettings(
             f"Cannot listen on {host} port {port} ({error.strerror}): choose another with --port; 0 takes a free one.",
             host=host,
             port=port,
         ) from error
-    listener.set_inheritable(False)
     return listener
 
 
