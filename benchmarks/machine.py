@@ -36,6 +36,15 @@ def describe(folder: Path) -> dict[str, Any]:
     }
 
 
+def wait_until_quiet(patience_s: float, *, busy_share: float = 0.06) -> bool:
+    """Waits until the machine was all but idle for two seconds; False if that did not come within `patience_s`."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        if psutil.cpu_percent(interval=2.0) / 100 <= busy_share:
+            return True
+    return False
+
+
 def _cpu_model() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

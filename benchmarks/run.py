@@ -16,11 +16,16 @@ OUT = Path(__file__).resolve().parent / "out"
 
 
 def _jobs(options: argparse.Namespace) -> dict[str, Any]:
-    plan = jobs.Plan(instances=options.instances, environ=dict(pair.split("=", 1) for pair in options.set))
+    environ = dict(pair.split("=", 1) for pair in options.set)
+    plan = jobs.Plan(
+        instances=options.instances, environ=environ, patience_s=options.patience, is_preferred=options.prefer
+    )
     if options.duration:
         plan = dataclasses.replace(plan, seconds=options.duration)
     if options.quick:
         plan = dataclasses.replace(plan, **jobs.quick(plan))
+    if options.jobs:
+        plan = dataclasses.replace(plan, jobs=dict.fromkeys(plan.jobs, options.jobs))
     if options.rounds:
         plan = dataclasses.replace(plan, rounds=options.rounds)
     if options.only:
@@ -56,6 +61,9 @@ def main() -> int:
     parser.add_argument("--duration", type=float, metavar="S", help="seconds for each rate, or of rest for idle")
     parser.add_argument("--rounds", type=int, metavar="N", help="throughput runs per system; the middle one counts")
     parser.add_argument("--instances", type=int, default=1, metavar="N", help="engine instances of the service")
+    parser.add_argument("--jobs", type=int, metavar="N", help="jobs in a throughput run")
+    parser.add_argument("--patience", type=float, default=0.0, metavar="S", help="wait so long for a quiet machine")
+    parser.add_argument("--prefer", action="store_true", help="go before all else on the machine (needs root)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a PENSTOCK_ setting to try")
     options = parser.parse_args()
     measure, show = NAMES[options.name]

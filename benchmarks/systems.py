@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from benchmarks.models import Model
-from benchmarks.processes import free_port, start, stop, wait_for_http
+from benchmarks.processes import free_port, prefer, start, stop, wait_for_http
 
 API = "/api/v1/inference"
 VALKEY_CONFIG = """bind 127.0.0.1
@@ -121,7 +121,9 @@ def _worker_command(tuning: Tuning, number: int) -> list[str]:
 
 
 @contextmanager
-def penstock(model: Model, folder: Path, *, instances: int, environ: Mapping[str, str]) -> Iterator[Running]:
+def penstock(
+    model: Model, folder: Path, *, instances: int, environ: Mapping[str, str], is_preferred: bool = False
+) -> Iterator[Running]:
     """The whole system as `up` starts it, with one running service for the model."""
     folder.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), folder / "up.log"
@@ -130,10 +132,12 @@ def penstock(model: Model, folder: Path, *, instances: int, environ: Mapping[str
     roots: list[psutil.Process] = []
     try:
         roots.append(start(command, environ=environ, log=log))
-        wait_for_http(f"http://127.0.0.1:{port}/readyz", deadline_s=60, roots=roots, log=log)
+        wait_for_http(f"http://127.0.0.1:{port}/readyz", deadline_s=120, roots=roots, log=log)
         url = f"http://127.0.0.1:{port}"
         model_id = register(url, model)
-        service_id, start_s = create_and_start(url, model_id, instances=instances)
+        service_id, start_s = create_and_start(
+            url, model_id, instances=instances, prefer_while=roots if is_preferred else ()
+        )
         facts = call("GET", f"{url}{API}/services/{service_id}")
         running = Running(
             name="penstock",
@@ -142,7 +146,12 @@ def penstock(model: Model, folder: Path, *, instances: int, environ: Mapping[str
             read=f"{API}/tasks/{{id}}",
             wait=f"{API}/tasks/{{id}}?wait=30",
             roots=roots,
-            settings={"instances": instances, **environ, "durability": "row and payload committed before 202"},
+            settings={
+                "instances": instances,
+                "max_batch": _max_batch(facts),
+                **environ,
+                "durability": "row and payload committed before 202",
+            },
             service_id=service_id,
             facts={"start_s": start_s, "profile": facts.get("profile")},
         )
@@ -150,6 +159,11 @@ def penstock(model: Model, folder: Path, *, instances: int, environ: Mapping[str
         yield running
     finally:
         stop(roots, grace_s=20)
+
+
+def _max_batch(service: Mapping[str, Any]) -> int:
+    """B*: how many rows a batch may have, by the profile measured at load."""
+    return int((service.get("profile") or {}).get("max_batch", 0))
 
 
 def _refuse_settings() -> None:
@@ -172,17 +186,26 @@ def register(url: str, model: Model) -> str:
     return str(call("POST", f"{url}/v1/models/register", body)["model_id"])
 
 
-def create_and_start(url: str, model_id: str, *, instances: int = 1, deadline_s: float = 60.0) -> tuple[str, float]:
+def create_and_start(
+    url: str,
+    model_id: str,
+    *,
+    instances: int = 1,
+    deadline_s: float = 120.0,
+    prefer_while: Sequence[psutil.Process] = (),
+) -> tuple[str, float]:
     """The service's id and the seconds from the start call until it ran with a ready replica."""
     config = {"replicas": 1, "instances": instances} if instances > 1 else {"replicas": 1}
     service_id = str(call("POST", f"{url}{API}/services", {"model_id": model_id, "config": config})["service_id"])
     begun = time.perf_counter()
     call("POST", f"{url}{API}/services/{service_id}/start", {})
-    wait_ready(url, service_id, deadline_s=deadline_s)
+    wait_ready(url, service_id, deadline_s=deadline_s, prefer_while=prefer_while)
     return service_id, time.perf_counter() - begun
 
 
-def wait_ready(url: str, service_id: str, *, deadline_s: float, replicas: int = 1) -> None:
+def wait_ready(
+    url: str, service_id: str, *, deadline_s: float, replicas: int = 1, prefer_while: Sequence[psutil.Process] = ()
+) -> None:
     """Returns when the service is running with so many ready replicas; looks every 10 ms."""
     end = time.monotonic() + deadline_s
     service: dict[str, Any] = {}
@@ -190,6 +213,7 @@ def wait_ready(url: str, service_id: str, *, deadline_s: float, replicas: int = 
         service = call("GET", f"{url}{API}/services/{service_id}")
         if service["status"] == "running" and service.get("replicas_ready", 0) >= replicas:
             return
+        prefer(prefer_while)
         time.sleep(0.01)
     raise SystemExit(f"The service was not ready after {deadline_s:.0f} s: {json.dumps(service)}")
 

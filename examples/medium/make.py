@@ -6,19 +6,17 @@ Writes the ONNX files itself, so that nothing beyond NumPy is needed.
 """
 
 import argparse
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-INPUTS = 64
-LAYERS = {"tiny": (16,), "medium": (2048,) * 6}
-"""Sizes of the layers between the 64 inputs and the 16 outputs. `medium`: 85 MB of weights, read once a call."""
-OUTPUTS = 16
+INPUTS, OUTPUTS = 64, 16
 SEED = 1
+HIDDEN, CHANNELS, SIDE = 416, 144, 16
+"""`medium`: 61 MB of weights that are read once a call, then two convolutions whose cost grows with the rows."""
 
-_FLOAT = 1
+_FLOAT, _INT64, _INTS = 1, 7, 7
 _IR_VERSION, _OPSET = 8, 17
 
 
@@ -27,19 +25,7 @@ def make(path: Path | str, kind: str) -> Path:
 
     The same bytes every time. Raises KeyError for another kind.
     """
-    rng = np.random.default_rng(SEED)
-    nodes, weights = [], []
-    sizes = (INPUTS, *LAYERS[kind], OUTPUTS)
-    value = "x"
-    for number, (rows, columns) in enumerate(pairwise(sizes)):
-        is_last = number == len(sizes) - 2
-        matrix = (rng.standard_normal((rows, columns), np.float32) / np.sqrt(rows)).astype(np.float32)
-        weights += [_tensor(f"w{number}", matrix), _tensor(f"b{number}", np.zeros(columns, np.float32))]
-        gemm = "y" if is_last else f"h{number}"
-        nodes.append(_node("Gemm", [value, f"w{number}", f"b{number}"], gemm))
-        if not is_last:
-            nodes.append(_node("Relu", [gemm], f"r{number}"))
-            value = f"r{number}"
+    nodes, weights = {"tiny": _tiny, "medium": _medium}[kind](np.random.default_rng(SEED))
     graph = b"".join(_bytes(1, node) for node in nodes)
     graph += _bytes(2, kind.encode())
     graph += b"".join(_bytes(5, weight) for weight in weights)
@@ -51,16 +37,59 @@ def make(path: Path | str, kind: str) -> Path:
     return target
 
 
+def _tiny(rng: np.random.Generator) -> tuple[list[bytes], list[bytes]]:
+    nodes = [_node("MatMul", ["x", "w0"], "h"), _node("Relu", ["h"], "r"), _node("MatMul", ["r", "w1"], "y")]
+    return nodes, [_weight(rng, "w0", INPUTS, 16), _weight(rng, "w1", 16, OUTPUTS)]
+
+
+def _medium(rng: np.random.Generator) -> tuple[list[bytes], list[bytes]]:
+    """A generator's shape: a wide matrix unfolds the input to an image, convolutions work on it, a mean ends it."""
+    same = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    nodes = [
+        _node("MatMul", ["x", "w0"], "h0"),
+        _node("Relu", ["h0"], "r0"),
+        _node("MatMul", ["r0", "w1"], "h1"),
+        _node("Reshape", ["h1", "shape"], "image"),
+        _node("Conv", ["image", "k0"], "c0", same),
+        _node("Relu", ["c0"], "r1"),
+        _node("Conv", ["r1", "k1"], "c1", same),
+        _node("GlobalAveragePool", ["c1"], "mean"),
+        _node("Flatten", ["mean"], "flat"),
+        _node("MatMul", ["flat", "w2"], "y"),
+    ]
+    weights = [
+        _weight(rng, "w0", INPUTS, HIDDEN),
+        _weight(rng, "w1", HIDDEN, CHANNELS * SIDE * SIDE),
+        _tensor("shape", np.array([-1, CHANNELS, SIDE, SIDE], np.int64), _INT64),
+        _weight(rng, "k0", CHANNELS, CHANNELS, 3, 3),
+        _weight(rng, "k1", CHANNELS, CHANNELS, 3, 3),
+        _weight(rng, "w2", CHANNELS, OUTPUTS),
+    ]
+    return nodes, weights
+
+
+def _weight(rng: np.random.Generator, name: str, *shape: int) -> bytes:
+    """Random, scaled so that values keep their size from layer to layer."""
+    fan_in = shape[0] if len(shape) == 2 else int(np.prod(shape[1:]))
+    return _tensor(name, (rng.standard_normal(shape, np.float32) / np.sqrt(fan_in)).astype(np.float32), _FLOAT)
+
+
 # The few protobuf messages of onnx.proto3 that this takes; field numbers are theirs.
 
 
-def _node(kind: str, inputs: Sequence[str], output: str) -> bytes:
-    return b"".join(_bytes(1, name.encode()) for name in inputs) + _bytes(2, output.encode()) + _bytes(4, kind.encode())
+def _node(kind: str, inputs: Sequence[str], output: str, ints: Mapping[str, Sequence[int]] | None = None) -> bytes:
+    attributes = b"".join(_bytes(5, _ints(name, values)) for name, values in (ints or {}).items())
+    names = b"".join(_bytes(1, name.encode()) for name in inputs) + _bytes(2, output.encode())
+    return names + _bytes(4, kind.encode()) + attributes
 
 
-def _tensor(name: str, array: np.ndarray) -> bytes:
+def _ints(name: str, values: Sequence[int]) -> bytes:
+    return _bytes(1, name.encode()) + b"".join(_number(8, value) for value in values) + _number(20, _INTS)
+
+
+def _tensor(name: str, array: np.ndarray, kind: int) -> bytes:
     dims = b"".join(_number(1, size) for size in array.shape)
-    return dims + _number(2, _FLOAT) + _bytes(8, name.encode()) + _bytes(9, array.tobytes())
+    return dims + _number(2, kind) + _bytes(8, name.encode()) + _bytes(9, array.tobytes())
 
 
 def _value_info(name: str, columns: int) -> bytes:
@@ -86,7 +115,7 @@ def _varint(value: int) -> bytes:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=sorted(LAYERS))
+    parser.add_argument("kind", choices=("tiny", "medium"))
     parser.add_argument("path", type=Path)
     arguments = parser.parse_args()
     print(make(arguments.path, arguments.kind))
