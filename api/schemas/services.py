@@ -211,7 +211,7 @@ def _of_its_device(view: ServiceView, profiles: list[dict[str, Any]]) -> dict[st
     if not profiles:
         return None
     is_cpu = any(replica.device == "cpu" for replica in view.replicas)
-    fitting = [profile for profile in profiles if (profile["device"] == "cpu") == is_cpu]
+    fitting = [profile for profile in profiles if str(profile["device"]).startswith("cpu") == is_cpu]
     return max(fitting or profiles, key=lambda profile: str(profile["measured_at"]))
 
 

@@ -150,7 +150,7 @@ def test_a_service_shows_replicas_and_the_curve_of_its_device(client, core, serv
             restarts=2,
         )
     )  # fmt: skip
-    for kind, batch in (("gpu", 32), ("cpu", 16)):
+    for kind, batch in (("NVIDIA H200", 32), ("cpu/1", 16)):
         core.serving.profiles.rows.append(
             Profile(model_id=service.model_id, device_kind=kind, provider=kind, max_batch=batch,
                     curve=((1, 0.5, 0.75),), measured_at=100.0)
