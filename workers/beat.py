@@ -1,13 +1,13 @@
 """The beat process: sends the slow duties to the queue `control`. What must be quick, the ticker does."""
 
 import os
-import signal
 import sys
 from collections.abc import Mapping
 
 from inference import settings as settings_room
 from inference.telemetry.log import configure
 from workers import lifeline
+from workers.alarm import end_quietly
 from workers.app import make_app
 from workers.queues import CONTROL_QUEUE, RETENTION_TASK
 from workers.tasks.control import RETENTION_S
@@ -23,13 +23,11 @@ SCHEDULE = {
 
 def main(environ: Mapping[str, str]) -> int:
     """Runs until SIGTERM or SIGINT. A second beat is harmless: each duty is taken once per period."""
+    end_quietly()
     settings = settings_room.load(environ)
     if settings.process.run_id:
         lifeline.die_with_parent()
     configure(settings, "beat")
-    # Until Celery has its own handlers in place.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
     app = make_app(settings)
     app.conf.beat_schedule = SCHEDULE
     # Beat looks whether results expire by themselves. It has none, and need not load a backend for the answer.

@@ -9,6 +9,7 @@ from inference import settings as settings_room
 from inference import wiring
 from inference.telemetry.log import configure
 from workers import lifeline, publisher
+from workers.alarm import end_quietly
 from workers.app import make_app
 from workers.queues import CONTROL_QUEUE
 from workers.tasks.control import register
@@ -17,6 +18,7 @@ from workers.ticker import Ticker
 
 def main(environ: Mapping[str, str]) -> int:
     """Runs until SIGTERM or SIGINT. Any number of control processes may run beside one another."""
+    end_quietly()
     settings = settings_room.load(environ)
     if settings.process.run_id:
         lifeline.die_with_parent()

@@ -20,7 +20,7 @@ from inference.resources import probe
 from inference.serving.model import Desired, Observed, Replica
 from inference.settings import Settings
 from workers import lifeline, node_metrics
-from workers.alarm import Alarm
+from workers.alarm import Alarm, end_quietly
 from workers.launching.folder import write_json
 from workers.node_decide import Figures, Step, decide, limits, restart_delay_s
 from workers.node_process import (
@@ -316,6 +316,7 @@ def main(environ: Mapping[str, str]) -> int:
     from inference.telemetry.log import configure
     from workers import publisher
 
+    end_quietly()
     settings = settings_room.load(environ)
     if settings.process.run_id:
         lifeline.die_with_parent()
