@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from inference.errors import BadSettings
 
 PREFIX = "PENSTOCK_"
+IGNORED = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_URL"})
+"""Names of ours that are no settings: where the file is, and where the command line finds a running system."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +188,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     if path := environ.get(f"{PREFIX}CONFIG"):
         _read_file(Path(path), values)
     for name, text in environ.items():
-        if name.startswith(PREFIX) and name != f"{PREFIX}CONFIG":
+        if name.startswith(PREFIX) and name not in IGNORED:
             _read_variable(name, text, values)
     hints = typing.get_type_hints(Settings)
     rooms = {room: hints[room](**values[room]) for room in ("process", *_ROOMS)}

@@ -77,6 +77,7 @@ class Drain:
         self._tenant_id = tenant_id
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._rang_at = 0.0
+        self._is_unsure = False
         service = hands.claimant.service_id
         self._claim_time = metrics.claim_time.labels(service)
         self._finish_time = metrics.finish_time.labels(service)
@@ -139,6 +140,7 @@ class Drain:
         store, hands = self._ports.store, self._hands
         hands.enter(Phase.CLAIMING, limit_s=30)
         try:
+            self._give_back_unknown(keep=())
             with self._claim_time.time():
                 if not hands.max_wait_s:
                     return self._told(store.claim(hands.claimant, max_rows=hands.max_rows))
@@ -149,7 +151,15 @@ class Drain:
             return self._told(claim)
         except StoreUnavailable as error:
             log.warning("claim_failed", reason=error.message)
+            self._is_unsure = True
             return Claim()
+
+    def _give_back_unknown(self, *, keep: Sequence[Outcome]) -> None:
+        """After a claim whose answer was lost with its connection: what it may have taken goes back."""
+        if self._is_unsure:
+            count = self._ports.store.disown(self._hands.claimant, keep={outcome.job.id for outcome in keep})
+            self._is_unsure = False
+            log.info("unknown_claims_released", jobs=count)
 
     def _finish(
         self, outcomes: Sequence[Outcome], *, max_rows: int, min_rows: int = 1, is_ahead: bool = False
@@ -162,6 +172,8 @@ class Drain:
             if not is_ahead:
                 hands.enter(Phase.FINISHING, limit_s=30, jobs=len(outcomes))
             try:
+                if not is_ahead:
+                    self._give_back_unknown(keep=outcomes)
                 with self._finish_time.time():
                     moved, claim = self._ports.store.finish(
                         hands.claimant, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead
@@ -169,6 +181,7 @@ class Drain:
                 break
             except Unavailable as error:
                 log.warning("finish_waits", reason=error.message, jobs=len(outcomes))
+                self._is_unsure = True
                 hands.enter(Phase.FINISHING, limit_s=30, jobs=len(outcomes))
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, STORE_WAIT_S[1])

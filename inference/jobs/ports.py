@@ -1,6 +1,6 @@
 """What the jobs room needs from outside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +66,10 @@ class JobStore(Protocol):
 
     def release(self, by: Claimant, jobs: Mapping[str, int]) -> int:
         """Gives back claimed jobs (id -> attempt) that were never started; their budget is as before."""
+        ...
+
+    def disown(self, by: Claimant, *, keep: Collection[str]) -> int:
+        """Gives back, uncharged, what the claimant has and does not know of: a claim whose answer was lost."""
         ...
 
     def cancel(self, tenant_id: str, job_id: str) -> JobState:

@@ -72,13 +72,19 @@ class Database:
                     connection.rollback()
                     raise
 
-    def again(self, work: Callable[[], T], *, tries: int = 4) -> T:
-        """Repeats a whole transaction that a deadlock or a serialisation failure rolled back."""
+    def again(self, work: Callable[[], T], *, tries: int = 4, also_lost: bool = False) -> T:
+        """Repeats a whole transaction that a deadlock or a serialisation failure rolled back.
+
+        `also_lost`: also one whose connection was lost, so that nobody knows whether it was committed; only for
+        work that may be done twice.
+        """
         for left in range(tries - 1, -1, -1):
             try:
                 return work()
             except StoreUnavailable as error:
-                if not (left and _is_rolled_back(error.__cause__)):
+                cause = error.__cause__
+                is_lost = also_lost and isinstance(cause, exc.DBAPIError) and cause.connection_invalidated
+                if not left or not (is_lost or _is_rolled_back(cause)):
                     raise
         raise AssertionError("unreachable")
 
@@ -175,6 +181,8 @@ def _foreign_errors() -> Iterator[None]:
         raise
     except exc.SQLAlchemyError as error:
         raise _ours(error) from error
+    except UnicodeError as error:
+        raise DataRefused(f"The database refuses this text: {error}") from error
 
 
 def _ours(error: exc.SQLAlchemyError) -> PenstockError:

@@ -1,6 +1,6 @@
 """Claim and release: the head of a service's queue goes to an instance, or comes back from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -115,3 +115,12 @@ def release(db: Database, by: Claimant, jobs: Mapping[str, int]) -> int:
             return len(connection.execute(statement, bound).all())
 
     return db.again(work)
+
+
+def disown(db: Database, by: Claimant, *, keep: Collection[str]) -> int:
+    """See `JobStore.disown`."""
+    who = {"instance": by.instance_id, "generation": by.generation}
+    mine = "state = 'running' AND instance_id = :instance AND instance_generation = :generation"
+    with db.read() as connection:
+        held = connection.execute(sa.text(f"SELECT id, attempt FROM jobs WHERE {mine}"), who).all()
+    return release(db, by, {row.id: row.attempt for row in held if row.id not in keep})

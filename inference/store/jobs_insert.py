@@ -42,7 +42,7 @@ def insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
     once more: ids were made by the caller, and a row that is there already is left as it is.
     """
     try:
-        return db.again(lambda: _insert(db, submissions))
+        return db.again(lambda: _insert(db, submissions), also_lost=True)
     except DataRefused as refusal:
         if len(submissions) == 1:
             return [refusal]
@@ -56,7 +56,7 @@ def _insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
         _refuse_closed_services(connection, submissions, answers)
         open_ones = [i for i in range(len(submissions)) if i not in answers]
         keyed = [i for i in open_ones if submissions[i].idempotency_key is not None]
-        losers = _take_keys(db, connection, submissions, keyed)
+        losers = _take_keys(connection, submissions, keyed)
         winners = [i for i in open_ones if i not in losers]
         _insert_jobs(db, connection, [job for i in winners for job in submissions[i].jobs])
         for i in winners:
@@ -96,9 +96,7 @@ def _refuse_closed_services(
             )
 
 
-def _take_keys(
-    db: Database, connection: sa.Connection, submissions: Sequence[Submission], keyed: Sequence[int]
-) -> list[int]:
+def _take_keys(connection: sa.Connection, submissions: Sequence[Submission], keyed: Sequence[int]) -> list[int]:
     """Indices whose key was there before, or stands earlier in this group. Keys go in sorted, against deadlocks."""
     first: dict[tuple[str, str], int] = {}
     for i in keyed:
@@ -111,13 +109,14 @@ def _take_keys(
             "idem_key": key,
             "body_hash": submissions[i].body_hash,
             "job_ids": json.dumps([job.id for job in submissions[i].jobs]),
+            "created_at": submissions[i].jobs[0].submitted_at,
         }
         for (tenant, key), i in sorted(first.items())
     ]
     won = set()
     statement = sa.text(
-        f"INSERT INTO submissions (tenant_id, idem_key, body_hash, job_ids, created_at) "
-        f"VALUES (:tenant_id, :idem_key, :body_hash, :job_ids, {db.clock}) "
+        "INSERT INTO submissions (tenant_id, idem_key, body_hash, job_ids, created_at) "
+        "VALUES (:tenant_id, :idem_key, :body_hash, :job_ids, :created_at) "
         "ON CONFLICT DO NOTHING RETURNING tenant_id, idem_key"
     )
     for row in rows:

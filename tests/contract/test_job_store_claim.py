@@ -217,3 +217,15 @@ def test_the_state_of_a_claimed_job_is_seen_by_its_owner(store: SqlJobs, by: Cla
 
     assert (before.state, before.attempts) == (JobState.PENDING, 0)
     assert (after.state, after.attempts, after.worker) == (JobState.RUNNING, 1, by.worker)
+
+
+def test_a_claim_whose_answer_was_lost_can_be_given_back(store: SqlJobs, by: Claimant, database: Database):
+    queue(store, job(), job(), job())
+    known = store.claim(by, max_rows=1).jobs
+    store.claim(by, max_rows=2)
+
+    released = store.disown(by, keep={known[0].id})
+
+    assert released == 2
+    assert sorted(states(database).values()) == ["pending", "pending", "running"]
+    assert {one.attempt for one in store.claim(by, max_rows=4).jobs} == {1}

@@ -23,6 +23,7 @@ class Queue:
     def __init__(self, jobs):
         self.pending, self.finished, self.released = list(jobs), {}, []
         self.claims, self.is_away, self.lost = [], 0, set()
+        self.disowned = []
 
     def now_s(self):
         return 10.0
@@ -47,6 +48,10 @@ class Queue:
     def release(self, by, jobs):
         self.released += jobs
         return len(jobs)
+
+    def disown(self, by, *, keep):
+        self.disowned.append(set(keep))
+        return 0
 
     def has_waiting(self, service_id):
         return bool(self.pending)
@@ -178,6 +183,15 @@ def test_results_wait_for_a_database_that_is_away():
     assert ended is Ended.EMPTY
     assert len(hot) == 2
     assert len(hands.ran) == 1
+
+
+def test_after_an_answer_was_lost_the_instance_gives_back_what_it_does_not_know_of():
+    queue, hands = Queue(jobs(2)), Hands()
+    queue.is_away = 1
+
+    drain(queue, hands)
+
+    assert queue.disowned == [{"000", "001"}]
 
 
 def test_a_job_claimed_ahead_whose_deadline_passed_goes_back_unstarted():
