@@ -279,7 +279,7 @@ def upgrade() -> None:
 
     op.execute("INSERT INTO tenants (id, name, created_at) VALUES ('default', 'default', 0)")
     if op.get_bind().dialect.name == "postgresql":
-        # The queue's rows change state several times each; waiting for a fifth of the table would bloat the claim's index.
+        # Rows of the queue change state several times each: a fifth of the table as threshold would bloat its index.
         for table in ("jobs", "instances"):
             op.execute(
                 f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"
