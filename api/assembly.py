@@ -44,7 +44,8 @@ def assemble(core: Core) -> Flask:
 
 def _register(app: Flask) -> None:
     """Canonical paths go into the documentation; aliases are answered by the same handlers."""
-    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "Penstock"}))
+    swagger = {"app_name": "Penstock", "validatorUrl": None}  # the validator would be somebody else's server
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config=swagger))
     app.url_map.strict_slashes = False  # from here on: /docs must lead to /docs/, where its files are
     documented = handlers.Api(app)
     for blueprint in UNDER_BASE:

@@ -126,5 +126,5 @@ await_health
 # --- what watched it ---------------------------------------------------------------------------------------------------
 python3 "$here/try/check_watchers.py" all "$prometheus" "http://$(compose port flower 5555)" "$work/env"
 
-compose ps -a --format 'table {{.Service}}\t{{.State}}\t{{.Health}}\t{{.Ports}}'
+compose ps -a --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
 say "it works"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class CallFailed(Exception):  # noqa: N818 - named for the fact, as in inference/errors.py
+class CallFailed(Exception):
     """A call without a good answer: one sentence, a stable code, and fields. `status` 0: nobody answered."""
 
     def __init__(self, message: str, *, code: str, status: int = 0, details: Mapping[str, Any] | None = None) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 BATCH = 64
-PAUSE_S = 3.0  # long enough for Prometheus to see the counters before they grow
+PAUSE_S = 6.0  # long enough for Prometheus to see the counters before they grow
 
 
 def main(url: str, command: str, *arguments: str) -> None:

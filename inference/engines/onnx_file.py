@@ -21,7 +21,7 @@ _INSIDE: dict[str, dict[int, str]] = {
 }
 
 
-class NotProtobuf(ValueError):  # noqa: N818 - named for the fact, as ours are
+class NotProtobuf(ValueError):
     """The bytes do not form a protobuf message."""
 
 

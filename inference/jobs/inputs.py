@@ -77,7 +77,7 @@ def _check_names(values: Mapping[str, Any], inputs: tuple[TensorSpec, ...]) -> N
             _refuse(spec, f"is missing; this model takes {_signature(inputs)}", expected=_form(spec), got="nothing")
     if len(values) > len(inputs):
         known = {spec.name for spec in inputs}
-        stranger = next(name for name in values if name not in known)
+        stranger = json_text.short(next(name for name in values if name not in known))
         raise InvalidTensor(
             f"The model has no tensor `{stranger}`; it takes {_signature(inputs)}.",
             tensor=stranger,
@@ -122,7 +122,7 @@ def _first_stranger(value: Any, allowed: tuple[type, ...]) -> str | None:
 def _read_form(spec: TensorSpec, value: dict[str, Any], has_booleans: bool) -> Array:
     """`{"data","dtype","shape"}` or `{"b64","dtype","shape"}`."""
     if value.keys() not in _FORMS:
-        names = ", ".join(value) or "nothing"
+        names = json_text.short(", ".join(value) or "nothing")
         _refuse(
             spec,
             f'has the fields {names}; write a nested list, {{"data","dtype","shape"}} or {{"b64","dtype","shape"}}',
@@ -144,7 +144,7 @@ def _read_form(spec: TensorSpec, value: dict[str, Any], has_booleans: bool) -> A
     if array.size != math.prod(shape) or len(shape) > json_text.MAX_DEPTH:
         _refuse(
             spec,
-            f"says shape {shape} and brings {array.size} values",
+            f"says shape {json_text.short(str(shape))} and brings {array.size} values",
             expected=f"{math.prod(shape)} values",
             got=f"{array.size} values",
         )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -77,6 +78,11 @@ def count_keys(value: Any, depth: int = 0) -> int:
     return 0
 
 
+def short(text: str) -> str:
+    """A stranger's text, short enough to be told back."""
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def refuse_repeated_keys(text: bytes, keys: int, apart_from: Iterable[bytes] = ()) -> None:
     """Raises DuplicateKey when `text` writes more keys than the `keys` that were found in what it was read to.
 
@@ -100,7 +106,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = short(next(name for name, count in Counter(names).items() if count > 1))
         raise DuplicateKey(f"The key `{twice}` stands twice in the same JSON object; keep one.", key=twice)
     return found
 
@@ -122,17 +128,17 @@ def _malformed(error: Exception) -> MalformedJson:
 def _invalid(text: str) -> InvalidField | UnknownField:
     """One of msgspec's sentences as one of ours."""
     if match := _UNKNOWN.search(text):
-        name = match["name"]
+        name = short(match["name"])
         return UnknownField(f"There is no field `{name}` here.", field=name)
     if match := _MISSING.search(text):
         name = match["name"]
         return InvalidField(f"The field `{name}` is missing.", field=name)
     if match := _WRONG.match(text):
-        path = match["path"] or "body"
+        path = short(match["path"] or "body")
         want, got = _words(match["want"]), _words(match["got"])
         subject = f"The field `{path}`" if match["path"] else "The body"
         return InvalidField(f"{subject} must be {want}, not {got}.", field=path, expected=want, got=got)
-    return InvalidField(f"The body cannot be accepted: {text}.", field="body")
+    return InvalidField(f"The body cannot be accepted: {short(text)}.", field="body")
 
 
 def _words(kinds: str) -> str:

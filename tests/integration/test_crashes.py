@@ -32,7 +32,7 @@ def lost_attempts(system: System, service: str) -> int:
 
 
 def test_a_killed_engine_process_is_back_in_five_seconds_and_its_jobs_complete(system: System):
-    service = system.run("double", config={"max_batch": 8}, sleep_ms=100)
+    service = system.run("double", config={"max_batch": 2}, sleep_ms=40)
     system.submit_many(service, [1.0] * 200)
     wait_for(lambda: system.states(service).get("completed", 0) > 16, timeout_s=10, what="work under way")
     (engine,), (worker,) = system.pids("engine", service), system.pids("worker", service)
@@ -51,7 +51,7 @@ def test_a_killed_engine_process_is_back_in_five_seconds_and_its_jobs_complete(s
 
 
 def test_a_killed_worker_is_back_in_twenty_seconds_and_its_jobs_complete(system: System):
-    service = system.run("double", config={"max_batch": 8}, sleep_ms=100)
+    service = system.run("double", config={"max_batch": 2}, sleep_ms=40)
     system.submit_many(service, [1.0] * 200)
     wait_for(lambda: system.states(service).get("completed", 0) > 16, timeout_s=10, what="work under way")
     (engine,), (worker,) = system.pids("engine", service), system.pids("worker", service)
@@ -114,7 +114,7 @@ def test_a_killed_api_loses_nothing_that_it_has_acknowledged(system: System):
 @pytest.mark.timeout(240)
 def test_after_a_kill_of_everything_the_next_up_completes_every_job(own_system: OwnSystem):
     system = own_system()
-    service = system.run("double", config={"max_batch": 8}, sleep_ms=100)
+    service = system.run("double", config={"max_batch": 2}, sleep_ms=40)
     ids = system.submit_many(service, [float(n) for n in range(300)])
     wait_for(lambda: system.states(service).get("completed", 0) > 16, timeout_s=10, what="work under way")
 

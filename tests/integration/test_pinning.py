@@ -42,7 +42,7 @@ def test_a_worker_is_a_celery_node_of_its_service(system: System):
 
 
 def test_two_models_with_different_curves_get_different_batch_sizes(system: System):
-    by_call, by_row = system.run("double", sleep_ms=20), system.run("double", row_ms=5)
+    by_call, by_row = system.run("double", sleep_ms=10), system.run("double", row_ms=5)
 
     profiles = [system.show(service)["profile"] for service in (by_call, by_row)]
 
@@ -52,7 +52,7 @@ def test_two_models_with_different_curves_get_different_batch_sizes(system: Syst
 
 
 def test_jobs_that_wait_together_run_together(system: System):
-    service = system.run("double", sleep_ms=20)
+    service = system.run("double", sleep_ms=10)
     ids = system.submit_many(service, [1.0] * 256)
 
     system.until_done(service, timeout_s=20)

@@ -102,6 +102,24 @@ def test_bad_input_is_refused_and_nothing_is_stored(client, core, service, body,
     assert core.jobs.bell.rung == []
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**GOOD, "a" * 100_000: 1},
+        {"input_data": {"x": [1, 2], "b" * 100_000: 1}},
+        {"input_data": {"x": {"c" * 100_000: 1}}},
+        {"input_data": {"x": {"data": [1, 2], "dtype": "d" * 100_000, "shape": [2]}}},
+        {"input_data": {"x": {"data": [1, 2], "dtype": "float32", "shape": [1] * 30_000}}},
+        '{"input_data": {}, "%s": 1, "%s": 2}' % ("e" * 100_000, "e" * 100_000),
+    ],
+)
+def test_a_refusal_does_not_repeat_what_is_long(client, service, body):
+    response = post(client, service, body)
+
+    assert response.status_code in (400, 422)
+    assert len(response.data) < 1000
+
+
 def test_an_explicit_null_is_as_good_as_absence(client, service):
     response = post(client, service, {**GOOD, "timeout_s": None, "deadline": None, "callback_url": None})
 
