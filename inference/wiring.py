@@ -15,7 +15,7 @@ from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
 from inference.store.instances import SqlInstances
 from inference.store.jobs import SqlJobs
-from inference.store.migrate import require_current
+from inference.store.schema import require_current
 from inference.store.models import SqlModels
 from inference.store.nodes import SqlNodes
 from inference.store.profiles import SqlProfiles

@@ -64,7 +64,7 @@ def sql(settings: Settings) -> Finding:
 
 def _sql_server(settings: Settings) -> Finding:
     from inference.store.database import Database
-    from inference.store.migrate import is_current
+    from inference.store.schema import is_current
 
     shown = shown_url(settings.database_url)
     try:

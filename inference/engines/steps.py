@@ -21,7 +21,10 @@ TEXT = "str"
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", kw_only=True):
-    """One named step. `specs` says what it makes of a signature and raises InvalidField where it cannot."""
+    """One named step; by itself it changes nothing.
+
+    `specs` says what it makes of a signature and raises InvalidField where it cannot; `run` does it.
+    """
 
     @property
     def ragged(self) -> str | None:
@@ -29,10 +32,10 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="d
         return None
 
     def specs(self, specs: Specs) -> dict[str, TensorSpec]:
-        raise NotImplementedError
+        return dict(specs)
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
-        raise NotImplementedError
+        return dict(tensors)
 
     def example(self, rng: np.random.Generator) -> Array | None:
         """One row that this step accepts, where a random one would not do."""

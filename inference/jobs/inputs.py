@@ -134,14 +134,16 @@ def _read_form(spec: TensorSpec, value: dict[str, Any], has_booleans: bool) -> A
         _refuse(
             spec, f"has the dtype {dtype!r}; known: {', '.join(sorted(DTYPES))}", expected=spec.dtype, got=str(dtype)
         )
-    if type(shape) is not list or any(type(length) is not int or not 0 <= length < 1 << 31 for length in shape):
-        _refuse(spec, "has a `shape` that is no list of whole numbers", expected=_form(spec), got=str(shape)[:100])
+    if type(shape) is not list or len(shape) > json_text.MAX_DEPTH or not all(map(_is_length, shape)):
+        _refuse(
+            spec, "has a `shape` that is no short list of whole numbers", expected=_form(spec), got=str(shape)[:100]
+        )
     as_said = TensorSpec(name=spec.name, dtype=dtype, shape=tuple(shape))
     if "b64" in value:
         array = _read_b64(as_said, value["b64"])
     else:
         array = _cast(as_said, _read_list(as_said, value["data"], has_booleans))
-    if array.size != math.prod(shape) or len(shape) > json_text.MAX_DEPTH:
+    if array.size != math.prod(shape):
         _refuse(
             spec,
             f"says shape {json_text.short(str(shape))} and brings {array.size} values",
@@ -149,6 +151,10 @@ def _read_form(spec: TensorSpec, value: dict[str, Any], has_booleans: bool) -> A
             got=f"{array.size} values",
         )
     return array.reshape(shape)
+
+
+def _is_length(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 31
 
 
 def _read_b64(spec: TensorSpec, text: Any) -> Array:

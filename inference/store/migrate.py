@@ -13,7 +13,6 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from inference.errors import StoreUnavailable
 from inference.settings import load
 from inference.store.database import Database
 from inference.store.tables import metadata
@@ -46,19 +45,9 @@ def differences(database: Database) -> list[Any]:
         return found
 
 
-def is_current(database: Database) -> bool:
-    """Whether the schema is the newest one."""
-    head = ScriptDirectory.from_config(_config(None)).get_current_head()
-    with database.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision() == head
-
-
-def require_current(database: Database) -> None:
-    """Raises StoreUnavailable, with what to do, unless the schema is the newest one."""
-    if not is_current(database):
-        raise StoreUnavailable(
-            "The database has not the newest schema; run `penstock migrate` first.", part="sql", retry_after_s=5
-        )
+def newest() -> str | None:
+    """The revision that `upgrade` leads to."""
+    return ScriptDirectory.from_config(_config(None)).get_current_head()
 
 
 def _config(connection: Connection | None) -> Config:

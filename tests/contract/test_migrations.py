@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from inference.errors import StoreUnavailable
 from inference.settings import StoreSettings
-from inference.store import migrate, tables
+from inference.store import migrate, schema, tables
 from inference.store.database import Database
 from tests.conftest import KINDS, own_database
 
@@ -39,7 +39,7 @@ def test_upgrade_makes_what_the_tables_say(empty: Database):
     assert before == set()
     assert names(empty) == set(tables.metadata.tables) | {"alembic_version"}
     assert migrate.differences(empty) == []
-    assert migrate.is_current(empty)
+    assert schema.is_current(empty)
 
 
 def test_every_index_has_the_condition_that_the_tables_give_it(empty: Database):
@@ -110,10 +110,10 @@ def test_upgrading_twice_changes_nothing_and_keeps_rows(empty: Database):
 
 def test_a_process_refuses_an_old_schema_and_says_what_to_do(empty: Database):
     with pytest.raises(StoreUnavailable, match="penstock migrate"):
-        migrate.require_current(empty)
+        schema.require_current(empty)
 
     migrate.upgrade(empty)
-    migrate.require_current(empty)
+    schema.require_current(empty)
 
 
 def test_a_column_that_no_migration_makes_is_noticed(empty: Database):
@@ -122,3 +122,7 @@ def test_a_column_that_no_migration_makes_is_noticed(empty: Database):
         connection.exec_driver_sql("ALTER TABLE tenants DROP COLUMN name")
 
     assert migrate.differences(empty) != []
+
+
+def test_the_revision_that_the_code_asks_for_is_the_newest_migration():
+    assert migrate.newest() == schema.REVISION
