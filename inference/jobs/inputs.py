@@ -131,9 +131,8 @@ def _read_form(spec: TensorSpec, value: dict[str, Any], has_booleans: bool) -> A
         )
     dtype, shape = value["dtype"], value["shape"]
     if type(dtype) is not str or dtype not in DTYPES:
-        _refuse(
-            spec, f"has the dtype {dtype!r}; known: {', '.join(sorted(DTYPES))}", expected=spec.dtype, got=str(dtype)
-        )
+        known, short = ", ".join(sorted(DTYPES)), json_text.short(repr(dtype))
+        _refuse(spec, f"has the dtype {short}; known: {known}", expected=spec.dtype, got=short)
     if type(shape) is not list or len(shape) > json_text.MAX_DEPTH or not all(map(_is_length, shape)):
         _refuse(
             spec, "has a `shape` that is no short list of whole numbers", expected=_form(spec), got=str(shape)[:100]

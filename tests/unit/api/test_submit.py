@@ -110,7 +110,7 @@ def test_bad_input_is_refused_and_nothing_is_stored(client, core, service, body,
         {"input_data": {"x": {"c" * 100_000: 1}}},
         {"input_data": {"x": {"data": [1, 2], "dtype": "d" * 100_000, "shape": [2]}}},
         {"input_data": {"x": {"data": [1, 2], "dtype": "float32", "shape": [1] * 30_000}}},
-        '{"input_data": {}, "%s": 1, "%s": 2}' % ("e" * 100_000, "e" * 100_000),
+        '{"input_data": {}, "metadata": {"' + "e" * 2000 + '": 1, "' + "e" * 2000 + '": 2}}',
     ],
 )
 def test_a_refusal_does_not_repeat_what_is_long(client, service, body):
