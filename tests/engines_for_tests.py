@@ -53,11 +53,15 @@ class Slow(Double):
 class CrashOnLoad(Double):
     """Does not load outside of registration, or, with option `when_exists`, only while that file exists.
 
-    Option `how`: `raise` (EngineLoadFailed, the default), `exit` (code 9) or `signal` (SIGSEGV).
+    Option `how`: `raise` (EngineLoadFailed, the default), `exit` (code 9) or `signal` (SIGSEGV). Option `tally`: a file
+    that grows by one line with every try of a worker.
     """
 
     def __init__(self, spec: LoadSpec) -> None:
         super().__init__(spec)
+        if (tally := spec.options.get("tally")) and "PENSTOCK_ROLE" in os.environ:
+            with Path(tally).open("a") as file:
+                file.write(f"{os.getpid()}\n")
         trigger = spec.options.get("when_exists")
         if Path(trigger).exists() if trigger else "PENSTOCK_ROLE" in os.environ:
             _fall(str(spec.options.get("how", "raise")))
