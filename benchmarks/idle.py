@@ -57,6 +57,6 @@ def role_of(process: psutil.Process) -> str:
         role = process.environ().get("PENSTOCK_ROLE", "") or "launcher"
         parent = process.parent()
         if role == "worker" and parent and parent.environ().get("PENSTOCK_ROLE") == "worker":
-            return "tracker" if "resource_tracker" in " ".join(process.cmdline()) else "engine"
+            return "tracker" if "_tracker" in " ".join(process.cmdline()) else "engine"
         return role
     return "gone"

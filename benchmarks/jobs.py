@@ -5,7 +5,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,8 @@ CANDIDATES = (
     Tuning(pool="solo", concurrency=1, workers=2, prefetch=4),
     Tuning(pool="solo", concurrency=1, workers=2, prefetch=4, api_workers=2),
 )
+INSTANCES = (1, 2)
+BEST_KNOWN_INSTANCES = {"tiny": 1, "medium": 2}
 BEST_KNOWN = Tuning(pool="solo", concurrency=1, workers=2, prefetch=4)
 QUIET_SHARE = 0.05
 Taken = TypeVar("Taken")
@@ -37,6 +39,7 @@ class Plan:
     """How much is measured. `jobs`: per throughput run, by model; `environ`: settings that Penstock is given.
 
     `patience_s`: how long to wait for a quiet machine before each measurement, and to repeat a disturbed one.
+    `instances`: engine processes of Penstock's service; 0 tries several, as the baseline's settings are tried.
     `is_preferred`: the systems measured and the generator go before everything else on the machine (needs root).
     """
 
@@ -46,7 +49,7 @@ class Plan:
     jobs: dict[str, int] = field(default_factory=lambda: {"tiny": 12_000, "medium": 3_000})
     seconds: float = 10.0
     is_swept: bool = True
-    instances: int = 1
+    instances: int = 0
     environ: dict[str, str] = field(default_factory=dict)
     patience_s: float = 0.0
     is_preferred: bool = False
@@ -87,10 +90,7 @@ def _model(plan: Plan, model: Model, folder: Path) -> dict[str, Any]:
     part: dict[str, Any] = {"bare_rows_per_s": models.curve(model.path), "systems": {}}
     bare = ", ".join(f"{rate:,.0f} at {size}" for size, rate in part["bare_rows_per_s"].items())
     say(f"{model.kind}: bare session.run, rows/s by batch size: {bare}")
-    tuning, tried = BEST_KNOWN, list[dict[str, Any]]()
-    if "baseline" in plan.names and plan.is_swept:
-        tuning, tried = _sweep(model, folder, plan)
-    opening = _openers(plan, model, tuning)
+    opening, tried = _tuned(plan, model, folder)
     runs: dict[str, list[measure.Throughput]] = {name: [] for name in plan.names}
     for number in range(plan.rounds):
         for name in plan.names:
@@ -102,26 +102,49 @@ def _model(plan: Plan, model: Model, folder: Path) -> dict[str, Any]:
                     part["systems"][name] = _at_rates(running, model, plan, limit=limit)
     for name, done in runs.items():
         part["systems"][name] |= _summary(done)
-    if tried:
-        part["systems"]["baseline"]["sweep"] = tried
+        part["systems"][name]["sweep"] = tried.get(name, {})
     part["ratios"] = _ratios(part["systems"])
     return part
 
 
-def _openers(plan: Plan, model: Model, tuning: Tuning) -> dict[str, Callable[[Path], Any]]:
+Opener = Callable[[Path], AbstractContextManager[Running]]
+
+
+def _tuned(plan: Plan, model: Model, folder: Path) -> tuple[dict[str, Opener], dict[str, dict[str, float]]]:
+    """How to start each system with the settings that were fastest for this model, and what each setting did."""
+    counts = (plan.instances,) if plan.instances else INSTANCES
+    candidates: dict[str, dict[str, Opener]] = {
+        "penstock": {f"{count} instances": _penstock(plan, model, count) for count in counts},
+        "baseline": {str(tuning): _baseline(plan, model, tuning) for tuning in CANDIDATES},
+    }
+    count = plan.instances or BEST_KNOWN_INSTANCES[model.kind]
+    best = {"penstock": _penstock(plan, model, count), "baseline": _baseline(plan, model, BEST_KNOWN)}
+    tried: dict[str, dict[str, float]] = {}
+    for name in plan.names if plan.is_swept else ():
+        if len(candidates[name]) > 1:
+            tried[name] = _sweep(plan, model, candidates[name], folder / f"sweep-{name}")
+            best[name] = candidates[name][max(tried[name], key=lambda which: tried[name][which])]
+    return best, tried
+
+
+def _penstock(plan: Plan, model: Model, instances: int) -> Opener:
     @contextmanager
-    def penstock(folder: Path) -> Iterator[Running]:
+    def opened(folder: Path) -> Iterator[Running]:
         with systems.penstock(
-            model, folder, instances=plan.instances, environ=plan.environ, is_preferred=plan.is_preferred
+            model, folder, instances=instances, environ=plan.environ, is_preferred=plan.is_preferred
         ) as running:
             yield _preferred(running, plan)
 
+    return opened
+
+
+def _baseline(plan: Plan, model: Model, tuning: Tuning) -> Opener:
     @contextmanager
-    def baseline(folder: Path) -> Iterator[Running]:
+    def opened(folder: Path) -> Iterator[Running]:
         with systems.baseline(model, tuning, folder) as running:
             yield _preferred(running, plan)
 
-    return {"penstock": penstock, "baseline": baseline}
+    return opened
 
 
 def _preferred(running: Running, plan: Plan) -> Running:
@@ -130,17 +153,15 @@ def _preferred(running: Running, plan: Plan) -> Running:
     return running
 
 
-def _sweep(model: Model, folder: Path, plan: Plan) -> tuple[Tuning, list[dict[str, Any]]]:
-    """The fastest of the candidate settings for this model on this machine, and what each one did."""
-    tried = []
-    for number, tuning in enumerate(CANDIDATES):
-        with systems.baseline(model, tuning, folder / f"sweep-{number}") as running:
-            jobs = plan.jobs[model.kind] // 6
-            rate = measure.throughput(_preferred(running, plan), model, folder, jobs=jobs).done_per_s
-        say(f"{model.kind}: baseline with {tuning}: {rate:,.0f} jobs/s")
-        tried.append((rate, tuning))
-    best = max(tried, key=lambda pair: pair[0])[1]
-    return best, [asdict(tuning) | {"done_per_s": rate} for rate, tuning in tried]
+def _sweep(plan: Plan, model: Model, candidates: dict[str, Opener], folder: Path) -> dict[str, float]:
+    """Jobs a second with each of the settings, by a sixth of a full run."""
+    folder.mkdir()
+    tried = {}
+    for number, (which, opened) in enumerate(candidates.items()):
+        with opened(folder / str(number)) as running:
+            tried[which] = measure.throughput(running, model, folder, jobs=plan.jobs[model.kind] // 6).done_per_s
+        say(f"{model.kind}: {running.name} with {which}: {tried[which]:,.0f} jobs/s")
+    return tried
 
 
 def _throughput(running: Running, model: Model, folder: Path, plan: Plan) -> measure.Throughput:

@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--model", choices=("tiny", "medium"), help="one model alone")
     parser.add_argument("--duration", type=float, metavar="S", help="seconds for each rate, or of rest for idle")
     parser.add_argument("--rounds", type=int, metavar="N", help="throughput runs per system; the middle one counts")
-    parser.add_argument("--instances", type=int, default=1, metavar="N", help="engine instances of the service")
+    parser.add_argument("--instances", type=int, default=0, metavar="N", help="engine instances; else tried")
     parser.add_argument("--jobs", type=int, metavar="N", help="jobs in a throughput run")
     parser.add_argument("--patience", type=float, default=0.0, metavar="S", help="wait so long for a quiet machine")
     parser.add_argument("--prefer", action="store_true", help="go before all else on the machine (needs root)")

@@ -51,7 +51,7 @@ def _start(running: Running) -> float:
 
 def _kill(running: Running, model: models.Model, role: str) -> float:
     """`kill -9` of the one process of that role: seconds until a new one stands and a job came back from it."""
-    (victim,) = _of_role(running, role)[:1]
+    (victim,) = _of_role(running, role)
     begun = time.perf_counter()
     victim.kill()
     _until(lambda: not is_alive(victim), deadline_s=5)
