@@ -10,7 +10,7 @@ PenstockError
 |-- NotFound
 |   |-- JobNotFound, ServiceNotFound, ModelNotFound, DeploymentNotFound, UploadNotFound, RouteNotFound
 |-- Conflict
-|   |-- WrongState, VersionExists, NameExists, IdempotencyMismatch, InUse
+|   |-- WrongState, VersionExists, NameExists, IdempotencyMismatch, InUse, AlreadyRunning
 |-- TooMany
 |   |-- BacklogFull
 |-- Unavailable                       a part is ill; the same call may work later
@@ -132,6 +132,10 @@ class IdempotencyMismatch(Conflict): ...
 
 
 class InUse(Conflict): ...
+
+
+class AlreadyRunning(Conflict):
+    """Another launcher holds this data folder. `details`: pid, data_dir."""
 
 
 class TooMany(PenstockError):

@@ -1,9 +1,7 @@
 """The ports of the core in memory: same promises, no I/O. For tests of what stands above them."""
 
 import dataclasses
-import hashlib
 import io
-import tempfile
 import time
 from pathlib import Path
 
@@ -11,33 +9,25 @@ from inference.core import Core
 from inference.errors import (
     DeploymentNotFound,
     IdempotencyMismatch,
-    InUse,
     JobNotFound,
-    ModelNotFound,
     NameExists,
     ServiceNotFound,
     StoreUnavailable,
-    UploadNotFound,
-    VersionExists,
     WrongState,
 )
 from inference.ids import DEFAULT_TENANT, new_id
 from inference.jobs.model import FINAL, Accepted, Backlog, JobState, JobView
 from inference.jobs.ports import JobPorts
 from inference.registry.model import ModelState, ModelVersion, Signature
-from inference.registry.ports import RegistryPorts, StoredBlob
+from inference.registry.ports import RegistryPorts
 from inference.serving.model import MEANT_TO_RUN, Node, Service, ServiceConfig, ServiceEvent, ServiceState
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.tensors import TensorSpec
+from tests.fakes_registry import FakeBlobs, FakeModels, FakeUploads, page
 
 X = TensorSpec(name="x", dtype="float32", shape=(None, 2))
 Y = TensorSpec(name="y", dtype="float32", shape=(None, 2))
-
-
-def _page(rows, *, limit, before_id):
-    found = [row for row in rows if before_id is None or row.id < before_id]
-    return sorted(found, key=lambda row: row.id, reverse=True)[:limit]
 
 
 class FakeJobs:
@@ -104,7 +94,7 @@ class FakeJobs:
             )
 
         rows = [view for view in self.views_by_id.values() if fits(view)]
-        return _page(rows, limit=which.limit, before_id=which.before_id)
+        return page(rows, limit=which.limit, before_id=which.before_id)
 
     def cancel(self, tenant_id, job_id):
         view = self.get(tenant_id, job_id)
@@ -168,7 +158,7 @@ class FakeServices:
 
     def list(self, tenant_id, *, state=None, limit=100, before_id=None):
         rows = [row for row in self.rows.values() if state in (None, row.state)]
-        return _page(rows, limit=limit, before_id=before_id)
+        return page(rows, limit=limit, before_id=before_id)
 
     def move(self, service_id, *, allowed, to, reason, suggested_action=None):
         service = self.rows[service_id]
@@ -196,83 +186,6 @@ class FakeServices:
         return [event for event in reversed(self.history) if event.service_id == service_id][:limit]
 
 
-class FakeModels:
-    def __init__(self):
-        self.rows = {}
-        self.in_use = set()
-
-    def insert(self, model):
-        if self.find(model.tenant_id, model.name, model.version):
-            raise VersionExists(f"{model.name} {model.version} exists.", name=model.name)
-        self.rows[model.id] = model
-
-    def get(self, tenant_id, model_id):
-        if model_id not in self.rows:
-            raise ModelNotFound(f"There is no model {model_id}.", id=model_id)
-        return self.rows[model_id]
-
-    def find(self, tenant_id, name, version):
-        return next((row for row in self.rows.values() if (row.name, row.version) == (name, version)), None)
-
-    def list(self, tenant_id, *, name=None, limit=100, before_id=None):
-        rows = [row for row in self.rows.values() if name in (None, row.name)]
-        return _page(rows, limit=limit, before_id=before_id)
-
-    def set_state(self, tenant_id, model_id, state):
-        self.rows[model_id] = dataclasses.replace(self.rows[model_id], state=state)
-        return self.rows[model_id]
-
-    def delete(self, tenant_id, model_id):
-        if model_id in self.in_use:
-            raise InUse(f"A service uses model {model_id}.", id=model_id)
-        del self.rows[model_id]
-
-    def blob_users(self, key):
-        return 1
-
-
-class FakeUploads:
-    def __init__(self):
-        self.rows = {}
-
-    def insert(self, tenant_id, upload_id, blob):
-        self.rows[upload_id] = blob
-
-    def get(self, tenant_id, upload_id):
-        if upload_id not in self.rows:
-            raise UploadNotFound(f"There is no upload {upload_id}.", id=upload_id)
-        return self.rows[upload_id]
-
-
-class FakeBlobs:
-    """Keeps contents in memory; `path` writes one out for those who want a file."""
-
-    def __init__(self):
-        self.contents = {}
-        self._folder = None
-
-    def put_stream(self, source, *, limit_bytes):
-        return self.put_bytes(source.read() if hasattr(source, "read") else b"".join(source))
-
-    def put_bytes(self, content):
-        key = hashlib.sha256(content).hexdigest()
-        self.contents[key] = content
-        return StoredBlob(key=key, size_bytes=len(content))
-
-    def path(self, key):
-        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="penstock-fake-blobs-")
-        file = Path(self._folder.name) / key
-        file.write_bytes(self.contents[key])
-        return file
-
-    def delete(self, key, *, unless=None):
-        self.contents.pop(key, None)
-
-    def close(self):
-        if self._folder:
-            self._folder.cleanup()
-
-
 class FakeDeployments:
     def __init__(self):
         self.rows = {}
@@ -287,7 +200,7 @@ class FakeDeployments:
 
     def list(self, tenant_id, *, model_id=None, limit=100, before_id=None):
         rows = [row for row in self.rows.values() if model_id in (None, row.model_id)]
-        return _page(rows, limit=limit, before_id=before_id)
+        return page(rows, limit=limit, before_id=before_id)
 
 
 class FakeReplicas:

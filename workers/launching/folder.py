@@ -11,14 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from inference.errors import Conflict
+from inference.errors import AlreadyRunning
 from workers.launching.roles import Ports
 
 _LOG_LIMIT_BYTES = 32 << 20
-
-
-class AlreadyRunning(Conflict):
-    """Another launcher holds this data folder."""
 
 
 def prepare(data_dir: Path) -> None:
@@ -47,9 +43,16 @@ def lock(data_dir: Path) -> int:
             data_dir=str(data_dir),
         ) from None
     (data_dir / "run" / "up.json").unlink(missing_ok=True)
+    _forget_processes(data_dir)
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
+
+
+def _forget_processes(data_dir: Path) -> None:
+    """Figures and pulses of an earlier run's processes: nobody writes them any more."""
+    for left in (*data_dir.glob("run/metrics/*/*.db"), *data_dir.glob("run/pulse-*")):
+        left.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:
