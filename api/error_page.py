@@ -41,6 +41,7 @@ MEANINGS = {
     "version_exists": "This version of this model is registered already; choose another version.",
     "name_exists": "A service has this name already; choose another name.",
     "idempotency_mismatch": "This Idempotency-Key came with another body before; use a new key.",
+    "already_running": "Another `penstock up` holds this data folder; only the launcher says this, never the API.",
     "in_use": "A service or deployment still names it; delete that first.",
     "too_many": "Too much at once; try again after `Retry-After`.",
     "backlog_full": "Too many tasks wait already; try again after `Retry-After`.",
