@@ -15,11 +15,11 @@ from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
 from inference.store.instances import SqlInstances
 from inference.store.jobs import SqlJobs
-from inference.store.schema import require_current
 from inference.store.models import SqlModels
 from inference.store.nodes import SqlNodes
 from inference.store.profiles import SqlProfiles
 from inference.store.replicas import SqlReplicas
+from inference.store.schema import require_current
 from inference.store.services import SqlServices
 from inference.store.ticks import SqlTicks
 from inference.store.uploads import SqlUploads

@@ -4,9 +4,9 @@ import os
 import sys
 from collections.abc import Mapping
 
+from inference import lifeline
 from inference import settings as settings_room
 from inference.telemetry.log import configure
-from workers import lifeline
 from workers.alarm import end_quietly
 from workers.app import make_app
 from workers.queues import CONTROL_QUEUE, RETENTION_TASK

@@ -5,10 +5,10 @@ import socket
 import sys
 from collections.abc import Mapping
 
+from inference import lifeline, wiring
 from inference import settings as settings_room
-from inference import wiring
 from inference.telemetry.log import configure
-from workers import lifeline, publisher
+from workers import publisher
 from workers.alarm import end_quietly
 from workers.app import make_app
 from workers.queues import CONTROL_QUEUE

@@ -16,8 +16,8 @@ from granian.constants import Interfaces
 
 from inference import settings as settings_room
 from inference.errors import BadSettings
+from inference.lifeline import die_with_parent
 from inference.telemetry import sharing
-from workers.lifeline import die_with_parent
 
 APPLICATION = "api.app:create_app"
 SHARED = ("flask_smorest", "kombu", "inference.wiring")

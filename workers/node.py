@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from inference import lifeline
 from inference.clock import monotonic_s
 from inference.core import Core
 from inference.errors import PenstockError
@@ -19,7 +20,7 @@ from inference.jobs import recover
 from inference.resources import probe
 from inference.serving.model import Desired, Observed, Replica
 from inference.settings import Settings
-from workers import lifeline, node_metrics
+from workers import node_metrics
 from workers.alarm import Alarm, end_quietly
 from workers.launching.folder import write_json
 from workers.node_decide import Figures, Step, decide, limits, restart_delay_s

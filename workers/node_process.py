@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from inference import lifeline
 from inference.clock import monotonic_s
 from inference.serving.model import Replica
 from inference.settings import Settings
-from workers import lifeline
 from workers.launching.folder import cap_log
 from workers.queues import service_queue
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import structlog
 
+from inference import lifeline
 from inference import settings as settings_room
 from inference.errors import BadSettings
 from inference.settings import Settings
 from inference.telemetry.log import configure
 from inference.telemetry.sharing import share
-from workers import lifeline
 from workers.pulse import Pulse, path_of
 
 log = structlog.get_logger(__name__)

@@ -1,21 +1,19 @@
 """The system under the demo: `up` as a child process, waited for, and ended as Ctrl-C would end it."""
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from api.cli import target
 from api.cli.client import Client
 from api.cli.failure import CallFailed
+from inference import lifeline
 
 READY_LIMIT_S = 90.0
 STOP_LIMIT_S = 20.0
-_PR_SET_PDEATHSIG = 1
 
 
 class System:
@@ -41,7 +39,7 @@ class System:
                 stderr=subprocess.STDOUT,
                 env=environ,
                 start_new_session=True,
-                preexec_fn=None if self._is_kept else _end_with_parent(),
+                preexec_fn=None if self._is_kept else lifeline.preexec(signal.SIGTERM),
             )
         return self._wait_until_ready(time.monotonic() + READY_LIMIT_S)
 
@@ -87,9 +85,3 @@ class System:
     def _failed(self, sentence: str) -> CallFailed:
         tail = self.log.read_text(errors="replace").splitlines()[-15:]
         return CallFailed(f"{sentence}.", code="start_failed", details={"log": "\n" + "\n".join(tail)})
-
-
-def _end_with_parent() -> Callable[[], None]:
-    """For the child, before exec: the kernel sends it SIGTERM when the demo is gone. Source: prctl(2)."""
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))

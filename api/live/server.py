@@ -1,10 +1,8 @@
 """Serves the live process: `python -m api.live.server --uds PATH`, or `--host H --port P`."""
 
 import argparse
-import ctypes
 import functools
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -14,16 +12,9 @@ from api.live.app import create_app
 from inference import settings as settings_room
 from inference import wiring
 from inference.errors import BadSettings
+from inference.lifeline import die_with_parent
 from inference.redisio import news
 from inference.telemetry import log
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Asks the kernel for SIGKILL when the parent is gone; nothing elsewhere than on Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def main(arguments: list[str]) -> int:

@@ -3,18 +3,17 @@
 Reads one JSON request from standard input, limits itself, and leaves `answer.json` and `golden.bin` in its folder.
 """
 
-import ctypes
 import json
 import math
 import os
 import resource
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+from inference.lifeline import die_with_parent
+
 GOLDEN_LIMIT_BYTES = 1 << 30
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -27,7 +26,7 @@ def main() -> int:
 
 def _limit(memory_bytes: int, timeout_s: float) -> None:
     """Before anything large is imported. The clock on the wall is the parent's business."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     wanted = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: GOLDEN_LIMIT_BYTES,

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from inference import lifeline
 from inference import settings as settings_room
 from inference.errors import BadSettings
-from workers import launch, lifeline
+from workers import launch
 from workers.launching import broker, folder, front, status, up
 from workers.launching.roles import Role, Stage
 from workers.launching.supervise import Supervisor

@@ -17,8 +17,8 @@ AWAY_S = 30.0
 @pytest.mark.timeout(240)
 def test_thirty_seconds_without_the_broker_cost_no_lease_and_no_second_run(own_system: OwnSystem):
     system = own_system()
-    service = system.run("double", config={"max_batch": 8}, sleep_ms=200)
-    system.submit_many(service, [1.0] * 400)
+    service = system.run("double", config={"max_batch": 2}, sleep_ms=40)
+    system.submit_many(service, [1.0] * 1500)
     (broker,) = system.pids("broker")
     engines = system.pids("engine", service)
 
@@ -34,7 +34,7 @@ def test_thirty_seconds_without_the_broker_cost_no_lease_and_no_second_run(own_s
     states = system.until_done(service, timeout_s=60)
 
     thirds = [done[len(done) // 3] - done[0], done[-1] - done[2 * len(done) // 3]]
-    print(f"done in the first and the last third of the outage: {thirds}; slowest submit {slowest_s * 1000:.0f} ms")
+    print(f"done by the second: {done}; slowest submit {slowest_s * 1000:.0f} ms")
     assert list(states) == ["completed"]
     assert min(thirds) > 20, "work stood still"
     assert slowest_s < 3

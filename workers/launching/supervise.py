@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from workers import lifeline
+from inference import lifeline
 from workers.launching import folder
 from workers.launching.roles import Role, Stage
 

@@ -6,9 +6,9 @@ from typing import Any
 from billiard import current_process
 from celery import current_app, shared_task, signals
 
+from inference import lifeline
 from inference import settings as settings_room
 from inference.telemetry.log import configure
-from workers import lifeline
 from workers.engine_host import EngineHost, start
 from workers.queues import DRAIN_TASK
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from workers import lifeline
+from inference import lifeline
 from workers.launch import parser, settings_of
 from workers.launching import front, up
 from workers.launching.roles import Ports, Role

@@ -2,11 +2,13 @@
 
 Linux sends a signal of our choice when the parent *thread* ends: start children from a thread that lives as long
 as the process, best the main one. The wish is lost at fork and kept at exec, so every process states it for itself.
+Elsewhere than on Linux nothing happens.
 """
 
 import ctypes
 import os
 import signal
+import sys
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
@@ -30,6 +32,8 @@ def adopt_orphans() -> None:
 
 
 def _prctl(option: int, value: int) -> None:
+    if sys.platform != "linux":
+        return
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
