@@ -190,7 +190,8 @@ def prometheus(tmp_path: Path) -> Iterator[str]:
     server = Process(command, tmp_path)
     server.start()
     try:
-        wait_for(lambda: answers(port), timeout_s=20, what=f"prometheus: {server.log()}")
+        ready = b"GET /-/ready HTTP/1.0\r\n\r\n"
+        wait_for(lambda: answers(port, say=ready, expect=b" 200 "), timeout_s=20, what="prometheus is ready")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.stop()
