@@ -112,7 +112,7 @@ class EnginesSettings:
 
     objective_ms: float = 500.0
     max_batch: int = 64
-    profile_budget_s: float = 1.5
+    profile_budget_s: float = 3.0
     threads: int = 1
     plugins: str = ""
 

@@ -42,7 +42,8 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     """
     database = Database(settings.database_url, settings.store)
     require_current(database)
-    link = RedisLink(settings)
+    # Hot copies are worth no wait: a Redis that hangs must cost less than the database that stands behind them.
+    link = RedisLink(settings, timeout_s=settings.redis.publish_timeout_s)
     store, models, services = SqlJobs(database), SqlModels(database), SqlServices(database)
 
     def close() -> None:

@@ -48,7 +48,8 @@ class EngineHost:
         self._instance = instance
         self._record = instance.record
         self._service_id = instance.claimant.service_id
-        self._link = RedisLink(settings)
+        linger_s = settings.workers.linger_ms / 1000
+        self._link = RedisLink(settings, timeout_s=linger_s + settings.redis.publish_timeout_s)
         self._slots = Slots(self._link)
         self._core = core
         self._tenant_id = tenant_id

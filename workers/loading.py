@@ -67,7 +67,8 @@ def _profile(
     # Where rows influence one another, jobs must not share a call.
     most = (config.max_batch or settings.max_batch) if model.signature.joins else 1
     known = core.serving.profiles.get(model.id, device_kind)
-    if known is not None and known.curve and (known.curve[-1][0] >= most or config.max_batch is None):
+    # A curve that ends before the usual limit ended for want of time or memory: measuring again would end there too.
+    if known is not None and known.curve and not known.curve[-1][0] == settings.max_batch < most:
         best = profile.choose(known.curve, objective_ms=config.objective_ms, max_batch=most)
         return dataclasses.replace(known, max_batch=best)
     curve = profile.measure(engine, sample, max_batch=most, budget_s=settings.profile_budget_s)

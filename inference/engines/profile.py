@@ -15,7 +15,7 @@ Curve = tuple[tuple[int, float, float], ...]
 """(rows, median_ms, p99_ms) for each bucket, smallest first."""
 
 KNEE_SHARE = 0.10
-MOST_CALLS, LEAST_CALLS = 60, 5
+MOST_CALLS, LEAST_CALLS = 20, 2
 
 
 def buckets(max_batch: int) -> tuple[int, ...]:
@@ -29,7 +29,7 @@ def measure(
     sample: Tensors,
     *,
     max_batch: int = 64,
-    budget_s: float = 1.5,
+    budget_s: float = 3.0,
     clock: Callable[[], float] = monotonic_s,
 ) -> Curve:
     """The batch curve, from real calls. Warms the engine up on the way.
@@ -75,7 +75,7 @@ def _rate(point: tuple[int, float, float]) -> float:
 
 
 def _time(call: Callable[[], object], share_s: float, clock: Callable[[], float]) -> list[float]:
-    """Milliseconds of each call after one that does not count: at least 1, at most 60, `share_s` in all."""
+    """Milliseconds of each call after one that does not count: at least 1, at most 20, `share_s` in all."""
     began = clock()
     call()
     times_ms: list[float] = []

@@ -147,7 +147,6 @@ class Outcome:
     error_code: str | None = None
     error_message: str | None = None
     delay_s: float = 0.0
-    is_charged: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
