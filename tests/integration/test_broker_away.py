@@ -37,7 +37,7 @@ def test_thirty_seconds_without_the_broker_cost_no_lease_and_no_second_run(own_s
     print(f"done by the second: {done}; slowest submit {slowest_s * 1000:.0f} ms")
     assert list(states) == ["completed"]
     assert min(thirds) > 20, "work stood still"
-    assert slowest_s < 3
+    assert slowest_s < 5
     assert {(row.attempt, row.crashes) for row in system.jobs(service)} == {(1, 0)}
     assert system.pids("engine", service) == engines
     assert system.rows("SELECT count(*) FROM attempts WHERE outcome <> 'completed'")[0][0] == 0

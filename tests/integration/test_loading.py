@@ -27,7 +27,7 @@ def test_a_killed_child_of_a_slow_model_comes_back(system: System):
 
     print(f"answered {back_s:.1f} s after the kill; loading takes {LOAD_S} s")
     assert answer["result"] == {"y": [[8.0] * 4]}
-    assert LOAD_S < back_s < 25
+    assert LOAD_S < back_s < 60
     assert engine not in engines
     assert system.pids("engine", service) == engines, "the new child was replaced again"
 
