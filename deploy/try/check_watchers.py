@@ -36,8 +36,8 @@ def check_all(prometheus: str, flower: str, env_file: str) -> None:
     wait_for("every target is scraped", lambda: are_up(prometheus))
     empty: list[str] = []
     wait_for("every panel has data", lambda: not refill(empty, without_data(prometheus)), lambda: ", ".join(empty))
-    firing = ask(prometheus, "/api/v1/alerts")["alerts"]
-    say(f"Prometheus: every target up, every panel has data, alerts firing: {len(firing)}")
+    firing = [alert["labels"]["alertname"] for alert in ask(prometheus, "/api/v1/alerts")["alerts"] if is_firing(alert)]
+    say(f"Prometheus: every target up, every panel has data, alerts firing: {', '.join(firing) or 'none'}")
     check_flower(flower, password(Path(env_file)))
 
 
@@ -45,6 +45,10 @@ def are_up(prometheus: str) -> bool:
     targets = ask(prometheus, "/api/v1/targets")["activeTargets"]
     jobs = {target["labels"]["job"] for target in targets if target["health"] == "up"}
     return jobs == {"penstock-api", "penstock-node", "flower", "prometheus"}
+
+
+def is_firing(alert: dict[str, Any]) -> bool:
+    return bool(alert["state"] == "firing")  # else it is pending
 
 
 def without_data(prometheus: str) -> Iterator[str]:
