@@ -120,7 +120,7 @@ def wait_for_http(url: str, *, deadline_s: float, roots: Sequence[psutil.Process
                 return
         time.sleep(0.05)
     tail = log.read_text(errors="replace")[-3000:] if log.exists() else ""
-    raise SystemExit(f"{url} did not answer 200 within {deadline_s:.0f} s. The log ends with:\n{tail}")
+    raise SystemExit(f"{url} ended, or did not answer 200 within {deadline_s:.0f} s. The log ends with:\n{tail}")
 
 
 def is_alive(process: psutil.Process) -> bool:
