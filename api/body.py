@@ -68,7 +68,8 @@ class StrictParser(FlaskParser):
 
     def handle_error(self, error: ma.ValidationError, req: Request, schema: ma.Schema, **_: Any) -> NoReturn:
         (location,) = error.messages_dict
-        path, sentence = (json_text.short(text) for text in _first(error.messages_dict[location]))
+        path, sentence = _first(error.messages_dict[location])
+        path = json_text.short(path)
         what = "query parameter" if location == "query" else "field"
         if sentence == "Unknown field.":
             known = ", ".join(sorted(f"`{field.data_key or name}`" for name, field in schema.load_fields.items()))

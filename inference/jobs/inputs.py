@@ -135,7 +135,10 @@ def _read_form(spec: TensorSpec, value: dict[str, Any], has_booleans: bool) -> A
         _refuse(spec, f"has the dtype {short}; known: {known}", expected=spec.dtype, got=short)
     if type(shape) is not list or len(shape) > json_text.MAX_DEPTH or not all(map(_is_length, shape)):
         _refuse(
-            spec, "has a `shape` that is no short list of whole numbers", expected=_form(spec), got=str(shape)[:100]
+            spec,
+            "has a `shape` that is no short list of whole numbers; write one such as [1, 3]",
+            expected=_form(spec),
+            got=json_text.short(str(shape)),
         )
     as_said = TensorSpec(name=spec.name, dtype=dtype, shape=tuple(shape))
     if "b64" in value:

@@ -18,6 +18,7 @@ _KEY = re.compile(rb'"\s*:')
 _plain = msgspec.json.Decoder()
 _unread = msgspec.json.Decoder(msgspec.Raw)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>.*?)`")
+_AT = re.compile(r"\(byte (\d+)\)")
 _MISSING = re.compile(r"missing required field `(?P<name>.*?)`")
 _WRONG = re.compile(r"Expected `(?P<want>.*?)`, got `(?P<got>.*?)`(?: - at `\$\.?(?P<path>.*)`)?$")
 _WORDS = {
@@ -52,9 +53,9 @@ def decode(decoder: "msgspec.json.Decoder[T]", text: bytes | msgspec.Raw) -> T:
         raise _too_deep() from error
     except msgspec.ValidationError as error:
         _refuse_malformed(text)
-        raise _invalid(str(error)) from error
+        raise _invalid(str(error), getattr(decoder.type, "__struct_encode_fields__", ())) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _malformed(error) from error
+        raise _malformed(error, text) from error
 
 
 def _refuse_malformed(text: bytes | msgspec.Raw) -> None:
@@ -64,7 +65,7 @@ def _refuse_malformed(text: bytes | msgspec.Raw) -> None:
     except RecursionError as error:
         raise _too_deep() from error
     except msgspec.DecodeError as error:
-        raise _malformed(error) from error
+        raise _malformed(error, text) from error
 
 
 def count_keys(value: Any, depth: int = 0) -> int:
@@ -115,21 +116,25 @@ def _too_deep() -> JsonTooDeep:
     return JsonTooDeep(f"The JSON is nested more than {MAX_DEPTH} levels deep.", limit=MAX_DEPTH)
 
 
-def _malformed(error: Exception) -> MalformedJson:
+def _malformed(error: Exception, text: bytes | msgspec.Raw = b"") -> MalformedJson:
     if isinstance(error, UnicodeDecodeError):
         reason = "it is not UTF-8"
     elif "truncated" in str(error):
         reason = "it ends too early"
     else:
         reason = str(error).removeprefix("JSON is malformed: ")
+        at = _AT.search(reason)
+        if at and bytes(text).startswith((b"NaN", b"Infinity"), int(at[1])):
+            reason += "; NaN and Infinity are no JSON"
     return MalformedJson(f"The body is not valid JSON: {reason}.", reason=reason)
 
 
-def _invalid(text: str) -> InvalidField | UnknownField:
-    """One of msgspec's sentences as one of ours."""
+def _invalid(text: str, fields: Iterable[str]) -> InvalidField | UnknownField:
+    """One of msgspec's sentences as one of ours; `fields` are those of the outermost object."""
     if match := _UNKNOWN.search(text):
         name = short(match["name"])
-        return UnknownField(f"There is no field `{name}` here.", field=name)
+        known = ", ".join(f"`{field}`" for field in sorted(fields)) if " - at `" not in text else ""
+        return UnknownField(f"There is no field `{name}` here{known and '; known: '}{known}.", field=name)
     if match := _MISSING.search(text):
         name = match["name"]
         return InvalidField(f"The field `{name}` is missing.", field=name)

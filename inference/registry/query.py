@@ -22,7 +22,7 @@ _COMPARED = (
 def get(ports: RegistryPorts, *, tenant_id: str, model_id: str) -> ModelVersion:
     """Raises ModelNotFound, also for an id of a wrong form."""
     if not is_id(model_id):
-        raise ModelNotFound("There is no such model.", model_id=model_id[:80])
+        raise ModelNotFound(f"There is no model `{model_id[:80]}`.", model_id=model_id[:80])
     return ports.models.get(tenant_id, model_id)
 
 

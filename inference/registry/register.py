@@ -64,7 +64,9 @@ def register(
     )
     hooks_of.compile(wish.hooks)
     if ports.models.find(tenant_id, wish.name, wish.version) is not None:
-        raise VersionExists(f"Version {version} of model '{name}' exists already.", name=name, version=version)
+        raise VersionExists(
+            f"Version {version} of model '{name}' exists already; choose another version.", name=name, version=version
+        )
     for _ in range(TRIES):
         model = _attempt(ports, tenant_id, wish)
         if model is not None:
@@ -108,7 +110,7 @@ def _is_used(ports: RegistryPorts, key: str) -> bool:
 def _fetch(ports: RegistryPorts, tenant_id: str, origin: source.Source) -> StoredBlob:
     if origin.upload_id is not None:
         if not is_id(origin.upload_id):
-            raise UploadNotFound("There is no such upload.", upload_id=origin.upload_id[:80])
+            raise UploadNotFound(f"There is no upload `{origin.upload_id[:80]}`.", upload_id=origin.upload_id[:80])
         return ports.uploads.get(tenant_id, origin.upload_id)
     if origin.path is None:
         raise InvalidField("model_path is missing.", field="model_path")

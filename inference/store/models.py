@@ -35,7 +35,7 @@ class SqlModels:
         with self._database.write() as connection:
             if connection.execute(statement).first() is None:
                 raise VersionExists(
-                    f"Version {model.version} of model '{model.name}' exists already.",
+                    f"Version {model.version} of model '{model.name}' exists already; choose another version.",
                     name=model.name,
                     version=model.version,
                 )
@@ -113,7 +113,7 @@ def _is(tenant_id: str, model_id: str) -> sa.ColumnElement[bool]:
 
 
 def _not_found(model_id: str) -> ModelNotFound:
-    return ModelNotFound("There is no such model.", model_id=model_id[:80])
+    return ModelNotFound(f"There is no model {model_id[:80]}.", model_id=model_id[:80])
 
 
 def _to_row(model: ModelVersion) -> dict[str, Any]:

@@ -37,5 +37,5 @@ class SqlUploads:
         with self._database.read() as connection:
             row = connection.execute(wanted).first()
         if row is None:
-            raise UploadNotFound("There is no such upload.", upload_id=upload_id[:80])
+            raise UploadNotFound(f"There is no upload {upload_id[:80]}.", upload_id=upload_id[:80])
         return StoredBlob(key=row.sha256, size_bytes=row.size_bytes)
