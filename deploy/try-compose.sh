@@ -33,7 +33,6 @@ image_of() { awk -v service="  $1:" '$0 == service { on = 1 } on && $1 == "image
 
 show_logs() {
     compose logs --no-color --tail 40
-    compose exec -T node sh -c 'tail -n 40 /data/logs/*.log' # those of the workers
 }
 
 clean_up() {

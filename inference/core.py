@@ -1,5 +1,6 @@
 """The core as an entry point holds it: one bundle of ports per room."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -24,19 +25,25 @@ class Core:
 
 
 def figures(core: Core) -> Iterator[tuple[str, tuple[str, ...], float]]:
-    """What `telemetry.metrics.render` reads from the store at a scrape; nothing while the store is away."""
+    """What `telemetry.metrics.render` reads from the store at a scrape; nothing more once the store is away."""
     try:
-        for (service_id, state), count in core.jobs.store.counts().items():
-            yield "penstock_jobs", (service_id, state.value), count
-        for one in core.jobs.store.backlog():
-            labels = (one.service_id, str(one.priority))
-            yield "penstock_queue_depth", labels, one.waiting
-            yield "penstock_queue_oldest_seconds", labels, one.oldest_age_s
-        replicas: dict[tuple[str, str], int] = {}
-        for replica in core.serving.replicas.all():
-            key = (replica.service_id, replica.observed.value)
-            replicas[key] = replicas.get(key, 0) + 1
-        for key, count in replicas.items():
-            yield "penstock_replicas", key, count
+        yield from _figures(core)
     except StoreUnavailable:
         return
+
+
+def _figures(core: Core) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    counts = core.jobs.store.counts()
+    for (service_id, state), count in counts.items():
+        yield "penstock_jobs", (service_id, state.value), count
+    backlog = core.jobs.store.backlog()
+    for service_id in {service_id for service_id, _ in counts} - {queue.service_id for queue in backlog}:
+        yield "penstock_queue_depth", (service_id, "0"), 0.0  # an empty queue is a figure too, not a gap
+        yield "penstock_queue_oldest_seconds", (service_id, "0"), 0.0
+    for queue in backlog:
+        labels = (queue.service_id, str(queue.priority))
+        yield "penstock_queue_depth", labels, queue.waiting
+        yield "penstock_queue_oldest_seconds", labels, queue.oldest_age_s
+    replicas = Counter((replica.service_id, replica.observed.value) for replica in core.serving.replicas.all())
+    for key, count in replicas.items():
+        yield "penstock_replicas", key, count

@@ -142,11 +142,12 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySettings:
-    """`job_events`: whether Flower is told of each job, one message a batch."""
+    """`job_events`: whether Flower is told of each job, one message a batch. `worker_logs`: files, or stderr."""
 
     log_level: str = "info"
     log_format: str = "json"
     job_events: bool = False
+    worker_logs: str = "files"
     metrics_dir: str = ""
 
 
@@ -272,6 +273,10 @@ def _check(settings: Settings) -> None:
         raise BadSettings(
             "PENSTOCK_STORE__SQLITE_SYNCHRONOUS must be FULL, NORMAL or EXTRA.",
             name="PENSTOCK_STORE__SQLITE_SYNCHRONOUS",
+        )
+    if settings.telemetry.worker_logs not in ("files", "stderr"):
+        raise BadSettings(
+            "PENSTOCK_TELEMETRY__WORKER_LOGS must be files or stderr.", name="PENSTOCK_TELEMETRY__WORKER_LOGS"
         )
     for name in _refused_in_production(settings) if settings.mode == "production" else ():
         raise BadSettings(name, mode="production")

@@ -134,6 +134,8 @@ class Agent:
         for charge in self._charges.values():
             with contextlib.suppress(PenstockError):
                 self._put_down(charge)
+        with contextlib.suppress(PenstockError):
+            self._ports.nodes.leave(self._node_id)
         self._tell()
 
     def _running(self) -> list[Charge]:
@@ -235,7 +237,7 @@ class Agent:
             self._command(row, self._host),
             environ=environment(settings, row, generation=generation, node_id=self._node_id, inherited=self._environ),
             folder=settings.data_dir,
-            log_path=settings.data_dir / "logs" / name,
+            log_path=settings.data_dir / "logs" / name if settings.telemetry.worker_logs == "files" else None,
         )
         charge.generation, charge.asked_at, charge.seen_at = generation, None, now
         log.info("worker_started", replica_id=row.id, service_id=row.service_id, pid=charge.process.pid)

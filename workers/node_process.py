@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 from inference import lifeline
 from inference.clock import monotonic_s
@@ -54,17 +54,15 @@ def metrics_folder(settings: Settings) -> Path:
 class WorkerProcess:
     """A process in a session of its own, that the kernel kills when the calling thread ends."""
 
-    def __init__(self, command: list[str], *, environ: Mapping[str, str], folder: Path, log_path: Path) -> None:
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        cap_log(log_path)
-        with log_path.open("ab") as log:
+    def __init__(self, command: list[str], *, environ: Mapping[str, str], folder: Path, log_path: Path | None) -> None:
+        with _log(log_path) as log:
             self._popen = subprocess.Popen(
                 command,
                 cwd=folder,
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=log,
                 start_new_session=True,
                 preexec_fn=lifeline.preexec(signal.SIGKILL),
             )
@@ -96,6 +94,18 @@ class WorkerProcess:
     def _send(self, sig: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._popen.send_signal(sig)
+
+
+@contextlib.contextmanager
+def _log(path: Path | None) -> Iterator[IO[bytes]]:
+    """The file at `path`, kept from growing for ever; without a path, what this process writes its own log to."""
+    if path is None:
+        yield sys.stderr.buffer
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cap_log(path)
+    with path.open("ab") as log:
+        yield log
 
 
 def explain_exit(code: int) -> str:

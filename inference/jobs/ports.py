@@ -36,7 +36,7 @@ class JobStore(Protocol):
         ...
 
     def now_s(self) -> float:
-        """Epoch seconds by the database's clock, without asking it each time."""
+        """Epoch seconds by the database's clock, without asking it each time. Never raises: the last offset holds."""
         ...
 
     def claim(self, by: Claimant, *, max_rows: int, min_rows: int = 1, is_ahead: bool = False) -> Claim:
@@ -128,7 +128,7 @@ class JobStore(Protocol):
         ...
 
     def counts(self) -> "dict[tuple[str, JobState], int]":
-        """Jobs by service and state."""
+        """Jobs by service and state; those of final states may be half a minute old."""
         ...
 
 

@@ -144,6 +144,10 @@ class NodeStore(Protocol):
 
     def beat(self, node_id: str, *, host: str, inventory: Mapping[str, Any]) -> None: ...
 
+    def leave(self, node_id: str) -> None:
+        """The node signs off: from now on it does not count as alive."""
+        ...
+
     def list(self, *, silence_s: float) -> Sequence[Node]: ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import sqlalchemy as sa
 
 from inference.clock import epoch_s, monotonic_s
-from inference.errors import JobNotFound, PenstockError, WrongState
+from inference.errors import JobNotFound, PenstockError, StoreUnavailable, WrongState
 from inference.jobs.model import (
     FINAL,
     Accepted,
@@ -24,6 +24,8 @@ from inference.store import jobs_claim, jobs_finish, jobs_insert, jobs_recover
 from inference.store.database import Database
 
 CLOCK_CHECK_S = 30.0
+FINAL_COUNT_S = 30.0
+CLOCK_AGAIN_S = 1.0
 
 VIEW = (
     "j.id, j.service_id, j.state, j.priority, j.attempt AS attempts, j.submitted_at AS created_at, j.started_at, "
@@ -39,15 +41,23 @@ class SqlJobs:
         self._db = database
         self._offset_s = 0.0
         self._offset_read_at = -CLOCK_CHECK_S
+        self._finals: dict[tuple[str, JobState], int] = {}
+        self._finals_at = -FINAL_COUNT_S
 
     def now_s(self) -> float:
         if not self._db.is_sqlite and monotonic_s() - self._offset_read_at > CLOCK_CHECK_S:
+            self._read_offset()
+        return time.time() + self._offset_s
+
+    def _read_offset(self) -> None:
+        try:
             with self._db.read() as connection:
                 before = epoch_s()
                 theirs = self._db.now_s(connection)
                 self._offset_s = theirs - (before + epoch_s()) / 2
             self._offset_read_at = monotonic_s()
-        return time.time() + self._offset_s
+        except StoreUnavailable:
+            self._offset_read_at = monotonic_s() - CLOCK_CHECK_S + CLOCK_AGAIN_S
 
     def insert(self, submissions: Sequence[Submission]) -> Sequence[Accepted | PenstockError]:
         return jobs_insert.insert(self._db, submissions)
@@ -81,24 +91,19 @@ class SqlJobs:
     def cancel(self, tenant_id: str, job_id: str) -> JobState:
         where = {"tenant": tenant_id, "id": job_id}
         with self._db.write() as connection:
-            final = connection.execute(
+            # One statement, since a job may come back to the queue, or leave it, between two.
+            changed = connection.execute(
                 sa.text(
-                    f"UPDATE jobs SET state = 'cancelled', completed_at = {self._db.clock} "
-                    "WHERE tenant_id = :tenant AND id = :id AND state = 'pending' RETURNING state"
+                    "UPDATE jobs SET state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, "
+                    f"completed_at = CASE state WHEN 'pending' THEN {self._db.clock} END, "
+                    "cancel_requested_at = CASE state WHEN 'running' "
+                    f"THEN COALESCE(cancel_requested_at, {self._db.clock}) END "
+                    "WHERE tenant_id = :tenant AND id = :id AND state IN ('pending', 'running') RETURNING state"
                 ),
                 where,
             ).first()
-            if final is not None:
-                return JobState.CANCELLED
-            asked = connection.execute(
-                sa.text(
-                    f"UPDATE jobs SET cancel_requested_at = COALESCE(cancel_requested_at, {self._db.clock}) "
-                    "WHERE tenant_id = :tenant AND id = :id AND state = 'running' RETURNING state"
-                ),
-                where,
-            ).first()
-            if asked is not None:
-                return JobState.RUNNING
+            if changed is not None:
+                return JobState(changed.state)
             row = connection.execute(
                 sa.text("SELECT state FROM jobs WHERE tenant_id = :tenant AND id = :id"), where
             ).first()
@@ -164,7 +169,7 @@ class SqlJobs:
             rows = connection.execute(
                 sa.text(
                     f"SELECT service_id, priority, count(*) AS waiting, {self._db.clock} - min(submitted_at) AS oldest "
-                    "FROM jobs WHERE state = 'pending' GROUP BY service_id, priority"
+                    "FROM jobs WHERE state = 'pending' AND not_before IS NULL GROUP BY service_id, priority"
                 )
             ).all()
         return [
@@ -197,7 +202,8 @@ class SqlJobs:
         with self._db.read() as connection:
             rows = connection.execute(
                 sa.text(
-                    "SELECT s.tenant_id, s.id FROM services s WHERE EXISTS "
+                    "SELECT s.tenant_id, s.id FROM services s "
+                    "WHERE s.state IN ('deploying', 'running', 'preempted') AND EXISTS "
                     "(SELECT 1 FROM jobs j WHERE j.service_id = s.id "
                     "AND j.state = 'pending' AND j.not_before IS NULL)"
                 )
@@ -211,9 +217,27 @@ class SqlJobs:
         return jobs_recover.forget_keys(self._db, older_than_s=older_than_s)
 
     def counts(self) -> "dict[tuple[str, JobState], int]":
+        """Final states are counted anew every `FINAL_COUNT_S`: there may be millions of them."""
+        if monotonic_s() - self._finals_at > FINAL_COUNT_S:
+            self._finals, self._finals_at = self._count("completed_at IS NOT NULL"), monotonic_s()
+        live = [
+            self._count("state = 'pending' AND not_before IS NULL"),
+            self._count("state = 'pending' AND not_before IS NOT NULL"),
+            self._count("state = 'running'"),
+        ]
+        found = dict(self._finals)
+        for part in live:
+            for key, count in part.items():
+                found[key] = found.get(key, 0) + count
+        return found
+
+    def _count(self, condition: str) -> "dict[tuple[str, JobState], int]":
+        """Each condition is that of a partial index."""
         with self._db.read() as connection:
             rows = connection.execute(
-                sa.text("SELECT service_id, state, count(*) AS n FROM jobs GROUP BY service_id, state")
+                sa.text(
+                    f"SELECT service_id, state, count(*) AS n FROM jobs WHERE {condition} GROUP BY service_id, state"
+                )
             )
             return {(row.service_id, JobState(row.state)): row.n for row in rows}
 

@@ -25,6 +25,10 @@ class SqlNodes:
         with self._db.write() as connection:
             connection.execute(insert_or_replace(self._db, nodes, values, key=("id",)))
 
+    def leave(self, node_id: str) -> None:
+        with self._db.write() as connection:
+            connection.execute(sa.delete(nodes).where(nodes.c.id == node_id))
+
     def list(self, *, silence_s: float) -> "list[Node]":
         """Every node ever heard, by id."""
         query = sa.text(

@@ -230,3 +230,12 @@ def test_the_age_of_a_duty_is_told(database: Database):
     age_s = ticks.age_s("sweep")
     assert age_s is not None
     assert 0 <= age_s < 5
+
+
+def test_a_node_that_signed_off_is_not_alive(database):
+    nodes = SqlNodes(database)
+    nodes.beat("n1", host="h", inventory={})
+
+    nodes.leave("n1")
+
+    assert nodes.list(silence_s=15) == []
