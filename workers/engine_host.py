@@ -35,9 +35,12 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 LOAD_FAILED_EXIT = 70
+DRAIN_FAILED_EXIT = 71
 LOAD_PAUSE_S = 0.5
 POLL_WHILE_DEAF_S = 0.25
 """How often the queue is looked at while Redis is away and no bell can be heard."""
+YIELD_S = 0.01
+"""Between two quanta of polling: a doorbell that waits for the lock gets it."""
 
 
 class EngineHost:
@@ -78,7 +81,7 @@ class EngineHost:
     def _drain_and_linger(self, slot: int, token: str) -> None:
         quantum_ends = monotonic_s() + self.settings.workers.quantum_s
         while True:
-            ended = self._drain.work(until_s=quantum_ends)
+            ended = self._work(quantum_ends)
             if ended is Ended.TIME:
                 if self._hand_over(slot, token):
                     return
@@ -91,6 +94,15 @@ class EngineHost:
                 continue
             if self._released(slot, token):
                 return
+
+    def _work(self, until_s: float) -> Ended:
+        """Drains. An error that nobody foresaw ends this process, so that the jobs it held come back as suspects."""
+        try:
+            return self._drain.work(until_s=until_s)
+        except Exception:
+            log.exception("drain_failed")
+            sys.stderr.flush()
+            os._exit(DRAIN_FAILED_EXIT)
 
     def _hand_over(self, slot: int, token: str) -> bool:
         """Rings for itself, so that others get their turn; False when the broker does not take it: go on."""
@@ -114,8 +126,9 @@ class EngineHost:
         """Stopping: the slot goes back, and the bell rings once more for whoever stays."""
         if not self._released(slot, token):
             self._released(slot, token)
-        service, _ = self._core.jobs.directory.find(self._tenant_id, self._service_id)
-        self._core.jobs.bell.ring(self._service_id, slots=slots_of(service))
+        with contextlib.suppress(PenstockError):
+            service, _ = self._core.jobs.directory.find(self._tenant_id, self._service_id)
+            self._core.jobs.bell.ring(self._service_id, slots=slots_of(service))
 
     def poll_for_ever(self) -> None:
         """Looks at the queue when no bell has rung for a while: bells may be lost, and nobody depends on them."""
@@ -125,7 +138,8 @@ class EngineHost:
             pause_s = (POLL_WHILE_DEAF_S if is_deaf else poll_s) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
             time.sleep(pause_s)
             if is_deaf or monotonic_s() - self._drained_at >= pause_s:
-                self._poll()
+                while self._poll() is Ended.TIME:
+                    time.sleep(YIELD_S)
 
     def _hears(self) -> bool:
         try:
@@ -134,17 +148,19 @@ class EngineHost:
             return False
         return True
 
-    def _poll(self) -> None:
+    def _poll(self) -> Ended:
+        """One quantum, when there is something to claim or to give back; TIME when more may be waiting."""
         if self._instance.is_stopping() or not self._lock.acquire(blocking=False):
-            return
+            return Ended.EMPTY
         try:
-            if self._core.jobs.store.has_waiting(self._service_id):
-                self._drain.work(until_s=monotonic_s() + self.settings.workers.quantum_s)
+            if self._drain.is_unsure or self._core.jobs.store.has_waiting(self._service_id):
+                return self._work(monotonic_s() + self.settings.workers.quantum_s)
         except PenstockError as error:
             log.warning("poll_failed", reason=error.message)
         finally:
             self._drained_at = monotonic_s()
             self._lock.release()
+        return Ended.EMPTY
 
 
 def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:

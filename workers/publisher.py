@@ -139,8 +139,18 @@ class Publisher:
             token = secrets.token_hex(8)
             slot = self._slots.ring_or_wake(service_id, slots=slots, token=token)
             if slot is not None:
-                self._sender.send(service_queue(service_id), DRAIN_TASK, [service_id, slot, token])
-                metrics.doorbells.labels(service_id).inc()
+                self._send_bell(service_id, slot, token, slots=slots)
+
+    def _send_bell(self, service_id: str, slot: int, token: str, *, slots: int) -> None:
+        """A slot whose doorbell could not be sent is given back, or nobody would be rung until its lease is over."""
+        try:
+            self._sender.send(service_queue(service_id), DRAIN_TASK, [service_id, slot, token])
+        except Exception:
+            for _ in range(slots + 1):
+                if self._slots.release_if_no_wake(service_id, slot=slot, token=token):
+                    break
+            raise
+        metrics.doorbells.labels(service_id).inc()
 
 
 @dataclass(frozen=True, slots=True)

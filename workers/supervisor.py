@@ -42,6 +42,8 @@ class Seen:
     phase: Phase
     instance_id: str
     generation: int
+    slot: int
+    token: str
 
 
 class Supervisor(threading.Thread):
@@ -102,7 +104,8 @@ class Supervisor(threading.Thread):
         if not pid:
             return
         phase, deadline = record.phase, record.get(Field.DEADLINE)
-        self._seen[index] = Seen(pid, phase, record.instance_id, int(record.get(Field.GENERATION)))
+        slot, token = int(record.get(Field.SLOT)), record.token
+        self._seen[index] = Seen(pid, phase, record.instance_id, int(record.get(Field.GENERATION)), slot, token)
         if deadline and monotonic_s() > deadline + OVERRUN_S:
             log.warning("child_overran", pid=pid, phase=phase.name.lower(), jobs=int(record.get(Field.JOBS)))
             _kill(pid)
@@ -116,10 +119,19 @@ class Supervisor(threading.Thread):
         log.warning("child_ended", pid=child.pid, phase=child.phase.name.lower())
         if child.instance_id:
             self._core.serving.instances.end(child.instance_id, child.generation)
+        self._free_slot(child)
         moved = self._core.jobs.store.reap()
         announce(self._core.jobs, [job_id for job_id, state in moved if state in FINAL])
         if moved:
             ring_all(self._core.jobs)
+
+    def _free_slot(self, child: Seen) -> None:
+        """Else nobody would be rung for the slot until its lease is over."""
+        service_id = self._core.settings.process.service_id
+        with contextlib.suppress(HotUnavailable):
+            for _ in range(len(self._records) + 1 if child.token else 0):
+                if self._slots.release_if_no_wake(service_id, slot=child.slot, token=child.token):
+                    return
 
     def _count_failed_load(self, child: Seen) -> None:
         me = self._core.settings.process

@@ -45,9 +45,9 @@ class Waiters:
                 await asyncio.wait({told, gone}, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
                 if gone.done():
                     break
-                view = await read(task_id)
-                if told.done() and view.state not in FINAL:
+                if told.done():
                     told = self._again(task_id, told)
+                view = await read(task_id)
             return view
         finally:
             self._forget(task_id, told)
@@ -58,7 +58,7 @@ class Waiters:
         return future
 
     def _again(self, task_id: str, told: "asyncio.Future[None]") -> "asyncio.Future[None]":
-        """News of something that is not over yet (a forged or early message): wait on."""
+        """For news that come while the state is read, or later: what woke us may have been forged, or early."""
         self._forget(task_id, told)
         return self._register(task_id)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from inference.clock import monotonic_s
-from inference.errors import PenstockError, StoreUnavailable, Unavailable
+from inference.errors import NoRoom, PenstockError, StoreUnavailable, Unavailable
 from inference.jobs.directory import slots
 from inference.jobs.execute import Batch
 from inference.jobs.model import FINAL, Claim, Claimant, ClaimedJob, JobView, Moved, Outcome
@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 RING_AGAIN_S = 0.1
 STORE_WAIT_S = (0.1, 2.0)
+AWAY = (Unavailable, NoRoom)
 
 
 class Phase(StrEnum):
@@ -85,12 +86,21 @@ class Drain:
         self._latency = metrics.job_latency.labels(service)
         self._fenced = metrics.fenced.labels(service)
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether the instance may hold jobs that it does not know of; the next `work` gives them back."""
+        return self._is_unsure
+
     def work(self, *, until_s: float) -> Ended:
         """Drains until the monotonic instant `until_s`; TIME means that more may be waiting."""
         claim = self._claim()
         if not claim.jobs:
             self._empty_claims.inc()
-        while claim.jobs:
+        while claim.jobs or claim.expired_ids:
+            if not claim.jobs:
+                # All that it found came too late; others may wait behind.
+                claim = self._claim()
+                continue
             batch = self._hands.prepare(claim.jobs)
             if claim.is_full:
                 self._ring_next()
@@ -144,12 +154,12 @@ class Drain:
             with self._claim_time.time():
                 if not hands.max_wait_s:
                     return self._told(store.claim(hands.claimant, max_rows=hands.max_rows))
-                claim = store.claim(hands.claimant, max_rows=hands.max_rows, min_rows=hands.max_rows)
-            if not claim.jobs and store.has_waiting(hands.claimant.service_id):
-                time.sleep(hands.max_wait_s)
-                claim = store.claim(hands.claimant, max_rows=hands.max_rows)
-            return self._told(claim)
-        except StoreUnavailable as error:
+                claim = self._told(store.claim(hands.claimant, max_rows=hands.max_rows, min_rows=hands.max_rows))
+            if claim.jobs or not store.has_waiting(hands.claimant.service_id):
+                return claim
+            time.sleep(hands.max_wait_s)
+            return self._told(store.claim(hands.claimant, max_rows=hands.max_rows))
+        except AWAY as error:
             log.warning("claim_failed", reason=error.message)
             self._is_unsure = True
             return Claim()
@@ -179,7 +189,7 @@ class Drain:
                         hands.claimant, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead
                     )
                 break
-            except Unavailable as error:
+            except AWAY as error:
                 log.warning("finish_waits", reason=error.message, jobs=len(outcomes))
                 self._is_unsure = True
                 hands.enter(Phase.FINISHING, limit_s=30, jobs=len(outcomes))
@@ -205,10 +215,13 @@ class Drain:
         self._hands.told(outcomes, moved)
 
     def _told(self, claim: Claim) -> Claim:
-        """Announces what the claim found too late."""
+        """Announces what the claim found too late. Never raises: a claim that is committed must not be lost here."""
         by_owner: dict[str, list[JobView]] = {}
-        for tenant_id, view in self._ports.store.views(claim.expired_ids) if claim.expired_ids else ():
-            by_owner.setdefault(tenant_id, []).append(view)
+        try:
+            for tenant_id, view in self._ports.store.views(claim.expired_ids) if claim.expired_ids else ():
+                by_owner.setdefault(tenant_id, []).append(view)
+        except StoreUnavailable as error:
+            log.warning("expired_not_told", reason=error.message, jobs=len(claim.expired_ids))
         for tenant_id, views in by_owner.items():
             self._ports.hot.put(tenant_id, self._hands.claimant.service_id, views)
         return claim
@@ -216,7 +229,8 @@ class Drain:
     def _release(self, jobs: Sequence[ClaimedJob]) -> None:
         try:
             self._ports.store.release(self._hands.claimant, {job.id: job.attempt for job in jobs})
-        except StoreUnavailable as error:
+        except AWAY as error:
+            self._is_unsure = True
             log.warning("release_failed", reason=error.message, jobs=len(jobs))
 
     def _ring_next(self) -> None:

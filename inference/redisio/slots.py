@@ -41,6 +41,7 @@ _RENEW = """
 local held = redis.call('HGET', KEYS[1], ARGV[1])
 if not held or string.match(held, '^(.*)|') ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. '|' .. (tonumber(redis.call('TIME')[1]) + tonumber(ARGV[3])))
+redis.call('EXPIRE', KEYS[1], 3600)
 return 1
 """
 

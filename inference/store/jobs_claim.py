@@ -98,12 +98,14 @@ def _expire(db: Database, connection: sa.Connection, ids: Sequence[str]) -> None
 
 
 def release(db: Database, by: Claimant, jobs: Mapping[str, int]) -> int:
-    """See `JobStore.release`. The attempt is taken back, so that numbers stay without gap."""
+    """See `JobStore.release`. The attempt is taken back, so that numbers stay without gap; who cancelled is obeyed."""
     if not jobs:
         return 0
     columns = {"id": "text", "attempt": "int"}
     statement = sa.text(
-        "UPDATE jobs SET state = 'pending', attempt = jobs.attempt - 1, instance_id = NULL, "
+        "UPDATE jobs SET state = CASE WHEN cancel_requested_at IS NULL THEN 'pending' ELSE 'cancelled' END, "
+        f"completed_at = CASE WHEN cancel_requested_at IS NOT NULL THEN {db.clock} END, "
+        "attempt = jobs.attempt - 1, instance_id = NULL, "
         f"instance_generation = NULL, claimed_at = NULL, started_at = NULL FROM {db.rows_from('r', columns)} "
         "WHERE jobs.id = r.id AND jobs.attempt = r.attempt AND jobs.state = 'running' "
         "AND jobs.instance_id = :instance AND jobs.instance_generation = :generation RETURNING jobs.id"

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from inference.errors import StoreUnavailable
 from inference.jobs.model import Claim, Claimant, JobState
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
@@ -229,3 +230,35 @@ def test_a_claim_whose_answer_was_lost_can_be_given_back(store: SqlJobs, by: Cla
     assert released == 2
     assert sorted(states(database).values()) == ["pending", "pending", "running"]
     assert {one.attempt for one in store.claim(by, max_rows=4).jobs} == {1}
+
+
+def test_a_released_job_whose_cancellation_was_asked_for_ends_cancelled(
+    store: SqlJobs, by: Claimant, database: Database
+):
+    (sent,) = queue(store, job())
+    (claimed,) = store.claim(by, max_rows=1, is_ahead=True).jobs
+    store.cancel(claimed.tenant_id, sent)
+
+    store.release(by, {sent: 1})
+
+    left = row(database, sent)
+    assert (left["state"], left["attempt"], left["completed_at"] is not None) == ("cancelled", 0, True)
+
+
+def test_the_clock_goes_on_while_the_database_is_away(
+    store: SqlJobs, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    def away(_: object) -> float:
+        raise StoreUnavailable("away", part="sql")
+
+    monkeypatch.setattr(database, "now_s", away)
+
+    assert store.now_s() > 0
+
+
+def test_nobody_rings_for_a_service_that_is_stopped(store: SqlJobs, database: Database):
+    queue(store, job())
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE services SET state = 'stopped'")
+
+    assert store.services_with_waiting() == []

@@ -4,7 +4,10 @@ import time
 
 import pytest
 from celery import Celery
+from kombu.exceptions import OperationalError
 
+from inference.redisio.client import RedisLink
+from inference.redisio.slots import Slots
 from inference.settings import Settings
 from tests.services import wait_for
 from workers import publisher
@@ -73,3 +76,15 @@ def test_ringing_never_waits_and_never_raises_while_the_broker_is_away():
 
     connected.close()
     assert not connected.bell._thread.is_alive()
+
+
+def test_a_slot_whose_doorbell_could_not_be_sent_is_free_again(redis_url):
+    settings = Settings(redis_url=redis_url, broker_url="amqp://127.0.0.1:1//")
+    slots = Slots(RedisLink(settings))
+    connected = publisher.connect(settings)
+
+    with pytest.raises(OperationalError):
+        connected.bell._deliver({"unheard": 1}, kicks=False)
+    connected.close()
+
+    assert slots.ring_or_wake("unheard", slots=1, token="next") == 0

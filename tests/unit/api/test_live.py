@@ -92,6 +92,18 @@ def test_news_between_the_reading_and_the_waiting_is_not_missed():
     assert waiting(scenario).state is JobState.COMPLETED
 
 
+def test_news_during_a_later_reading_is_not_missed(monkeypatch):
+    monkeypatch.setattr("api.live.waiters.READ_AGAIN_S", (0.02,))
+
+    async def scenario(waiters, store, gone):
+        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, read=store.read, gone=gone))
+        await asyncio.sleep(0.001)
+        store.before_answer = lambda: (store.finish(), waiters.wake(["a"]))
+        return await asyncio.wait_for(poll, 1)
+
+    assert waiting(scenario).state is JobState.COMPLETED
+
+
 def test_news_of_what_is_not_over_does_not_end_the_wait():
     async def scenario(waiters, store, gone):
         poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, read=store.read, gone=gone))

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from inference.errors import StoreUnavailable
+from inference.errors import NoRoom, StoreUnavailable
 from inference.jobs.choose import Candidate, choose
 from inference.jobs.drain import Drain, Ended
 from inference.jobs.execute import Batch
@@ -202,3 +202,78 @@ def test_a_job_claimed_ahead_whose_deadline_passed_goes_back_unstarted():
     drain(queue, hands)
 
     assert queue.released == ["004", "005", "006", "007"]
+
+
+def test_a_claim_whose_answer_was_lost_is_remembered_until_it_is_given_back():
+    class Away(Queue):
+        def claim(self, by, **limits):
+            raise StoreUnavailable("the connection was lost in COMMIT", part="sql")
+
+    ports = JobPorts(
+        store=Away([]),
+        commit=None,
+        admission=None,
+        bell=None,
+        hot=Hot(),
+        directory=NoService(),
+        settings=JobsSettings(),
+    )
+    drain = Drain(ports, Hands(), "default")
+
+    drain.work(until_s=time.monotonic() + 60)
+
+    assert drain.is_unsure
+
+
+def test_a_release_that_failed_is_made_up_for_by_the_next_finish():
+    class Deaf(Queue):
+        def release(self, by, jobs):
+            raise StoreUnavailable("away", part="sql")
+
+    late = jobs(12)
+    late[4:8] = [dataclasses.replace(job, deadline=9.0) for job in late[4:8]]
+    queue = Deaf(late)
+
+    drain(queue, Hands(ahead=True))
+
+    assert {"000", "001", "002", "003"} in queue.disowned
+
+
+class Late(Queue):
+    """The first two claims find nothing but what came too late, which cannot be read for the announcement."""
+
+    late = 2
+
+    def claim(self, by, **limits):
+        if self.late:
+            self.late -= 1
+            return Claim(expired_ids=("old",))
+        return super().claim(by, **limits)
+
+    def views(self, job_ids):
+        raise StoreUnavailable("away", part="sql")
+
+
+def test_jobs_behind_a_row_of_expired_ones_are_run_in_the_same_drain():
+    queue = Late(jobs(3))
+
+    ended, hot = drain(queue, Hands())
+
+    assert ended is Ended.EMPTY
+    assert len(hot) == 3
+
+
+def test_results_wait_for_a_disk_that_is_full():
+    class Full(Queue):
+        def finish(self, by, outcomes, **limits):
+            if self.is_away:
+                self.is_away -= 1
+                raise NoRoom("The database's disk is full.", part="sql")
+            return super().finish(by, outcomes, **limits)
+
+    queue = Full(jobs(2))
+    queue.is_away = 1
+
+    _, hot = drain(queue, Hands())
+
+    assert len(hot) == 2

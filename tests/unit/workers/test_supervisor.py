@@ -225,3 +225,24 @@ def test_a_store_that_is_away_does_not_end_the_thread(watch, record, stores, chi
     watch.join(5)
 
     assert stores.renewed
+
+
+def test_the_slot_of_a_child_that_died_is_given_back(watch, record, child):
+    released = []
+
+    class Slots:
+        def release_if_no_wake(self, service_id, *, slot, token):
+            released.append((service_id, slot, token))
+            return len(released) == 2
+
+    watch._slots = Slots()
+    put(record, child.pid, Phase.IDLE, limit_s=0)
+    record.token = "t" * 16
+    record.set(Field.SLOT, 3)
+    watch._watch(0, record)
+
+    child.kill()
+    child.wait()
+    watch._watch(0, record)
+
+    assert released == [("s", 3, "t" * 16)] * 2
