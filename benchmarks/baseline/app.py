@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 _KEY = "celery-task-meta-"
 _URL = os.environ["BASELINE_REDIS_URL"]
-# No result backend on this side: with one, every publish also subscribes to the result's channel, which costs a
-# fifth of the rate. Answers are read from Redis directly.
+# No result backend on this side: with one, every publish also subscribes to the result's channel, for good.
+# Answers are read from Redis directly.
 _producer = Celery("baseline", broker=_URL)
 _producer.conf.update(task_ignore_result=False, task_serializer="json")
 _redis = redis.asyncio.Redis.from_url(_URL)
@@ -37,7 +37,7 @@ async def healthz() -> dict[str, str]:
 
 @app.post("/tasks", status_code=202)
 def submit(job: JobIn) -> Response:
-    """Sends the task from FastAPI's thread pool: 5 % faster at the limit than from the event loop."""
+    """Sends the task from FastAPI's thread pool: 796 against 753 jobs/s from the event loop, one pair."""
     task = _producer.send_task("infer", args=(job.input_data, time.time()))
     return JSONResponse({"task_id": task.id, "status": "pending"}, status_code=202)
 
