@@ -18,6 +18,7 @@ from inference.store.gate import Gate
 T = TypeVar("T")
 
 MINIMUM_SQLITE = (3, 35, 0)
+IDLE_IN_TRANSACTION_MS = 20_000
 RETRIED_STATES = frozenset({"40001", "40P01"})
 
 
@@ -162,7 +163,7 @@ def _open_postgresql(url: sa.URL, settings: StoreSettings) -> sa.Engine:
             f"PENSTOCK_DATABASE_URL names '{url.get_backend_name()}'; known are sqlite and postgresql.",
             name="PENSTOCK_DATABASE_URL",
         )
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         connect_args={"connect_timeout": max(1, round(settings.connect_timeout_s)), "application_name": "penstock"},
         pool_size=settings.pool_size,
@@ -170,6 +171,14 @@ def _open_postgresql(url: sa.URL, settings: StoreSettings) -> sa.Engine:
         pool_pre_ping=False,
         pool_recycle=1800,
     )
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        # A process that stands still in the middle of a claim must not keep its rows from all others.
+        connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
+        connection.commit()
+
+    return engine
 
 
 @contextmanager

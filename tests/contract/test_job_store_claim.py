@@ -262,3 +262,13 @@ def test_nobody_rings_for_a_service_that_is_stopped(store: SqlJobs, database: Da
         connection.exec_driver_sql("UPDATE services SET state = 'stopped'")
 
     assert store.services_with_waiting() == []
+
+
+def test_a_claimant_that_stands_still_does_not_keep_its_rows_for_ever(database: Database):
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer, and no server that could end it")
+
+    with database.read() as connection:
+        limit = connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar_one()
+
+    assert limit == "20s"
