@@ -269,10 +269,18 @@ def _complete(settings: Settings) -> Settings:
 def _check(settings: Settings) -> None:
     if settings.mode not in ("development", "production"):
         raise BadSettings("PENSTOCK_MODE must be development or production.", name="PENSTOCK_MODE")
+    for name, port in (("API__PORT", settings.api.port), ("WORKERS__METRICS_PORT", settings.workers.metrics_port)):
+        if not 0 <= port <= 65_535:
+            raise BadSettings(f"{PREFIX}{name} must be a port, 0 to 65535 (0 takes a free one).", name=PREFIX + name)
     if settings.store.sqlite_synchronous not in ("FULL", "NORMAL", "EXTRA"):
         raise BadSettings(
             "PENSTOCK_STORE__SQLITE_SYNCHRONOUS must be FULL, NORMAL or EXTRA.",
             name="PENSTOCK_STORE__SQLITE_SYNCHRONOUS",
+        )
+    if settings.telemetry.log_level.lower() not in ("debug", "info", "warning", "error", "critical"):
+        raise BadSettings(
+            "PENSTOCK_TELEMETRY__LOG_LEVEL must be debug, info, warning, error or critical.",
+            name="PENSTOCK_TELEMETRY__LOG_LEVEL",
         )
     if settings.telemetry.worker_logs not in ("files", "stderr"):
         raise BadSettings(

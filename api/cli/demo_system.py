@@ -29,7 +29,11 @@ class System:
 
     def start(self) -> str:
         """Blocks until everything answers; the public URL. Raises CallFailed with the end of the log."""
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            sentence = f"The data folder {self.data_dir} cannot be made ({error.strerror}): choose another."
+            raise CallFailed(sentence, code="start_failed") from error
         environ = {name: value for name, value in os.environ.items() if name != target.URL_VARIABLE}
         with self.log.open("wb") as log:
             self._child = subprocess.Popen(

@@ -1,6 +1,7 @@
 """Brings a database to the newest schema, or back; `python -m inference.store.migrate` does it by hand."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -13,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from inference.errors import PenstockError
 from inference.settings import load
 from inference.store.database import Database
 from inference.store.tables import metadata
@@ -74,4 +76,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PenstockError as error:
+        sys.exit(error.message)

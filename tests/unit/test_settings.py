@@ -41,6 +41,8 @@ def test_a_room_and_a_name_set_a_value_of_its_kind():
         ("PENSTOCK_JOBS__MAX_ATTEMPTS", "many", "must be an int"),
         ("PENSTOCK_TELEMETRY__JOB_EVENTS", "perhaps", "must be a bool"),
         ("PENSTOCK_MODE", "staging", "development or production"),
+        ("PENSTOCK_API__PORT", "99999", "PENSTOCK_API__PORT must be a port, 0 to 65535"),
+        ("PENSTOCK_TELEMETRY__LOG_LEVEL", "loud", "debug, info, warning"),
         ("PENSTOCK_STORE__SQLITE_SYNCHRONOUS", "OFF", "FULL, NORMAL or EXTRA"),
         ("PENSTOCK_CONFIG", "/does/not/exist.toml", "cannot be read"),
     ],

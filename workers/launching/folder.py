@@ -11,17 +11,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from inference.errors import AlreadyRunning
+from inference.errors import AlreadyRunning, BadSettings
 from workers.launching.roles import Ports
 
 _LOG_LIMIT_BYTES = 32 << 20
 
 
 def prepare(data_dir: Path) -> None:
-    """Makes the folders of a run. What may hold payloads is for its owner alone."""
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in ("run/nginx", "run/metrics", "logs", "valkey"):
-        (data_dir / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Makes the folders of a run. What may hold payloads is for its owner alone.
+
+    Raises BadSettings when they cannot be made.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("run/nginx", "run/metrics", "logs", "valkey"):
+            (data_dir / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise BadSettings(
+            f"The data folder {data_dir} cannot be made ({error.strerror}): choose another with --data-dir.",
+            data_dir=str(data_dir),
+        ) from error
 
 
 def lock(data_dir: Path) -> int:

@@ -102,6 +102,7 @@ class _System:
         supervisor.add(
             roles.ground(ports=self.ports, listener=self.listener.fileno(), embedded_broker=self.embedded_broker)
         )
+        supervisor.log_of("migrate").unlink(missing_ok=True)  # what is shown of it below is of this start
         code = supervisor.run_once("migrate", migrate)
         if code:
             say("the database could not be brought up to date:")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from inference import settings as settings_room
+from inference.errors import BadSettings
 from workers import launch
-from workers.launching import broker, front, roles, status
+from workers.launching import broker, folder, front, roles, status
 from workers.launching.roles import Ports, Stage
 from workers.launching.supervise import restart_delay_s
 
@@ -28,6 +29,13 @@ def test_a_part_that_lived_is_started_again_at_once_and_one_that_keeps_ending_ev
 
     assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert restart_delay_s(5.0, lived_s=11.0) == 0.1
+
+
+def test_a_data_folder_that_cannot_be_made_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+
+    with pytest.raises(BadSettings, match=r"cannot be made .*choose another with --data-dir"):
+        folder.prepare(tmp_path / "file")
 
 
 def test_every_part_is_told_where_everything_is(settings):
