@@ -137,8 +137,7 @@ def _accept_lines(service_id: str, priority: int) -> Iterator[Accepted]:
     _, model = core.jobs.directory.find(tenant_id, service_id)
     ids: list[str] = []
     number = 0
-    limit = core.settings.api.inline_limit_bytes + task_in.METADATA_LIMIT_BYTES + 4096
-    for chunk in _chunks(_reader(), limit):
+    for chunk in _chunks(_reader(), _line_limit(core)):
         specs, bad = _read_lines(core, model, chunk, number, priority)
         try:
             if specs:
@@ -155,6 +154,11 @@ def _accept_lines(service_id: str, priority: int) -> Iterator[Accepted]:
         raise InvalidField("The body holds no line.", field="body")
 
 
+def _line_limit(core: Core) -> int:
+    """The longest line that may still be a task: its input, its metadata and the rest."""
+    return core.settings.api.inline_limit_bytes + task_in.METADATA_LIMIT_BYTES + 4096
+
+
 def _read_lines(
     core: Core, model: ModelVersion, chunk: list[bytes], before: int, priority: int
 ) -> tuple[list[JobSpec], tuple[int, PenstockError] | None]:
@@ -164,7 +168,7 @@ def _read_lines(
         if not line.strip():
             continue
         try:
-            if not line.endswith(b"\n") and len(line) > core.settings.api.inline_limit_bytes:
+            if not line.endswith(b"\n") and len(line) >= _line_limit(core):
                 raise TooLarge(
                     f"The line is longer than a task may be.{task_in.UPLOAD_WAY_OUT}",
                     limit_bytes=core.settings.api.inline_limit_bytes,

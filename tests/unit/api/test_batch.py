@@ -144,6 +144,16 @@ def test_a_line_without_end_is_too_large(client, core, service):
     assert len(core.jobs.store.rows) == 1
 
 
+def test_a_last_line_without_end_may_be_as_long_as_any_other(client, core, service):
+    limit = core.settings.api.inline_limit_bytes
+    text = b'{"input_data": {"x": [1, 2]%s}, "metadata": {"note": "%s"}}' % (b" " * (limit - 100), b"n" * 4000)
+
+    response = post_lines(client, service, [line(), text])
+
+    assert len(text) > limit
+    assert (response.status_code, response.json["count"]) == (202, 2)
+
+
 def test_no_line_at_all_is_refused(client, service):
     assert post_lines(client, service, [b""]).json["code"] == "invalid_field"
 
