@@ -141,6 +141,10 @@ class EngineHost:
                 while self._poll() is Ended.TIME:
                     time.sleep(YIELD_S)
 
+    def rest(self) -> None:
+        """Returns when the batch under way, if any, is finished; from then on none begins."""
+        self._lock.acquire(timeout=self.settings.workers.stop_grace_s)
+
     def _hears(self) -> bool:
         try:
             self._link.ping()

@@ -122,7 +122,7 @@ class Supervisor(threading.Thread):
         self._free_slot(child)
         moved = self._core.jobs.store.reap()
         announce(self._core.jobs, [job_id for job_id, state in moved if state in FINAL])
-        if moved:
+        if moved or child.token:
             ring_all(self._core.jobs)
 
     def _free_slot(self, child: Seen) -> None:

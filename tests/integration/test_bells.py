@@ -2,12 +2,14 @@
 
 import codecs
 import re
+import signal
 import time
 
 import pytest
 
 from inference.settings import load
-from tests.system import Monitor, System, wait_for
+from tests.integration.conftest import OwnSystem
+from tests.system import Monitor, System, kill, wait_for
 from workers.publisher import Sender
 from workers.queues import DRAIN_TASK, service_queue
 
@@ -100,3 +102,20 @@ def test_an_idle_minute_causes_no_message(system: System):
     print(f"{IDLE_S:.0f} s idle: {len(seen.messages())} messages, {len(seen.lines)} commands of any kind")
     assert len(seen.lines) > 0, "the monitor saw nothing at all"
     assert seen.messages() == []
+
+
+@pytest.mark.timeout(120)
+def test_a_batch_that_polling_began_is_finished_before_a_worker_ends(own_system: OwnSystem):
+    system = own_system()
+    service = system.run("double", config={"max_batch": 2}, sleep_ms=4000)
+    system.say("HSET", f"pst:slots:{service}", "0", "stranger|9999999999")
+    system.submit_many(service, [1.0] * 4)
+    wait_for(lambda: system.states(service).get("running"), timeout_s=15, what="polling found the jobs")
+    (worker,) = system.pids("worker", service)
+
+    kill(worker, signal.SIGTERM)
+    wait_for(lambda: worker not in system.pids("worker", service), timeout_s=15, what="the worker ended")
+    wait_for(lambda: "running" not in system.states(service), timeout_s=15, what="its jobs are settled")
+
+    assert {row.crashes for row in system.jobs(service)} == {0}
+    assert system.states(service)["completed"] >= 1

@@ -26,6 +26,13 @@ def load_engine(sender: Any = None, **_: Any) -> None:
     _host.append(start(settings, current_app, hostname=str(sender)))
 
 
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def finish_batch(**_: Any) -> None:
+    """A batch that polling began is no Celery task: nobody else waits for it."""
+    while _host:
+        _host.pop().rest()
+
+
 @shared_task(name=DRAIN_TASK, ignore_result=True, acks_late=False)  # type: ignore[untyped-decorator]
 def drain(service_id: str, slot: int, token: str) -> None:
     """Drains the queue of this child's service; a doorbell for another one means nothing here."""
