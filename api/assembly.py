@@ -10,6 +10,7 @@ from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from api import context, handlers
+from api.figures import RequestFigures
 from api.v1 import batches, deployments, health, metrics, models, services, tasks, uploads
 from inference.core import Core
 
@@ -64,7 +65,8 @@ def _register(app: Flask) -> None:
 
 def _time_requests(app: Flask) -> None:
     """Counts and times every request around Flask: hooks inside it cost several times as much."""
-    counted: dict[tuple[str, int], Any] = {}
+    figures = RequestFigures()
+    app.extensions["figures"] = figures
     inner = app.wsgi_app
 
     def timed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -81,6 +83,6 @@ def _time_requests(app: Flask) -> None:
         try:
             return inner(environ, start)
         finally:
-            metrics.timed(counted, route, status, time.perf_counter() - began_s)
+            figures.note(route, status, time.perf_counter() - began_s)
 
     app.wsgi_app = timed  # type: ignore[method-assign]  # the way Flask itself documents

@@ -23,7 +23,7 @@ def iso(epoch: float | None) -> str | None:
     """ISO 8601 UTC with six decimals and `Z`; None stays None."""
     if epoch is None:
         return None
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def from_iso(text: str) -> float:

@@ -54,7 +54,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         settings=settings,
         jobs=JobPorts(
             store=store,
-            commit=GroupCommit(store, settings.jobs),
+            commit=GroupCommit(store, bell or Silence(), settings.jobs),
             admission=BacklogQuota(store, limit=settings.jobs.backlog_limit),
             bell=bell or Silence(),
             hot=RedisHotResults(link, settings.results),

@@ -11,11 +11,13 @@ from inference.errors import (
     IdempotencyMismatch,
     JobNotFound,
     NameExists,
+    PenstockError,
     ServiceNotFound,
     StoreUnavailable,
     WrongState,
 )
 from inference.ids import DEFAULT_TENANT, new_id
+from inference.jobs.commit import GroupCommit
 from inference.jobs.model import FINAL, Accepted, Backlog, JobState, JobView
 from inference.jobs.ports import JobPorts
 from inference.registry.model import ModelState, ModelVersion, Signature
@@ -31,7 +33,7 @@ Y = TensorSpec(name="y", dtype="float32", shape=(None, 2))
 
 
 class FakeJobs:
-    """`JobStore` and `Commit` in one."""
+    """`JobStore`."""
 
     def __init__(self, services):
         self.views_by_id = {}
@@ -44,7 +46,16 @@ class FakeJobs:
     def now_s(self):
         return time.time()
 
-    def __call__(self, submission):
+    def insert(self, submissions):
+        return [self._answer(submission) for submission in submissions]
+
+    def _answer(self, submission):
+        try:
+            return self._insert(submission)
+        except PenstockError as refusal:
+            return refusal
+
+    def _insert(self, submission):
         if self.is_away:
             raise StoreUnavailable("The database is away.", part="store", retry_after_s=2)
         service = self._services.rows[submission.jobs[0].service_id]
@@ -277,7 +288,7 @@ def make_core(settings=None):
         settings=settings,
         jobs=JobPorts(
             store=jobs,
-            commit=jobs,
+            commit=GroupCommit(jobs, silent, settings.jobs),
             admission=silent,
             bell=silent,
             hot=silent,

@@ -5,6 +5,7 @@ Speaks Celery's message protocol through kombu, so that the API need not load Ce
 
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ from inference.telemetry import metrics
 from workers.queues import CONTROL_QUEUE, DRAIN_TASK, RECONCILE_TASK, service_queue
 
 log = structlog.get_logger(__name__)
+
+PAUSE_S = 0.002
+"""Rings that come within this time of the last delivery go together; one that comes later goes at once."""
 
 
 class Sender:
@@ -115,10 +119,14 @@ class Publisher:
         self._wake.set()
 
     def _run(self) -> None:
-        away_until = 0.0
+        away_until = not_before = 0.0
         while True:
             self._wake.wait()
             self._wake.clear()
+            pause_s = not_before - monotonic_s()
+            if pause_s > 0:
+                time.sleep(pause_s)
+            not_before = monotonic_s() + PAUSE_S
             with self._lock:
                 rings, self._rings = self._rings, {}
             kicks, self._kicks = self._kicks, False

@@ -1,7 +1,5 @@
 """What Prometheus reads."""
 
-from typing import Any
-
 from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -19,13 +17,3 @@ def show_metrics() -> Response:
     """Metrics of the API, and of what the database knows"""
     core = context.core()
     return Response(metrics.render(lambda: figures(core)), content_type=CONTENT_TYPE_LATEST)
-
-
-def timed(counted: dict[tuple[str, int], Any], route: str, status: int, seconds: float) -> None:
-    """Counts one request; `counted` keeps the label children, which are slow to look up."""
-    key = (route, status)
-    if key not in counted:
-        counted[key] = metrics.http_requests.labels(route, str(status)), metrics.http_time.labels(route)
-    requests, times = counted[key]
-    requests.inc()
-    times.observe(seconds)

@@ -73,12 +73,16 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What one request hands to the committer: its jobs, and the key under which they were sent, if any."""
+    """What one request hands to the committer: its jobs, all of one service, and the key they were sent with, if any.
+
+    `slots`: drains that the service may have, for the bell.
+    """
 
     tenant_id: str
     jobs: tuple[NewJob, ...]
     idempotency_key: str | None = None
     body_hash: bytes = b""
+    slots: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

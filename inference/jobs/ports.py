@@ -169,7 +169,7 @@ class Admission(Protocol):
 
 
 class Commit(Protocol):
-    """Group commit: returns when this submission, with whatever gathered beside it, is committed."""
+    """Group commit: returns when this submission, with whatever gathered beside it, is committed and rung for."""
 
     def __call__(self, submission: Submission) -> Accepted:
         """Raises what refused this submission: DataRefused, IdempotencyMismatch, WrongState, StoreUnavailable."""

@@ -1,4 +1,4 @@
-"""Submit: from checked input to a committed job, and the bell rung after it."""
+"""Submit: from checked input to a committed job."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,6 @@ from inference.jobs.model import Accepted, JobSpec, NewJob, Submission
 from inference.jobs.order import order_key
 from inference.jobs.ports import JobPorts
 from inference.serving.model import Service
-from inference.telemetry import metrics
 
 
 def submit(
@@ -35,12 +34,9 @@ def submit(
         jobs=tuple(_new_job(spec, service, tenant_id=tenant_id, now=now) for spec in specs),
         idempotency_key=idempotency_key,
         body_hash=body_hash,
+        slots=slots(service),
     )
-    accepted = ports.commit(submission)
-    if not accepted.is_replay:
-        metrics.submitted.labels(service_id).inc(len(specs))
-        ports.bell.ring(service_id, slots=slots(service))
-    return accepted
+    return ports.commit(submission)
 
 
 def _new_job(spec: JobSpec, service: Service, *, tenant_id: str, now: float) -> NewJob:

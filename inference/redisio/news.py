@@ -23,6 +23,7 @@ async def listen(settings: Settings, on_ids: Callable[[Sequence[str]], None]) ->
         client = redis.asyncio.Redis.from_url(
             settings.redis_url or "redis://127.0.0.1:6379/0",
             socket_connect_timeout=settings.redis.connect_timeout_s,
+            socket_keepalive=True,
             health_check_interval=15,
         )
         try:

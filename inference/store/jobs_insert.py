@@ -137,7 +137,9 @@ def _first_answer(connection: sa.Connection, submission: Submission) -> Answer |
             "This Idempotency-Key was sent before with another body; use a new key for a new task.",
             idempotency_key=submission.idempotency_key,
         )
-    return Accepted(job_ids=tuple(json.loads(row.job_ids)), created_at=row.created_at, is_replay=True)
+    ids = tuple(json.loads(row.job_ids))
+    # After a lost COMMIT a submission may meet its own key: those jobs are new, and the bell must ring for them.
+    return Accepted(job_ids=ids, created_at=row.created_at, is_replay=ids != tuple(job.id for job in submission.jobs))
 
 
 def _vanished() -> StoreUnavailable:

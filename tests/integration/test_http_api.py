@@ -202,4 +202,4 @@ def test_metrics_add_up_over_the_workers(servers, service_id):
         with httpx.Client(base_url=servers.url("api")) as fresh:
             fresh.post(f"{BASE}/services/{service_id}/tasks", json={"input_data": {"x": [1, 2, 3, 4]}})
 
-    assert submitted() == before + 20
+    services.wait_for(lambda: submitted() == before + 20, timeout_s=5, what="the figures are booked")

@@ -81,6 +81,7 @@ def test_an_ill_part_is_named_with_its_reason(application, client, core, hurt, p
 def test_metrics_count_what_the_store_knows(client, core, service):
     client.post(f"{BASE}/services/{service.id}/tasks", json={"input_data": {"x": [1, 2]}, "priority": 5})
 
+    client.application.extensions["figures"].book()
     response = client.get("/metrics")
 
     assert response.mimetype == "text/plain"

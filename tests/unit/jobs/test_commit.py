@@ -36,6 +36,11 @@ def submission(name, payload=b"x", jobs=1):
     )
 
 
+class Bell(list):
+    def ring(self, service_id, *, slots):
+        self.append((service_id, slots))
+
+
 class SlowStore:
     """Holds its first insert until it is let go, so that others gather meanwhile."""
 
@@ -80,7 +85,7 @@ def submit_beside_one_under_way(store, commit, others):
 
 def test_requests_that_come_during_a_commit_share_the_next_one():
     store = SlowStore()
-    commit = GroupCommit(store, JobsSettings())
+    commit = GroupCommit(store, Bell(), JobsSettings())
 
     answers = submit_beside_one_under_way(store, commit, [submission(f"n{i}") for i in range(8)])
 
@@ -91,7 +96,7 @@ def test_requests_that_come_during_a_commit_share_the_next_one():
 
 def test_each_request_gets_its_own_answer():
     store = SlowStore()
-    commit = GroupCommit(store, JobsSettings())
+    commit = GroupCommit(store, Bell(), JobsSettings())
 
     answers = submit_beside_one_under_way(store, commit, [submission("good"), submission("evil", payload=b"bad")])
 
@@ -99,9 +104,20 @@ def test_each_request_gets_its_own_answer():
     assert isinstance(answers["evil.0"], DataRefused)
 
 
+def test_the_bell_rings_once_a_commit_and_only_for_new_jobs():
+    store, bell = SlowStore(), Bell()
+    commit = GroupCommit(store, bell, JobsSettings())
+
+    submit_beside_one_under_way(store, commit, [submission(f"n{i}") for i in range(8)])
+    with pytest.raises(DataRefused):
+        commit(submission("evil", payload=b"bad"))
+
+    assert bell == [("s", 1), ("s", 1)]
+
+
 def test_a_group_is_cut_at_its_limit_of_rows():
     store = SlowStore()
-    commit = GroupCommit(store, JobsSettings(commit_rows=10))
+    commit = GroupCommit(store, Bell(), JobsSettings(commit_rows=10))
 
     submit_beside_one_under_way(store, commit, [submission(f"n{i}", jobs=4) for i in range(4)])
 
@@ -111,7 +127,7 @@ def test_a_group_is_cut_at_its_limit_of_rows():
 def test_a_request_larger_than_the_limit_is_committed_alone():
     store = SlowStore()
     store.go_on.set()
-    commit = GroupCommit(store, JobsSettings(commit_bytes=10))
+    commit = GroupCommit(store, Bell(), JobsSettings(commit_bytes=10))
 
     assert commit(submission("large", payload=b"y" * 100)).job_ids == ("large.0",)
 
@@ -126,7 +142,7 @@ def test_a_store_that_is_away_answers_all_and_the_next_request_is_served():
             return [Accepted(job_ids=("a",), created_at=1.0) for _ in submissions]
 
     store = Away()
-    commit = GroupCommit(store, JobsSettings())
+    commit = GroupCommit(store, Bell(), JobsSettings())
 
     with pytest.raises(StoreUnavailable):
         commit(submission("a"))
@@ -145,7 +161,7 @@ def test_an_unexpected_failure_does_not_leave_the_lead_taken():
                 raise ZeroDivisionError
             return [Accepted(job_ids=("a",), created_at=1.0) for _ in submissions]
 
-    commit = GroupCommit(Broken(), JobsSettings())
+    commit = GroupCommit(Broken(), Bell(), JobsSettings())
 
     with pytest.raises(ZeroDivisionError):
         commit(submission("a"))
