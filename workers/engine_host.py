@@ -60,6 +60,7 @@ class EngineHost:
         self._drain = Drain(core.jobs, instance, tenant_id)
         self._lock = threading.Lock()
         self._drained_at = monotonic_s()
+        self._unreleased: tuple[int, str] | None = None
 
     def answer_bell(self, slot: int, token: str) -> None:
         """Drains under a slot. A doorbell whose slot is not its own any more is ignored."""
@@ -120,6 +121,7 @@ class EngineHost:
         try:
             return self._slots.release_if_no_wake(self._service_id, slot=slot, token=token)
         except HotUnavailable:
+            self._unreleased = (slot, token)
             return True
 
     def _let_go(self, slot: int, token: str) -> None:
@@ -146,8 +148,13 @@ class EngineHost:
         self._lock.acquire(timeout=self.settings.workers.stop_grace_s)
 
     def _hears(self) -> bool:
+        """Whether Redis answers; then a slot that could not be given back while it was away goes back now."""
         try:
             self._link.ping()
+            if self._unreleased is not None and not self._record.token:
+                slot, token = self._unreleased
+                self._slots.release_if_no_wake(self._service_id, slot=slot, token=token)
+                self._unreleased = None
         except HotUnavailable:
             return False
         return True
@@ -172,39 +179,23 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
 
     The parent counts such ends, and gives up after `serving.load_attempts` of them.
     """
-    me = settings.process
     index = int(getattr(current_process(), "index", 0))
     record = Pulse(path_of(settings)).record(index)
     record.clear()
     record.set(Field.PID, os.getpid())
-    record.enter(Phase.LOADING, deadline=monotonic_s() + settings.serving.load_deadline_s)
     told = publisher.connect(settings)
-    core = _patiently(lambda: wiring.build(settings, bell=told.bell, kick=told.kick))
+    patience = _Patience(record, settings.serving.load_deadline_s)
+    core = patience(lambda: wiring.build(settings, bell=told.bell, kick=told.kick))
     try:
-        service = _patiently(lambda: core.serving.services.of_any_tenant(me.service_id))
-        model = _patiently(lambda: core.serving.models.get(service.tenant_id, service.model_id))
-        loaded = load(core, service, model)
+        service = patience(lambda: core.serving.services.of_any_tenant(settings.process.service_id))
+        model = patience(lambda: core.serving.models.get(service.tenant_id, service.model_id))
+        loaded = patience(lambda: load(core, service, model))
     except Exception as error:
         _give_up(core, record, error)
-    instance_id, generation = _patiently(
-        lambda: core.serving.instances.open(
-            service_id=me.service_id,
-            replica_id=me.replica_id,
-            slot=index,
-            replica_generation=me.replica_generation,
-            pid=os.getpid(),
-            lease_s=settings.workers.lease_s,
-        )
-    )
+    claimant = patience(lambda: _register(core, index=index, hostname=hostname, model_version=model.version))
     events = JobEvents(app, hostname=hostname)
     instance = Instance(
-        claimant=Claimant(
-            service_id=me.service_id,
-            instance_id=instance_id,
-            generation=generation,
-            worker=f"{hostname}#{index}",
-            model_version=model.version,
-        ),
+        claimant=claimant,
         engine=loaded.engine,
         hooks=loaded.hooks,
         record=record,
@@ -216,13 +207,50 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
         on_told=events.send if settings.telemetry.job_events else _nothing,
         batch_s=loaded.batch_s,
     )
-    record.instance_id = instance_id
-    record.set(Field.GENERATION, generation)
+    record.instance_id = claimant.instance_id
+    record.set(Field.GENERATION, claimant.generation)
     record.set(Field.FAILED_LOADS, 0)
     record.enter(Phase.IDLE)
     host = EngineHost(settings, core, instance, service.tenant_id)
     threading.Thread(target=host.poll_for_ever, name="poll", daemon=True).start()
     return host
+
+
+class _Patience:
+    """A database that is away is no fault of the model: waits for it, and begins the load's deadline anew."""
+
+    def __init__(self, record: Record, limit_s: float) -> None:
+        self._record = record
+        self._limit_s = limit_s
+
+    def __call__(self, read: Callable[[], T]) -> T:
+        while True:
+            self._record.enter(Phase.LOADING, deadline=monotonic_s() + self._limit_s)
+            try:
+                return read()
+            except Unavailable as error:
+                log.warning("load_waits", reason=error.message)
+                time.sleep(1.0)
+
+
+def _register(core: Core, *, index: int, hostname: str, model_version: str) -> Claimant:
+    """The instance's row and lease, as who it claims from now on."""
+    me, workers = core.settings.process, core.settings.workers
+    instance_id, generation = core.serving.instances.open(
+        service_id=me.service_id,
+        replica_id=me.replica_id,
+        slot=index,
+        replica_generation=me.replica_generation,
+        pid=os.getpid(),
+        lease_s=workers.lease_s,
+    )
+    return Claimant(
+        service_id=me.service_id,
+        instance_id=instance_id,
+        generation=generation,
+        worker=f"{hostname}#{index}",
+        model_version=model_version,
+    )
 
 
 def _give_up(core: Core, record: Record, error: Exception) -> NoReturn:
@@ -237,16 +265,6 @@ def _give_up(core: Core, record: Record, error: Exception) -> NoReturn:
     time.sleep(LOAD_PAUSE_S)
     sys.stderr.flush()
     os._exit(LOAD_FAILED_EXIT)
-
-
-def _patiently(read: Callable[[], T]) -> T:
-    """A database that is away is no fault of the model: waits for it."""
-    while True:
-        try:
-            return read()
-        except Unavailable as error:
-            log.warning("load_waits", reason=error.message)
-            time.sleep(1.0)
 
 
 def _nothing(_outcomes: Sequence[Outcome], _moved: Mapping[str, Moved]) -> None:

@@ -135,11 +135,11 @@ class Supervisor(threading.Thread):
 
     def _count_failed_load(self, child: Seen) -> None:
         me = self._core.settings.process
-        self._died_loading += 1
         if child.phase is Phase.LOADING:
             self._core.serving.replicas.note_load_failure(
                 me.replica_id, me.replica_generation, reason="The engine process died, or was ended, while it loaded."
             )
+        self._died_loading += 1
         log.warning("load_ended_early", pid=child.pid, times=self._died_loading)
         if self._died_loading >= self._core.settings.serving.load_attempts:
             self._give_up(LOAD_FAILED_EXIT)
@@ -151,7 +151,8 @@ class Supervisor(threading.Thread):
         pids: dict[str, int] = {}
         for record in self._records:
             deadline = record.get(Field.DEADLINE)
-            if record.phase not in READY or (deadline and now > deadline) or not record.instance_id:
+            is_late = bool(deadline) and now > deadline
+            if record.phase not in READY or is_late or not record.instance_id or not record.get(Field.PID):
                 continue
             held[record.instance_id] = int(record.get(Field.GENERATION))
             pids[record.instance_id] = int(record.get(Field.PID))
