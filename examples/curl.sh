@@ -28,7 +28,7 @@ call() {
 }
     body=${answer%
 *}
-    printf '%s  %.600s\n' "$status" "$body"
+    printf '%s  %.900s\n' "$status" "$body"
     [ "$status" = "$expected" ] || {
         printf 'curl.sh: expected %s, got %s\n' "$expected" "$status" >&2
         exit 1

@@ -116,7 +116,7 @@ def test_a_control_process_reconciles_and_ends_when_asked(core: Core, control_pr
     wait_for(lambda: runs(core, service_id), timeout_s=40, what=control_process.log.read_text())
 
     assert core.serving.ticks.age_s(RECONCILE) is not None
-    assert core.serving.ticks.age_s(SWEEP) is not None
+    wait_for(lambda: core.serving.ticks.age_s(SWEEP) is not None, timeout_s=10, what="a sweep")
     time.sleep(1)
     assert control_process.stop() == 0
 

@@ -197,6 +197,7 @@ def test_metrics_add_up_over_the_workers(servers, service_id):
         name = f'penstock_http_requests_total{{route="{BASE}/services/<service_id>/tasks",status="202"}} '
         return next((float(line.removeprefix(name)) for line in text.splitlines() if line.startswith(name)), 0.0)
 
+    time.sleep(1.0)  # what other tests did is booked by now
     before = submitted()
     for _ in range(20):
         with httpx.Client(base_url=servers.url("api")) as fresh:
