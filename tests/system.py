@@ -32,6 +32,7 @@ PLUGINS = {
     "crash-on-load": "CrashOnLoad",
     "crash": "CrashOnValue",
     "hang": "HangOnValue",
+    "raise": "RaiseOnValue",
 }
 FINAL = ("completed", "failed", "dead", "cancelled", "expired")
 
@@ -53,14 +54,14 @@ class System:
 
     # --- its life
 
-    def start(self) -> "System":
-        """Blocks until /readyz is 200."""
+    def start(self, *options: str) -> "System":
+        """Blocks until /readyz is 200. `options` are those of `up`."""
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
         self.model.write_bytes(b"a model that only its engine for tests understands")
         with (self.folder / "up.log").open("ab") as log:
             self._up = subprocess.Popen(
-                [sys.executable, "-m", "workers.launch", "up", "--port", "0", "--ready-file", str(ready)],
+                [sys.executable, "-m", "workers.launch", "up", "--port", "0", *options, "--ready-file", str(ready)],
                 cwd=ROOT,
                 env=self._environ(),
                 stdin=subprocess.DEVNULL,
@@ -75,6 +76,7 @@ class System:
         told = json.loads(ready.read_text())
         self.url = told["urls"]["api"]
         self.workers_url = told["urls"]["workers"]
+        self.flower_url = told["urls"].get("flower", "")
         self.redis_port = urlsplit(told["redis_url"]).port or 0
         self.http = httpx.Client(base_url=self.url, timeout=70)
         return self

@@ -81,7 +81,13 @@ class _System:
         self.urls = _urls(listener, settings.api.host, self.ports)
         self.supervisor = Supervisor(
             data_dir=settings.data_dir,
-            environment=roles.environment(settings, run_id=self.run_id, redis_url=self.redis_url, inherited=environ),
+            environment=roles.environment(
+                settings,
+                run_id=self.run_id,
+                redis_url=self.redis_url,
+                # Flower shows each job only if the workers tell of them.
+                inherited={"PENSTOCK_TELEMETRY__JOB_EVENTS": "true", **environ} if flower else environ,
+            ),
             say=say,
             changed=self.write_state,
         )
