@@ -1,5 +1,6 @@
 """Drain: claim, run, finish, tell, until the queue is empty, the time is over or the instance must stop."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import structlog
 
 from inference.clock import monotonic_s
 from inference.errors import NoRoom, PenstockError, StoreUnavailable, Unavailable
+from inference.jobs.announce import announce
 from inference.jobs.directory import slots
 from inference.jobs.execute import Batch
 from inference.jobs.model import FINAL, Claim, Claimant, ClaimedJob, JobView, Moved, Outcome
@@ -150,7 +152,7 @@ class Drain:
         store, hands = self._ports.store, self._hands
         hands.enter(Phase.CLAIMING, limit_s=30)
         try:
-            self._give_back_unknown(keep=())
+            self._give_back_unknown()
             with self._claim_time.time():
                 if not hands.max_wait_s:
                     return self._told(store.claim(hands.claimant, max_rows=hands.max_rows))
@@ -164,17 +166,21 @@ class Drain:
             self._is_unsure = True
             return Claim()
 
-    def _give_back_unknown(self, *, keep: Sequence[Outcome]) -> None:
+    def _give_back_unknown(self) -> None:
         """After a claim whose answer was lost with its connection: what it may have taken goes back."""
         if self._is_unsure:
-            count = self._ports.store.disown(self._hands.claimant, keep={outcome.job.id for outcome in keep})
+            count = self._ports.store.disown(self._hands.claimant, keep=())
             self._is_unsure = False
             log.info("unknown_claims_released", jobs=count)
 
     def _finish(
         self, outcomes: Sequence[Outcome], *, max_rows: int, min_rows: int = 1, is_ahead: bool = False
     ) -> Claim:
-        """Writes the outcomes, however long the database stays away: what was computed is not thrown away."""
+        """Writes the outcomes, however long the database stays away: what was computed is not thrown away.
+
+        Claims in the same transaction, unless an answer was lost: then a COMMIT may still be under way on the server.
+        The outcomes go first, since their rows wait for it, and a claim of its own follows, which gives back the rest.
+        """
         hands, wait_s = self._hands, STORE_WAIT_S[0]
         if not outcomes and not max_rows:
             return Claim()
@@ -182,11 +188,10 @@ class Drain:
             if not is_ahead:
                 hands.enter(Phase.FINISHING, limit_s=30, jobs=len(outcomes))
             try:
-                if not is_ahead:
-                    self._give_back_unknown(keep=outcomes)
+                wanted = 0 if self._is_unsure else max_rows
                 with self._finish_time.time():
                     moved, claim = self._ports.store.finish(
-                        hands.claimant, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead
+                        hands.claimant, outcomes, max_rows=wanted, min_rows=min_rows, is_ahead=is_ahead
                     )
                 break
             except AWAY as error:
@@ -196,10 +201,14 @@ class Drain:
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, STORE_WAIT_S[1])
         self._tell(outcomes, moved)
+        if self._is_unsure:
+            with contextlib.suppress(*AWAY):
+                announce(self._ports, [outcome.job.id for outcome in outcomes if outcome.job.id not in moved])
+            return Claim() if is_ahead or not max_rows else self._claim()
         return self._told(claim)
 
     def _tell(self, outcomes: Sequence[Outcome], moved: dict[str, Moved]) -> None:
-        if len(moved) < len(outcomes):
+        if len(moved) < len(outcomes) and not self._is_unsure:
             self._fenced.inc(len(outcomes) - len(moved))
             log.warning("finish_fenced", jobs=len(outcomes) - len(moved))
         by_tenant: dict[str, list[JobView]] = {}
