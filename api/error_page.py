@@ -47,7 +47,6 @@ MEANINGS = {
     "backlog_full": "Too many tasks wait already; try again after `Retry-After`.",
     "unavailable": "A part is ill or starting. `details.part`; try again after `Retry-After`.",
     "store_unavailable": "The database is away, or its turn did not come in time.",
-    "broker_unavailable": "The broker is away.",
     "hot_unavailable": "Redis is away.",
     "no_room": "The disk is full.",
     "method_not_allowed": "The path does not answer this method; the header `Allow` lists those it does.",
@@ -60,7 +59,8 @@ MEANINGS = {
     "engine_load_failed": "The model could not be loaded by the worker.",
     "output_invalid": "The model gave something else than its signature says.",
     "out_of_memory": "The device had too little memory; the task is tried again.",
-    "overran": "The engine call ran past its timeout and was stopped; the task is tried again.",
+    "instance_lost": "The engine process died, overran the task's timeout, or fell silent; the task is tried again.",
+    "deadline_passed": "The deadline came before the task could be started; it is `expired`.",
 }
 """One sentence per code, those of the front included."""
 

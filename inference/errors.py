@@ -14,10 +14,10 @@ PenstockError
 |-- TooMany
 |   |-- BacklogFull
 |-- Unavailable                       a part is ill; the same call may work later
-|   |-- StoreUnavailable, BrokerUnavailable, HotUnavailable
+|   |-- StoreUnavailable, HotUnavailable
 |-- NoRoom                            disk or pool is full
 |-- InferenceError                    an attempt went wrong
-    |-- EngineFailed, EngineLoadFailed, OutputInvalid, OutOfMemory, Overran
+    |-- EngineFailed, EngineLoadFailed, OutputInvalid, OutOfMemory, InstanceLost, DeadlinePassed
 
 `code` is for programs and never changes once released. `retryable` drives retries.
 The core knows no HTTP: `api/errors.py` maps each branch to a status.
@@ -156,9 +156,6 @@ class Unavailable(PenstockError):
 class StoreUnavailable(Unavailable): ...
 
 
-class BrokerUnavailable(Unavailable): ...
-
-
 class HotUnavailable(Unavailable): ...
 
 
@@ -183,7 +180,11 @@ class OutOfMemory(InferenceError):
     retryable = True
 
 
-class Overran(InferenceError):
-    """The engine call ran past its deadline and was stopped."""
+class InstanceLost(InferenceError):
+    """The engine process died, was ended for overrunning, or fell silent while it had the job."""
 
     retryable = True
+
+
+class DeadlinePassed(InferenceError):
+    """The job was not started in time."""

@@ -148,7 +148,6 @@ class TelemetrySettings:
     log_format: str = "json"
     job_events: bool = False
     worker_logs: str = "files"
-    metrics_dir: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

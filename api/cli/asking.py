@@ -24,7 +24,6 @@ HINTS = {
     "version_exists": "A registered version never changes; register the next version number.",
     "in_use": "`penstock service list` shows what uses it; delete that first.",
     "store_unavailable": "`penstock doctor` tells which part is ill.",
-    "broker_unavailable": "`penstock doctor` tells which part is ill.",
     "hot_unavailable": "`penstock doctor` tells which part is ill.",
     "no_room": "Free disk space in the data folder, or delete models and services.",
 }

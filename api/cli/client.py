@@ -11,7 +11,6 @@ import httpx
 from api.cli.failure import CallFailed
 
 BASE = "/api/v1/inference"
-PAGE = 100
 
 Json = dict[str, Any]
 

@@ -9,7 +9,6 @@ READ_AGAIN_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """News may be lost: after so many seconds, and at the end, the state is read again."""
 
 Read = Callable[[str], Awaitable[JobView]]
-NewWaiter = Callable[[], "asyncio.Future[None]"]
 
 
 class Waiters:

@@ -169,7 +169,7 @@ class Drain:
     def _give_back_unknown(self) -> None:
         """After a claim whose answer was lost with its connection: what it may have taken goes back."""
         if self._is_unsure:
-            count = self._ports.store.disown(self._hands.claimant, keep=())
+            count = self._ports.store.disown(self._hands.claimant)
             self._is_unsure = False
             log.info("unknown_claims_released", jobs=count)
 

@@ -1,6 +1,6 @@
 """What the jobs room needs from outside."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,8 +68,8 @@ class JobStore(Protocol):
         """Gives back claimed jobs (id -> attempt) that were never started; their budget is as before."""
         ...
 
-    def disown(self, by: Claimant, *, keep: Collection[str]) -> int:
-        """Gives back, uncharged, what the claimant has and does not know of: a claim whose answer was lost."""
+    def disown(self, by: Claimant) -> int:
+        """Gives back, uncharged, all that the claimant has: for one that knows of nothing, after a lost answer."""
         ...
 
     def cancel(self, tenant_id: str, job_id: str) -> JobState:

@@ -1,7 +1,7 @@
 """The job store on SQL; each verb's statement lies in a file of its own."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -85,8 +85,8 @@ class SqlJobs:
     def release(self, by: Claimant, jobs: Mapping[str, int]) -> int:
         return jobs_claim.release(self._db, by, jobs)
 
-    def disown(self, by: Claimant, *, keep: Collection[str]) -> int:
-        return jobs_claim.disown(self._db, by, keep=keep)
+    def disown(self, by: Claimant) -> int:
+        return jobs_claim.disown(self._db, by)
 
     def cancel(self, tenant_id: str, job_id: str) -> JobState:
         where = {"tenant": tenant_id, "id": job_id}

@@ -1,10 +1,11 @@
 """Claim and release: the head of a service's queue goes to an instance, or comes back from it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import sqlalchemy as sa
 
+from inference.errors import DeadlinePassed
 from inference.jobs.choose import Candidate, choose
 from inference.jobs.model import Claim, Claimant, ClaimedJob
 from inference.store.database import Database
@@ -87,13 +88,16 @@ def _take(
 
 
 def _expire(db: Database, connection: sa.Connection, ids: Sequence[str]) -> None:
-    connection.execute(
-        sa.text(
-            f"UPDATE jobs SET state = 'expired', completed_at = {db.clock}, error_code = 'deadline_passed', "
-            "error_message = 'The deadline passed before the job could be started.' "
-            f"WHERE id IN (SELECT r.id FROM {db.rows_from('r', {'id': 'text'})}) AND state = 'pending'"
-        ),
-        db.rows("r", ("id",), [(job_id,) for job_id in ids]),
+    chosen = f"SELECT r.id FROM {db.rows_from('r', {'id': 'text'})}"
+    connection.execute(expire_statement(db, chosen), db.rows("r", ("id",), [(job_id,) for job_id in ids]))
+
+
+def expire_statement(db: Database, chosen: str) -> sa.TextClause:
+    """Ends the waiting jobs among those that the query `chosen` yields; returns their ids."""
+    return sa.text(
+        f"UPDATE jobs SET state = 'expired', completed_at = {db.clock}, error_code = '{DeadlinePassed.code}', "
+        "error_message = 'The deadline passed before the job could be started.' "
+        f"WHERE id IN ({chosen}) AND state = 'pending' RETURNING id"
     )
 
 
@@ -119,10 +123,10 @@ def release(db: Database, by: Claimant, jobs: Mapping[str, int]) -> int:
     return db.again(work)
 
 
-def disown(db: Database, by: Claimant, *, keep: Collection[str]) -> int:
+def disown(db: Database, by: Claimant) -> int:
     """See `JobStore.disown`."""
     who = {"instance": by.instance_id, "generation": by.generation}
     mine = "state = 'running' AND instance_id = :instance AND instance_generation = :generation"
     with db.read() as connection:
         held = connection.execute(sa.text(f"SELECT id, attempt FROM jobs WHERE {mine}"), who).all()
-    return release(db, by, {row.id: row.attempt for row in held if row.id not in keep})
+    return release(db, by, {row.id: row.attempt for row in held})

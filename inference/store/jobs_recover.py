@@ -4,11 +4,13 @@ from collections import Counter
 
 import sqlalchemy as sa
 
+from inference.errors import InstanceLost
 from inference.jobs.model import JobState
 from inference.jobs.suspect import Verdict, judge
 from inference.store.database import Database
+from inference.store.jobs_claim import expire_statement
 
-LOST_CODE = "instance_lost"
+LOST_CODE = InstanceLost.code
 LOST_MESSAGE = "The engine process died or fell silent while it had this job."
 
 VERDICT_COLUMNS = {
@@ -135,13 +137,7 @@ def expire(db: Database) -> list[str]:
         if connection.execute(sa.text(f"SELECT 1 FROM jobs WHERE {late} LIMIT 1")).first() is None:
             return []
     with db.write() as connection:
-        rows = connection.execute(
-            sa.text(
-                f"UPDATE jobs SET state = 'expired', completed_at = {db.clock}, error_code = 'deadline_passed', "
-                "error_message = 'The deadline passed before the job could be started.' "
-                f"WHERE id IN (SELECT id FROM jobs WHERE {late} LIMIT 1000) AND state = 'pending' RETURNING id"
-            )
-        )
+        rows = connection.execute(expire_statement(db, f"SELECT id FROM jobs WHERE {late} LIMIT 1000"))
         return [row.id for row in rows]
 
 

@@ -103,7 +103,7 @@ def queue(store: Any, *jobs: NewJob) -> list[str]:
 def completed(claimed: ClaimedJob, result: bytes = b'{"y": [[1.0]]}', **changes: Any) -> Outcome:
     now = time.time()
     plain = Outcome(
-        job=claimed, state=JobState.COMPLETED, started_at=now - 0.002, ended_at=now, batch_size=1, result=result
+        job=claimed, state=JobState.COMPLETED, started_at=claimed.claimed_at, ended_at=now, batch_size=1, result=result
     )
     return dataclasses.replace(plain, **changes)
 

@@ -25,16 +25,12 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """`orphan_signal` is what the kernel sends to the process when the launcher is gone.
-
-    `needs_store`: it is started only after the migrations, and when the broker answers.
-    """
+    """`orphan_signal` is what the kernel sends to the process when the launcher is gone."""
 
     name: str
     argv: tuple[str, ...]
     stage: Stage = Stage.WORK
     environment: Mapping[str, str] = field(default_factory=dict)
-    needs_store: bool = True
     orphan_signal: int = signal.SIGKILL
     inherit: tuple[int, ...] = ()
 
@@ -55,7 +51,6 @@ def ground(*, ports: Ports, listener: int, embedded_broker: bool) -> list[Role]:
         argv=(str(front.binary()), "-p", "./", "-c", "run/nginx.conf", "-e", "stderr"),
         stage=Stage.DOOR,
         environment={"NGINX": f"{listener};"},
-        needs_store=False,
         inherit=(listener,),
     )
     if not embedded_broker:
@@ -64,7 +59,6 @@ def ground(*, ports: Ports, listener: int, embedded_broker: bool) -> list[Role]:
         name=BROKER,
         argv=(str(broker.binary()), "run/valkey.conf"),
         stage=Stage.GROUND,
-        needs_store=False,
         orphan_signal=signal.SIGTERM,
     )
     return [door, base]

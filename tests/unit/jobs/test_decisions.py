@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference.errors import EngineFailed, OutOfMemory, Overran
+from inference.errors import EngineFailed, OutOfMemory
 from inference.jobs.model import MOVES, JobState
 from inference.jobs.retry import after_error
 from inference.jobs.suspect import judge
@@ -14,8 +14,8 @@ from inference.jobs.suspect import judge
         (EngineFailed("no"), 1, JobState.FAILED, 0),
         (OutOfMemory("no"), 1, JobState.PENDING, 0.5),
         (OutOfMemory("no"), 2, JobState.PENDING, 1.0),
-        (Overran("no"), 3, JobState.DEAD, 0),
-        (Overran("no"), 9, JobState.DEAD, 0),
+        (OutOfMemory("no"), 3, JobState.DEAD, 0),
+        (OutOfMemory("no"), 9, JobState.DEAD, 0),
     ],
 )
 def test_only_errors_that_may_pass_are_tried_again(error, attempt, state, delay_s):
