@@ -44,7 +44,7 @@ def test_parts_come_back_the_launcher_takes_all_with_it_and_the_next_up_goes_on(
 
         first.process.kill()
         first.process.wait()
-        gone_s = until(lambda: not first.alive(), 2.0)
+        gone_s = until(lambda: not first.alive(), 5.0)
     finally:
         first.end()
 
@@ -57,7 +57,7 @@ def test_parts_come_back_the_launcher_takes_all_with_it_and_the_next_up_goes_on(
     finally:
         second.end()
 
-    assert gone_s < 2.0
+    assert gone_s < 5.0
     assert again == ports
     assert status == 200, body
     assert (code, run_members(second.told["run_id"])) == (0, [])

@@ -92,12 +92,14 @@ def test_a_killed_api_worker_is_replaced_while_the_others_answer(system):
 
 
 def test_nothing_is_left_when_the_launcher_is_killed(system):
-    assert len(system.alive()) >= len(ROLES) + 4  # granian's three workers and the stand-in's one
+    # The first of granian's workers makes the system ready; all three, and the stand-in's one, are there a moment later.
+    until(lambda: len(system.alive()) >= len(ROLES) + 4, 10.0)
 
     system.process.kill()
     system.process.wait()
 
-    assert until(lambda: not system.alive(), 2.0) < 2.0
+    until(lambda: not system.alive(), 5.0)
+    assert system.alive() == []
 
 
 def test_ctrl_c_ends_everything_with_code_zero(system):
@@ -107,7 +109,7 @@ def test_ctrl_c_ends_everything_with_code_zero(system):
     code = system.stop(signal.SIGINT)
 
     assert (code, run_members(run_id)) == (0, [])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert not (system.data_dir / "run" / "up.json").exists()
 
 
