@@ -92,7 +92,7 @@ def test_a_killed_api_worker_is_replaced_while_the_others_answer(system):
 
 
 def test_nothing_is_left_when_the_launcher_is_killed(system):
-    # The first of granian's workers makes the system ready; all three, and the stand-in's one, are there a moment later.
+    # One of granian's workers makes the system ready; all three, and the stand-in's one, come a moment later.
     until(lambda: len(system.alive()) >= len(ROLES) + 4, 10.0)
 
     system.process.kill()
