@@ -129,7 +129,10 @@ class RegistrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
-    """`inline_limit_bytes` counts one input; `body_limit_bytes` a whole JSON body."""
+    """`inline_limit_bytes` counts one input; `body_limit_bytes` a whole JSON body.
+
+    `behind_front`: only our front can connect, so what it says of the client (`X-Real-IP`, `X-Forwarded-*`) is true.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -138,6 +141,7 @@ class ApiSettings:
     inline_limit_bytes: int = 131_072
     body_limit_bytes: int = 16_777_216
     wait_limit_s: float = 60.0
+    behind_front: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> int:
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # who may say where a request came from is decided in api/peer.py
             timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
         )

@@ -67,9 +67,10 @@ def ground(*, ports: Ports, listener: int, embedded_broker: bool) -> list[Role]:
 def work(ports: Ports) -> list[Role]:
     """Everything that needs store and broker."""
     python = (sys.executable, "-m")
+    behind = {"PENSTOCK_API__BEHIND_FRONT": "true"}  # on sockets that only our own user can open
     return [
-        Role(name=API, argv=(*python, "workers.http_host", "--uds", front.API_SOCKET)),
-        Role(name=LIVE, argv=(*python, "api.live.server", "--uds", front.LIVE_SOCKET)),
+        Role(name=API, argv=(*python, "workers.http_host", "--uds", front.API_SOCKET), environment=behind),
+        Role(name=LIVE, argv=(*python, "api.live.server", "--uds", front.LIVE_SOCKET), environment=behind),
         Role(name=CONTROL, argv=(*python, "workers.control")),
         Role(name=BEAT, argv=(*python, "workers.beat")),
         Role(
