@@ -10,6 +10,8 @@ from inference.errors import PenstockError
 
 STATUS: dict[type[PenstockError], int] = {
     errors.BadRequest: 400,
+    errors.Unauthenticated: 401,
+    errors.Denied: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.TooLarge: 413,
@@ -53,6 +55,8 @@ def answer(error: PenstockError) -> Answer:
     """The response to one of our errors; with Retry-After where a later try may do."""
     status = status_of(type(error))
     headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="penstock"'
     if status in (429, 503):
         headers["Retry-After"] = str(max(1, round(float(error.details.get("retry_after_s", RETRY_AFTER_S)))))
     return Answer(status=status, body=body(error.code, error.message, error.details), headers=headers)

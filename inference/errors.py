@@ -7,12 +7,16 @@ PenstockError
 |-- Invalid                           it can be read, and says something impossible
 |   |-- InvalidField, UnknownField, InvalidTensor, ModelInvalid, ModelPathRefused, DataRefused
 |-- TooLarge
+|-- Unauthenticated                   no key, or one that opens nothing
+|-- Denied                            the key is known, and may not do this
+|   |-- RoleTooLow, ScopeTooNarrow, HostRefused
 |-- NotFound
 |   |-- JobNotFound, ServiceNotFound, ModelNotFound, DeploymentNotFound, UploadNotFound, RouteNotFound
+|   |-- KeyNotFound, TenantNotFound
 |-- Conflict
 |   |-- WrongState, VersionExists, NameExists, IdempotencyMismatch, InUse, AlreadyRunning
 |-- TooMany
-|   |-- BacklogFull
+|   |-- BacklogFull, RateLimited, QuotaExceeded, TooManyWrongKeys
 |-- Unavailable                       a part is ill; the same call may work later
 |   |-- StoreUnavailable, HotUnavailable
 |-- NoRoom                            disk or pool is full
@@ -94,6 +98,26 @@ class TooLarge(PenstockError):
     """`details`: limit_bytes, size_bytes where known."""
 
 
+class Unauthenticated(PenstockError):
+    """No key was sent, or it is unknown, revoked or expired: which of these is not told."""
+
+
+class Denied(PenstockError):
+    """What the caller may see, and may not do."""
+
+
+class RoleTooLow(Denied):
+    """`details`: role, needed."""
+
+
+class ScopeTooNarrow(Denied):
+    """`details`: reach, needed."""
+
+
+class HostRefused(Denied):
+    """A system without keys answers to this machine's own names only."""
+
+
 class NotFound(PenstockError): ...
 
 
@@ -113,6 +137,12 @@ class UploadNotFound(NotFound): ...
 
 
 class RouteNotFound(NotFound): ...
+
+
+class KeyNotFound(NotFound): ...
+
+
+class TenantNotFound(NotFound): ...
 
 
 class Conflict(PenstockError): ...
@@ -145,6 +175,18 @@ class TooMany(PenstockError):
 
 
 class BacklogFull(TooMany): ...
+
+
+class RateLimited(TooMany):
+    """Requests per second. `details`: of (key or tenant), limit_per_s."""
+
+
+class QuotaExceeded(TooMany):
+    """`details`: of (key or tenant), quota (bytes_stored, gpu_seconds_per_day), limit, used."""
+
+
+class TooManyWrongKeys(TooMany):
+    """From one address. `details`: retry_after_s."""
 
 
 class Unavailable(PenstockError):

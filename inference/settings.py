@@ -128,6 +128,24 @@ class RegistrySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSettings:
+    """`require_keys`: also before the first key was made; the launcher sets it where others can reach the system.
+
+    `refresh_s`: how old a process's knowledge of keys may be; `stale_s`: how old while the database is away.
+    The limits are those of tenants that have none of their own; 0 is none.
+    """
+
+    require_keys: bool = False
+    refresh_s: float = 0.5
+    stale_s: float = 60.0
+    wrong_keys_per_minute: int = 20
+    requests_per_s: float = 0.0
+    bytes_stored: int = 0
+    gpu_seconds_per_day: float = 0.0
+    share_every_s: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
     """`inline_limit_bytes` counts one input; `body_limit_bytes` a whole JSON body.
 
@@ -172,6 +190,7 @@ class Settings:
     serving: ServingSettings = ServingSettings()
     engines: EnginesSettings = EnginesSettings()
     registry: RegistrySettings = RegistrySettings()
+    access: AccessSettings = AccessSettings()
     api: ApiSettings = ApiSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 

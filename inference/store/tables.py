@@ -46,7 +46,88 @@ tenants = sa.Table(
     sa.Column("id", sa.String(64), primary_key=True),
     _text("name"),
     _time("created_at"),
+    sa.Column("limits", sa.Text, nullable=False, server_default="{}"),
+    _time("disabled_at", null=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False, server_default=sa.text("0")),
 )
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    _tenant(),
+    sa.Column("workspace", sa.String(64)),
+    sa.Column("service_id", ID, index=True),
+    sa.Column("is_system", sa.Boolean, nullable=False),
+    sa.Column("is_for_service", sa.Boolean, nullable=False),
+    _text("name"),
+    sa.Column("role", sa.String(12), nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("previous_digest", sa.LargeBinary),
+    _time("previous_until", null=True),
+    _text("limits"),
+    _time("created_at"),
+    _text("created_by"),
+    _time("expires_at", null=True),
+    _time("rotated_at", null=True),
+    _time("revoked_at", null=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False, index=True),
+    sa.Index(None, "tenant_id", "created_at"),
+)
+
+access_epoch = sa.Table(
+    "access_epoch",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+)
+"""One row. Every change of a key or a tenant takes the next number, so that processes see what is new to them."""
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    _time("at"),
+    _tenant(),
+    _text("actor_kind"),
+    _text("actor_id"),
+    _text("actor_name"),
+    _text("address"),
+    _text("operation"),
+    _text("action"),
+    _text("object_kind"),
+    _text("object_id"),
+    _text("before"),
+    _text("after"),
+    sa.Column("previous_hash", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Index(None, "tenant_id", "seq"),
+    sa.Index(None, "object_id", "seq"),
+)
+
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+"""One row: where the chain ends. Appending locks it, so that the chain has one end."""
+
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tenant_id", sa.String(64), primary_key=True),
+    sa.Column("key_id", sa.String(16), primary_key=True),
+    sa.Column("service_id", ID, primary_key=True),
+    sa.Column("instance_id", ID, primary_key=True),
+    sa.Column("jobs", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("engine_s", sa.Double, nullable=False),
+    sa.Index(None, "tenant_id", "day"),
+)
+"""Added to in the transaction that ends a job. `instance_id` keeps two workers from waiting for one row."""
 
 models = sa.Table(
     "models",
@@ -66,6 +147,7 @@ models = sa.Table(
     _text("accuracy_metrics"),
     _text("deployment_config"),
     _time("created_at"),
+    sa.Column("runs_code", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("tenant_id", "name", "version"),
 )
 
@@ -110,6 +192,7 @@ services = sa.Table(
     _time("scaled_at", null=True),
     _text("reason", null=True),
     _text("suggested_action", null=True),
+    sa.Column("workspace", sa.String(64), nullable=False, server_default=""),
     sa.UniqueConstraint("tenant_id", "name"),
 )
 
@@ -223,6 +306,7 @@ jobs = sa.Table(
     _text("error_message", null=True),
     _text("callback_url", null=True),
     _text("metadata", null=True),
+    sa.Column("key_id", sa.String(16)),
 )
 sa.Index(
     "ix_jobs_pending",
