@@ -7,6 +7,7 @@ Elsewhere than on Linux nothing happens.
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -29,6 +30,14 @@ def die_with_parent(sig: int = signal.SIGKILL, *, parent_pid: int | None = None)
 def adopt_orphans() -> None:
     """From now on processes below this one that lose their parent become its children, to be waited for here."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def leave_no_core() -> None:
+    """From now on neither this process nor any that it starts writes its memory to disk when it crashes.
+
+    A core dump would hold keys and payloads. It cannot be taken back: the hard limit goes down too.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _prctl(option: int, value: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from inference import clock
+from inference import clock, lifeline
 from inference.errors import BadSettings
 from inference.settings import Settings
 from workers.launching import broker, folder, front, roles
@@ -41,6 +41,7 @@ def run(
     began = time.monotonic()
     data_dir = settings.data_dir
     os.umask(0o077)  # what the parts write is for their owner alone
+    lifeline.leave_no_core()
     folder.prepare(data_dir)
     lock = folder.lock(data_dir)
     try:

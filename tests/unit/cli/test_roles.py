@@ -1,6 +1,7 @@
 """Commands that become another process: what they become."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -64,3 +65,16 @@ def test_the_url_of_the_client_does_not_reach_a_server(become, monkeypatch):
     monkeypatch.setenv("PENSTOCK_URL", "http://elsewhere:1")
 
     assert "PENSTOCK_URL" not in become("up")["environ"]
+
+
+def test_a_role_leaves_no_core_dump():
+    ask = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"from api.cli import roles; roles.become(['-c', {ask!r}])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.strip() == "(0, 0)"
