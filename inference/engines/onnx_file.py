@@ -49,7 +49,7 @@ def _walk(content: bytes | mmap.mmap, start: int, end: int, kind: str, depth: in
     if kind == "entry":
         yield from _location(content, start, end)
         return
-    for number, wire, begin, stop in _fields(content, start, end):
+    for number, wire, begin, stop in fields(content, start, end):
         inner = _INSIDE[kind].get(number)
         if inner is not None and wire == _BYTES:
             yield from _walk(content, begin, stop, inner, depth + 1)
@@ -57,12 +57,12 @@ def _walk(content: bytes | mmap.mmap, start: int, end: int, kind: str, depth: in
 
 def _location(content: bytes | mmap.mmap, start: int, end: int) -> Iterator[str]:
     """The value of a key-value pair whose key is `location`."""
-    pair = {number: content[begin:stop] for number, wire, begin, stop in _fields(content, start, end) if wire == _BYTES}
+    pair = {number: content[begin:stop] for number, wire, begin, stop in fields(content, start, end) if wire == _BYTES}
     if pair.get(1) == b"location":
         yield pair.get(2, b"").decode("utf-8", "replace")
 
 
-def _fields(content: bytes | mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(content: bytes | mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Field number, wire type, and where the value begins and stops."""
     at = start
     while at < end:
