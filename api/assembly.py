@@ -1,7 +1,7 @@
-"""Puts views, errors, documentation and timing together in one Flask application."""
+"""Puts views, errors, documentation, timing and headers together in one Flask application."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -9,13 +9,14 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
 
-from api import context, handlers
+from api import context, errors, handlers, headers, origin
 from api.figures import RequestFigures
 from api.v1 import batches, deployments, health, metrics, models, services, tasks, uploads
 from inference.core import Core
 
 UNDER_BASE = (services.blueprint, tasks.blueprint, batches.blueprint)
 ABSOLUTE = (models.blueprint, deployments.blueprint)
+DOCS = "/docs"
 OF_THE_SERVER = (health.blueprint, metrics.blueprint)
 DESCRIPTION = (
     "Asynchronous inference: post a task, get 202 and an id, be sure that it runs, and read the answer.\n\n"
@@ -39,14 +40,15 @@ def assemble(core: Core) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[context.EXTENSION] = core
     _register(app)
-    _time_requests(app)
+    _wrap(app, behind_front=core.settings.api.behind_front)
     return app
 
 
 def _register(app: Flask) -> None:
     """Canonical paths go into the documentation; aliases are answered by the same handlers."""
-    swagger = {"app_name": "Penstock", "validatorUrl": None}  # the validator would be somebody else's server
-    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config=swagger))
+    # The validator would be somebody else's server; the page is the same for each host, so that its hash is, too.
+    swagger = {"app_name": "Penstock", "validatorUrl": None, "oauth2RedirectUrl": f"{DOCS}/oauth2-redirect.html"}
+    app.register_blueprint(get_swaggerui_blueprint(DOCS, "/openapi.json", config=swagger))
     app.url_map.strict_slashes = False  # from here on: /docs must lead to /docs/, where its files are
     documented = handlers.Api(app)
     for blueprint in UNDER_BASE:
@@ -63,26 +65,47 @@ def _register(app: Flask) -> None:
         documented.register_blueprint(blueprint)
 
 
-def _time_requests(app: Flask) -> None:
-    """Counts and times every request around Flask: hooks inside it cost several times as much."""
+def _headers(app: Flask) -> Callable[[str], tuple[headers.Header, ...]]:
+    """Which headers an answer of this route gets."""
+    with app.test_request_context(f"{DOCS}/"):
+        page = app.dispatch_request()
+    of_page = headers.of_page(str(page))
+    pages = {rule.rule: of_page for rule in app.url_map.iter_rules() if rule.rule.startswith(f"{DOCS}/")}
+    return lambda route: pages.get(route, headers.ANSWER)
+
+
+def _wrap(app: Flask, *, behind_front: bool) -> None:
+    """Times every request, adds headers, refuses other sites: around Flask, whose hooks cost several times as much."""
     figures = RequestFigures()
     app.extensions["figures"] = figures
-    inner = app.wsgi_app
+    inner, headers_of = app.wsgi_app, _headers(app)
 
-    def timed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def wrapped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         began_s = time.perf_counter()
         route, status = "none", 500
+        if behind_front and environ.get("HTTP_X_FORWARDED_PROTO") == "https":
+            environ["wsgi.url_scheme"] = "https"
 
-        def start(line: str, *rest: Any) -> Any:
+        def start(line: str, own: list[headers.Header], *rest: Any) -> Any:
             nonlocal route, status
             status = int(line[:3])
             if (rule := environ["werkzeug.request"].url_rule) is not None:  # Flask forgets it right after
                 route = rule.rule
-            return start_response(line, *rest)
+            own.extend(headers_of(route))
+            return start_response(line, own, *rest)
 
         try:
+            if (refusal := origin.refusal(environ["REQUEST_METHOD"], environ)) is not None:
+                status = 403
+                return _refuse(errors.answer(refusal), start_response)
             return inner(environ, start)
         finally:
             figures.note(route, status, time.perf_counter() - began_s)
 
-    app.wsgi_app = timed  # type: ignore[method-assign]  # the way Flask itself documents
+    app.wsgi_app = wrapped  # type: ignore[method-assign]  # the way Flask itself documents
+
+
+def _refuse(answer: errors.Answer, start_response: StartResponse) -> Iterable[bytes]:
+    own = [("Content-Type", errors.JSON), ("Content-Length", str(len(answer.body))), *headers.ANSWER]
+    start_response(f"{answer.status} Refused", own)
+    return [answer.body]

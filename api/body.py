@@ -1,24 +1,54 @@
 """Request bodies: read once, within limits, strictly."""
 
+import re
+from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
 import marshmallow as ma
 from flask import Request, request
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import UnsupportedMediaType
 
 from api import context
-from inference.errors import InvalidField, TooLarge, UnknownField
+from inference.errors import InvalidField, TooLarge, UnknownField, UnsupportedMediaType
 from inference.jobs import json_text
 
 CONTROL_LIMIT_BYTES = 1 << 20
 
 
+_JSON = re.compile(r"application/([\w.+-]+\+)?json\s*(;|$)", re.ASCII | re.IGNORECASE)
+
+
 def read(limit_bytes: int, way_out: str = "") -> bytes:
-    """The whole body, whatever Content-Type it claims short of a form with files. Raises TooLarge."""
+    """The whole body of a JSON call. Raises TooLarge, and UnsupportedMediaType for what is packed or a form with files.
+
+    In production mode a body must also say that it is JSON: a browser sends other types for pages of other sites
+    without asking first. In development any other Content-Type may be wrong, as curl's is.
+    """
     environ = request.environ
-    if environ.get("CONTENT_TYPE", "").lower().startswith("multipart/"):
-        raise UnsupportedMediaType
+    kind = environ.get("CONTENT_TYPE", "")
+    refuse_packed(environ)
+    if kind.lower().startswith("multipart/"):
+        raise _no_json(kind)
+    text = _within(limit_bytes, way_out)
+    is_said = kind == "application/json" or not text or _JSON.match(kind)
+    if not is_said and context.core().settings.mode == "production":
+        raise _no_json(kind)
+    return text
+
+
+def refuse_packed(environ: Mapping[str, Any]) -> None:
+    """Raises UnsupportedMediaType for a compressed body: its size would be known only after it is unpacked."""
+    packing = environ.get("HTTP_CONTENT_ENCODING", "identity")
+    if packing.lower() not in ("identity", ""):
+        raise UnsupportedMediaType(f"Content-Encoding `{packing[:64]}`: send the body uncompressed.", got=packing[:64])
+
+
+def _no_json(kind: str) -> UnsupportedMediaType:
+    return UnsupportedMediaType("Send JSON, and say so (Content-Type: application/json).", got=kind[:64])
+
+
+def _within(limit_bytes: int, way_out: str) -> bytes:
+    environ = request.environ
     length = _length(environ.get("CONTENT_LENGTH"))
     if length is not None and length <= limit_bytes:
         return _read(environ["wsgi.input"], length)

@@ -10,6 +10,7 @@ from inference.errors import PenstockError
 
 STATUS: dict[type[PenstockError], int] = {
     errors.BadRequest: 400,
+    errors.UnsupportedMediaType: 415,
     errors.Unauthenticated: 401,
     errors.Denied: 403,
     errors.NotFound: 404,

@@ -3,13 +3,13 @@
 PenstockError
 |-- BadSettings                       the process must not start
 |-- BadRequest                        the text itself cannot be read
-|   |-- MalformedJson, JsonTooDeep, DuplicateKey
+|   |-- MalformedJson, JsonTooDeep, DuplicateKey, UnsupportedMediaType
 |-- Invalid                           it can be read, and says something impossible
 |   |-- InvalidField, UnknownField, InvalidTensor, ModelInvalid, ModelPathRefused, DataRefused
 |-- TooLarge
 |-- Unauthenticated                   no key, or one that opens nothing
 |-- Denied                            the key is known, and may not do this
-|   |-- RoleTooLow, ScopeTooNarrow, HostRefused
+|   |-- RoleTooLow, ScopeTooNarrow, HostRefused, CrossOrigin
 |-- NotFound
 |   |-- JobNotFound, ServiceNotFound, ModelNotFound, DeploymentNotFound, UploadNotFound, RouteNotFound
 |   |-- KeyNotFound, TenantNotFound
@@ -69,6 +69,10 @@ class JsonTooDeep(BadRequest): ...
 class DuplicateKey(BadRequest): ...
 
 
+class UnsupportedMediaType(BadRequest):
+    """`details`: got, the content type or encoding."""
+
+
 class Invalid(PenstockError):
     """The body can be read, and what it says cannot be."""
 
@@ -116,6 +120,10 @@ class ScopeTooNarrow(Denied):
 
 class HostRefused(Denied):
     """A system without keys answers to this machine's own names only."""
+
+
+class CrossOrigin(Denied):
+    """A page of another site made a browser ask for a change. `details`: origin."""
 
 
 class NotFound(PenstockError): ...

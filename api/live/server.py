@@ -8,6 +8,7 @@ from pathlib import Path
 
 import uvicorn
 
+from api.live import headers
 from api.live.app import create_app
 from inference import settings as settings_room
 from inference import wiring
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
         asked.uds.unlink(missing_ok=True)
     try:
         uvicorn.run(
-            create_app(core, functools.partial(news.listen, settings)),
+            headers.added_to(create_app(core, functools.partial(news.listen, settings))),
             uds=str(asked.uds) if asked.uds else None,
             host=asked.host,
             port=asked.port,

@@ -52,6 +52,7 @@ def submit_batch(service_id: str) -> Response:
     """
     context.known_form(service_id, ServiceNotFound, "service")
     if request.mimetype in LINES:
+        body.refuse_packed(request.environ)
         return _submit_lines(service_id)
     core, tenant_id = context.core(), context.tenant_id()
     text = body.read(
