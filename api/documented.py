@@ -1,7 +1,7 @@
 """What the OpenAPI document says of refusals, and of views that flask-smorest does not parse for."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import marshmallow as ma
 
@@ -11,6 +11,8 @@ from inference import errors
 from inference.errors import PenstockError
 
 View = TypeVar("View", bound=Callable[..., Any])
+Parameter: TypeAlias = tuple[str, dict[str, Any], str]
+"""Name, JSON Schema, description."""
 
 READING = (errors.MalformedJson, errors.JsonTooDeep, errors.DuplicateKey, errors.UnknownField, errors.InvalidField)
 
@@ -44,14 +46,13 @@ def by_hand(
     *,
     answers: dict[int, tuple[str, type[ma.Schema], Any]],
     kinds: Sequence[type[PenstockError]],
-    body: dict[str, tuple[type[ma.Schema] | None, Any]] | None = None,
-    headers: Sequence[tuple[str, str]] = (),
-    query: Sequence[tuple[str, str, str]] = (),
+    body: dict[str, tuple[type[ma.Schema] | dict[str, Any], Any]] | None = None,
+    headers: Sequence[Parameter] = (),
+    query: Sequence[Parameter] = (),
 ) -> Callable[[View], View]:
     """Documents a view that reads its request and writes its response by itself.
 
-    `answers`: status -> (description, schema, example). `body`: media type -> (schema or None for bytes, example).
-    `headers`: (name, description). `query`: (name, type, description).
+    `answers`: status -> (description, schema, example). `body`: media type -> (schema or JSON Schema, example).
     """
     doc: dict[str, Any] = {"responses": refusals(*kinds)}
     for status, (description, schema, example) in answers.items():
@@ -59,18 +60,16 @@ def by_hand(
         doc["responses"][str(status)] = {"description": description, "content": content}
     if body is not None:
         doc["requestBody"] = {"required": True, "content": {kind: _media(*form) for kind, form in body.items()}}
-    parameters = [_parameter(name, "header", "string", text) for name, text in headers]
-    parameters += [_parameter(name, "query", kind, text) for name, kind, text in query]
+    parameters = [_parameter("header", *header) for header in headers]
+    parameters += [_parameter("query", *asked) for asked in query]
     if parameters:
         doc["parameters"] = parameters
     return Blueprint.doc(**doc)
 
 
-def _media(schema: type[ma.Schema] | None, example: Any) -> dict[str, Any]:
-    if schema is None:
-        return {"schema": {"type": "string", "format": "binary"}}
-    return {"schema": schema(), "example": example}
+def _media(schema: type[ma.Schema] | dict[str, Any], example: Any) -> dict[str, Any]:
+    return {"schema": schema if isinstance(schema, dict) else schema(), "example": example}
 
 
-def _parameter(name: str, place: str, kind: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": False, "schema": {"type": kind}, "description": description}
+def _parameter(place: str, name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": False, "schema": schema, "description": description}

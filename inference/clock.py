@@ -1,7 +1,16 @@
 """Time, in one place: aware UTC for people, epoch seconds for rows, monotonic for durations."""
 
+import re
 import time
 from datetime import UTC, datetime
+
+ISO_FORM = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+"""What `from_iso` reads, in words that both Python and JSON Schema understand: a date, or a date and a time."""
+
+_ISO = re.compile(ISO_FORM)
 
 
 def now() -> datetime:
@@ -27,7 +36,9 @@ def iso(epoch: float | None) -> str | None:
 
 
 def from_iso(text: str) -> float:
-    """Epoch seconds of an ISO 8601 text; a text without an offset is taken as UTC. Raises ValueError."""
+    """Epoch seconds of a text of ISO_FORM; one without an offset is taken as UTC. Raises ValueError, OverflowError."""
+    if not _ISO.fullmatch(text):
+        raise ValueError(text)
     parsed = datetime.fromisoformat(text)
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC)

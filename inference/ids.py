@@ -6,7 +6,9 @@ import time
 
 DEFAULT_TENANT = "default"
 
-_FORM = re.compile(r"[0-9a-f]{32}")
+FORM = "[0-9a-f]{32}"
+
+_FORM = re.compile(FORM)
 
 
 def new_id() -> str:

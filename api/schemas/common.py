@@ -1,15 +1,20 @@
 """Fields and schemas that every part of the API uses."""
 
+import re
 from typing import Any
 
 import marshmallow as ma
 from marshmallow import fields, validate
 
 from api.paging import DEFAULT_LIMIT, MAX_LIMIT
+from inference.ids import FORM
 
 AN_ID = "019a9f3c5b7e7c1e8f1d2a3b4c5d6e7f"
 ANOTHER_ID = "019a9f3c5b7e7c1e8f1d2a3b4c5d6e80"
 A_TIME = "2026-11-20T06:30:00.123456Z"
+ID_PATTERN = f"^{FORM}$"
+
+_DIGITS = re.compile("-?[0-9]{1,18}")
 
 
 class WholeNumber(fields.Integer):
@@ -21,8 +26,23 @@ class WholeNumber(fields.Integer):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
+class QueryNumber(fields.Integer):
+    """A whole number in a query, in plain digits: Python's reading of `1_0` or of other scripts is nobody's wish."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class Text(fields.String):
-    """A text in a JSON body, without the NUL character that databases refuse."""
+    """A text, without the NUL character that databases refuse.
+
+    `pattern` and the like in `metadata` are for the documentation: the core refuses, in its own words.
+    """
+
+    def __init__(self, *, metadata: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(metadata={"pattern": "^[^\\u0000]*$", **(metadata or {})}, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
@@ -48,16 +68,20 @@ class ErrorSchema(ma.Schema):
 class PageIn(ma.Schema):
     """What every list accepts."""
 
-    limit = fields.Integer(
+    limit = QueryNumber(
         load_default=DEFAULT_LIMIT,
         validate=validate.Range(1, MAX_LIMIT, error="It must be from 1 to 1000."),
         metadata={"description": "How many to show"},
     )
-    cursor = fields.String(load_default=None, metadata={"description": "`next` of the page before"})
+    cursor = fields.String(
+        load_default=None, metadata={"description": "`next` of the page before", "pattern": ID_PATTERN}
+    )
 
 
 def next_field() -> fields.String:
-    return fields.String(metadata={"description": "Cursor of the next page; absent on the last", "example": AN_ID})
+    return fields.String(
+        metadata={"description": "Cursor of the next page; absent on the last", "example": AN_ID, "pattern": ID_PATTERN}
+    )
 
 
 def time_field(description: str, *, nullable: bool = True) -> fields.String:
@@ -67,4 +91,9 @@ def time_field(description: str, *, nullable: bool = True) -> fields.String:
 
 
 def id_field(description: str) -> fields.String:
-    return fields.String(metadata={"description": description, "example": AN_ID})
+    return fields.String(metadata={"description": description, "example": AN_ID, "pattern": ID_PATTERN})
+
+
+def id_in(description: str, **options: Any) -> fields.String:
+    """The id of another thing, in a body or a query. One of another form is the id of nothing, and answered so."""
+    return fields.String(metadata={"description": description, "example": AN_ID, "pattern": ID_PATTERN}, **options)

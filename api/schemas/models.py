@@ -5,9 +5,13 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields
 
-from api.schemas.common import AN_ID, PageIn, Text, id_field, next_field, time_field
+from api.schemas.common import AN_ID, PageIn, Text, id_field, id_in, next_field, time_field
+from api.schemas.service_config import CONFIG
 from inference import clock
+from inference.engines.hooks import STEP_LIMIT
+from inference.registry.checks import NAME, SEMVER, VERSION_LENGTH
 from inference.registry.model import ModelVersion
+from inference.serving.deploy import MAX_ENVIRONMENT
 from inference.serving.model import Deployment
 from inference.tensors import TensorSpec
 
@@ -23,20 +27,40 @@ REGISTER_EXAMPLE = {
 REGISTERED_EXAMPLE = {"model_id": AN_ID, "status": "registered", "name": "digits", "version": "1.0.0"}
 
 
+MODEL_NAME = {"pattern": f"^{NAME.pattern}$"}
+MODEL_PATH = {
+    "description": "Absolute path readable by the API, file:// URL, or upload:<upload_id>",
+    "pattern": "^(/|file:/|upload:)[^\\u0000]*$",
+    "maxLength": 4096,
+}
+FRAMEWORK = {"example": "onnx", "minLength": 1}
+_PART = {"type": "object", "nullable": True}
+_STEPS = {"anyOf": [_PART, {"type": "array", "items": {"type": "object"}, "maxItems": STEP_LIMIT}]}
+
+
 class RegisterIn(ma.Schema):
     """M1."""
 
-    name = Text(required=True)
-    version = Text(required=True, metadata={"description": "Semantic version", "example": "1.0.0"})
-    framework = Text(required=True, metadata={"example": "onnx"})
-    model_path = Text(
+    name = Text(required=True, metadata=MODEL_NAME)
+    version = Text(
         required=True,
-        metadata={"description": "Absolute path readable by the API, file:// URL, or upload:<upload_id>"},
+        metadata={
+            "description": "Semantic version",
+            "example": "1.0.0",
+            "pattern": f"^{SEMVER.pattern}$",
+            "maxLength": VERSION_LENGTH,
+        },
     )
+    framework = Text(required=True, metadata=FRAMEWORK)
+    model_path = Text(required=True, metadata=MODEL_PATH)
     metadata = fields.Dict(load_default=dict)
     accuracy_metrics = fields.Dict(load_default=dict)
     deployment_config = fields.Dict(
-        load_default=dict, metadata={"description": "preprocess, postprocess and engine; see docs/hooks.md"}
+        load_default=dict,
+        metadata={
+            "description": "preprocess, postprocess and engine; see docs/hooks.md",
+            "properties": {"preprocess": _STEPS, "postprocess": _STEPS, "golden": _PART, "engine": _PART},
+        },
     )
 
 
@@ -77,7 +101,7 @@ class ModelQuery(PageIn):
 
 
 class DiffQuery(ma.Schema):
-    other = fields.String(required=True, metadata={"description": "The model_id to compare with"})
+    other = id_in("The model_id to compare with", required=True)
 
 
 class ModelDiff(ma.Schema):
@@ -92,9 +116,17 @@ class ModelDiff(ma.Schema):
 class DeployIn(ma.Schema):
     """M2."""
 
-    model_id = Text(required=True)
-    environment = Text(required=True, metadata={"example": "production"})
-    config = fields.Dict(load_default=dict, metadata={"description": "As the config of a service"})
+    model_id = id_in("A registered model version", required=True)
+    environment = Text(
+        required=True,
+        metadata={
+            "description": "Printable characters",
+            "example": "production",
+            "minLength": 1,
+            "maxLength": MAX_ENVIRONMENT,
+        },
+    )
+    config = fields.Dict(load_default=dict, metadata=CONFIG)
 
 
 class DeploymentSummary(ma.Schema):
@@ -116,7 +148,7 @@ class DeploymentPage(ma.Schema):
 
 
 class DeploymentQuery(PageIn):
-    model_id = fields.String(load_default=None, metadata={"description": "Only of this model version"})
+    model_id = Text(load_default=None, metadata={"description": "Only of this model version"})
 
 
 class Uploaded(ma.Schema):

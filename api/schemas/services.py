@@ -5,8 +5,23 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from api.schemas.common import A_TIME, AN_ID, ANOTHER_ID, PageIn, Text, WholeNumber, id_field, next_field, time_field
+from api.schemas.common import (
+    A_TIME,
+    AN_ID,
+    ANOTHER_ID,
+    PageIn,
+    QueryNumber,
+    Text,
+    WholeNumber,
+    id_field,
+    id_in,
+    next_field,
+    time_field,
+)
+from api.schemas.models import FRAMEWORK, MODEL_NAME, MODEL_PATH
+from api.schemas.service_config import CHANGES, CONFIG, PROPERTIES
 from inference import clock
+from inference.serving.create import MAX_NAME
 from inference.serving.model import Profile, Replica, Service, ServiceEvent, ServiceState
 from inference.serving.query import ServiceView
 
@@ -43,17 +58,44 @@ SERVICE_EXAMPLE = {
 }
 
 
+FORBIDDEN: dict[str, Any] = {"not": {}}
+"""The schema that nothing fits: a property that must not be there."""
+
+
 class ServiceIn(ma.Schema):
     """S1 (`model_id`, `config`) or the short form S2 (`name`, `model_path`, `framework`)."""
 
-    model_id = Text(metadata={"description": "S1: a registered model version"})
-    name = Text(metadata={"description": "Shown in lists; unique. S2: the model's name too"})
-    config = fields.Dict(metadata={"description": "replicas, instances, resource_requirements, ...; see docs/api.md"})
-    model_path = Text(metadata={"description": "S2: absolute path, file:// URL, or upload:<id>"})
-    framework = Text(metadata={"description": "S2", "example": "onnx"})
+    model_id = id_in("S1: a registered model version")
+    name = Text(
+        metadata={
+            "description": "Shown in lists; unique; printable, without spaces around it. S2: the model's name too",
+            "pattern": "^\\S(.*\\S)?$",
+            "maxLength": MAX_NAME,
+        }
+    )
+    config = fields.Dict(metadata=CONFIG)
+    model_path = Text(metadata=MODEL_PATH)
+    framework = Text(metadata=FRAMEWORK)
     description = Text(metadata={"description": "S2: kept in the model's metadata"})
     customer_id = Text(metadata={"description": "S2: kept in the model's metadata"})
     workspace_id = Text(metadata={"description": "S2: kept in the model's metadata"})
+
+
+OF_SHORT_FORM = ("model_path", "framework", "description", "customer_id", "workspace_id")
+ONE_OF_TWO = {
+    "allOf": [ServiceIn()],
+    "oneOf": [
+        {
+            "required": ["model_id"],
+            "properties": dict.fromkeys(OF_SHORT_FORM, FORBIDDEN),
+        },
+        {
+            "required": ["name", "model_path", "framework"],
+            "properties": {"name": MODEL_NAME, "model_id": FORBIDDEN},
+        },
+    ],
+}
+"""What the schema's class cannot say: which fields go together."""
 
 
 class ServiceCreated(ma.Schema):
@@ -66,12 +108,12 @@ class ServiceCreated(ma.Schema):
 
 
 class UpdateIn(ma.Schema):
-    config = fields.Dict(required=True, metadata={"description": "Keys to change; null takes a key to its default"})
+    config = fields.Dict(required=True, metadata=CHANGES)
 
 
 class ScaleIn(ma.Schema):
-    replicas = WholeNumber(required=True, metadata={"description": "Celery nodes"})
-    instances = WholeNumber(metadata={"description": "Engine processes per node"})
+    replicas = WholeNumber(required=True, metadata=PROPERTIES["replicas"])
+    instances = WholeNumber(metadata=PROPERTIES["instances"])
 
 
 class Scaled(ma.Schema):
@@ -170,7 +212,7 @@ class History(ma.Schema):
 
 
 class HistoryQuery(ma.Schema):
-    limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000, error="It must be from 1 to 1000."))
+    limit = QueryNumber(load_default=100, validate=validate.Range(1, 1000, error="It must be from 1 to 1000."))
 
 
 def summary(service: Service) -> dict[str, Any]:

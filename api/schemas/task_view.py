@@ -1,5 +1,6 @@
 """A task as its owner sees it: one pure function, used by Flask and by the live process."""
 
+import re
 from typing import Any
 
 import orjson
@@ -7,6 +8,9 @@ import orjson
 from inference import clock
 from inference.errors import InvalidField
 from inference.jobs.model import FINAL, JobState, JobView
+
+_SECONDS = re.compile("[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?")
+"""A number of JSON that is not negative; Python's float would also read `nan`, `inf` and `1_0`."""
 
 
 def render(view: JobView) -> bytes:
@@ -50,10 +54,6 @@ def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
 
 def wait_s(text: str, *, limit_s: float) -> float:
     """The seconds that `?wait=` asks for; more than the limit counts as the limit. Raises InvalidField."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not seconds >= 0:
+    if not _SECONDS.fullmatch(text):
         raise InvalidField(f"The query parameter `wait` must be seconds, 0 to {limit_s:g}.", field="wait")
-    return min(seconds, limit_s)
+    return min(float(text), limit_s)

@@ -3,7 +3,11 @@
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from api.schemas.common import A_TIME, AN_ID, ANOTHER_ID, PageIn, id_field, next_field, time_field
+from api.schemas.common import A_TIME, AN_ID, ANOTHER_ID, PageIn, QueryNumber, id_field, id_in, next_field, time_field
+from api.schemas.inputs import INPUT_DATA as INPUT_SCHEMA
+from api.schemas.task_in import MAX_TIMEOUT_S
+from inference.clock import ISO_FORM
+from inference.ids import FORM
 from inference.jobs.model import MAX_PRIORITY, JobState
 
 INPUT_DATA = {"image": [[0.0, 0.5], [1.0, 0.25]]}
@@ -30,38 +34,60 @@ TASK_EXAMPLE = {
 }
 
 
+PRIORITY = {"type": "integer", "minimum": 0, "maximum": MAX_PRIORITY}
+
+
 class TaskOptions(ma.Schema):
-    priority = fields.Integer(
-        validate=validate.Range(0, MAX_PRIORITY), metadata={"description": "9 = most urgent; default 0"}
+    priority = fields.Integer(metadata={"description": "9 = most urgent; default 0", **PRIORITY})
+    timeout_s = fields.Float(
+        metadata={
+            "description": "Longest engine call; default: the service's",
+            "minimum": 0,
+            "exclusiveMinimum": True,
+            "maximum": MAX_TIMEOUT_S,
+        },
+        allow_none=True,
     )
-    timeout_s = fields.Float(metadata={"description": "Longest engine call; default: the service's"}, allow_none=True)
-    deadline = time_field("It must have been started by then, or it expires")
-    callback_url = fields.String(allow_none=True, metadata={"description": "Refused until webhooks exist"})
+    deadline = fields.String(
+        metadata={
+            "description": "It must have been started by then, or it expires. A time without an offset is UTC",
+            "pattern": f"^{ISO_FORM}$",
+            "example": A_TIME,
+        },
+        allow_none=True,
+    )
+    callback_url = fields.String(
+        metadata={"description": "Only null until webhooks exist", "enum": [None]}, allow_none=True
+    )
     metadata = fields.Dict(metadata={"description": "Yours; shown with the task; at most 4 KB"})
 
 
 class TaskSubmission(TaskOptions):
     """T1: one of `input_data` and `input_ref`."""
 
-    input_data = fields.Dict(
-        metadata={
-            "description": 'Tensor name -> nested list, {"data","dtype","shape"} or {"b64","dtype","shape"}; batch '
-            "axis first, one rank less = one row. At most 128 KB."
-        }
-    )
+    input_data = fields.Dict(metadata=INPUT_SCHEMA)
     input_ref = fields.String(
         metadata={
             "description": "`upload:<upload_id>` of the JSON of an input_data, or of an .npz with one array per "
             "tensor; at most 64 MB",
+            "pattern": f"^upload:{FORM}$",
             "example": f"upload:{AN_ID}",
         }
     )
 
 
+ONE_TASK = {"allOf": [TaskSubmission()], "oneOf": [{"required": ["input_data"]}, {"required": ["input_ref"]}]}
+"""What the schema's class cannot say: one of two fields must be there, and not both."""
+
+
 class BatchSubmission(TaskOptions):
     """T2: all or nothing."""
 
-    input_data_list = fields.List(fields.Dict(), required=True, metadata={"description": "1 to 10,000 inputs"})
+    input_data_list = fields.List(
+        fields.Dict(metadata=INPUT_SCHEMA),
+        required=True,
+        metadata={"description": "1 to 10,000 inputs", "minItems": 1, "maxItems": 10_000},
+    )
 
 
 class TaskAccepted(ma.Schema):
@@ -124,12 +150,16 @@ class TaskQuery(PageIn):
         load_default=None,
         validate=validate.OneOf([state.value for state in JobState], error="It must be one of {choices}."),
     )
-    priority = fields.Integer(
-        load_default=None, validate=validate.Range(0, MAX_PRIORITY, error="It must be from 0 to 9.")
+    priority = QueryNumber(load_default=None, validate=validate.Range(0, MAX_PRIORITY, error="It must be from 0 to 9."))
+    from_ = fields.String(
+        load_default=None,
+        data_key="from",
+        metadata={"description": "ISO 8601; created at or after", "pattern": f"^{ISO_FORM}$"},
     )
-    from_ = fields.String(load_default=None, data_key="from", metadata={"description": "ISO 8601; created at or after"})
-    to = fields.String(load_default=None, metadata={"description": "ISO 8601; created before"})
+    to = fields.String(
+        load_default=None, metadata={"description": "ISO 8601; created before", "pattern": f"^{ISO_FORM}$"}
+    )
 
 
 class AnyTaskQuery(TaskQuery):
-    service_id = fields.String(load_default=None, metadata={"description": "Only of this service"})
+    service_id = id_in("Only of this service", load_default=None)

@@ -36,12 +36,12 @@ blueprint = Blueprint("batches", __name__, description="Submit many tasks at onc
 @by_hand(
     body={
         JSON: (schemas.BatchSubmission, schemas.BATCH_EXAMPLE),
-        "application/x-ndjson": (schemas.TaskSubmission, schemas.SUBMIT_EXAMPLE),
+        "application/x-ndjson": (schemas.ONE_TASK, schemas.SUBMIT_EXAMPLE),
     },
     answers={202: ("Committed: they will run", schemas.BatchAccepted, schemas.BATCH_ACCEPTED_EXAMPLE)},
     kinds=tasks.REFUSED,
     headers=[tasks.KEY_HEADER],
-    query=[("priority", "integer", "JSON Lines only: of the lines that name none")],
+    query=[("priority", schemas.PRIORITY, "Of the tasks that name none")],
 )
 def submit_batch(service_id: str) -> Response:
     """Submit many tasks
@@ -64,7 +64,7 @@ def submit_batch(service_id: str) -> Response:
         core.jobs,
         tenant_id=tenant_id,
         service_id=service_id,
-        specs=_specify(core, batch, model),
+        specs=_specify(core, batch, model, _default_priority()),
         **tasks.idempotency(service_id, text),
     )
     shown = {
@@ -75,9 +75,9 @@ def submit_batch(service_id: str) -> Response:
     return Response(orjson.dumps(shown), 202, content_type=JSON)
 
 
-def _specify(core: Core, batch: task_in.BatchIn, model: ModelVersion) -> list[JobSpec]:
+def _specify(core: Core, batch: task_in.BatchIn, model: ModelVersion, priority: int) -> list[JobSpec]:
     """One job per input. Raises what is wrong with the first bad one, naming its index."""
-    options, limit = task_in.checked(batch), core.settings.api.inline_limit_bytes
+    options, limit = task_in.checked(batch, priority=priority), core.settings.api.inline_limit_bytes
     specs = []
     for index, raw in enumerate(batch.input_data_list):
         try:

@@ -7,6 +7,7 @@ from flask import request
 from api import context, paging
 from api.blueprint import Blueprint
 from api.documented import READING, refuses
+from api.errors import JSON
 from api.schemas import services as schemas
 from api.schemas.common import EmptyIn
 from api.v1 import short_form
@@ -22,6 +23,7 @@ Json = dict[str, Any]
 
 @blueprint.route("/services", methods=["POST"])
 @blueprint.arguments(schemas.ServiceIn(), examples=schemas.CREATE_EXAMPLES)
+@blueprint.doc(requestBody={"content": {JSON: {"schema": schemas.ONE_OF_TWO}}})
 @refuses(
     *READING,
     errors.ModelNotFound,

@@ -38,12 +38,16 @@ REFUSED = (
     errors.IdempotencyMismatch,
     errors.BacklogFull,
 )
-KEY_HEADER = ("Idempotency-Key", "The same key with the same body gives the first answer again; another body: 409")
+KEY_HEADER = (
+    "Idempotency-Key",
+    {"type": "string", "pattern": f"^[ -~]{{1,{MAX_KEY}}}$"},
+    "The same key with the same body gives the first answer again; another body: 409",
+)
 
 
 @blueprint.route("/services/<service_id>/tasks", methods=["POST"])
 @by_hand(
-    body={JSON: (schemas.TaskSubmission, schemas.SUBMIT_EXAMPLE)},
+    body={JSON: (schemas.ONE_TASK, schemas.SUBMIT_EXAMPLE)},
     answers={202: ("Committed: it will run", schemas.TaskAccepted, schemas.ACCEPTED_EXAMPLE)},
     kinds=REFUSED,
     headers=[KEY_HEADER],
@@ -116,7 +120,13 @@ def base() -> str:
 @by_hand(
     answers={200: ("The task", schemas.Task, schemas.TASK_EXAMPLE)},
     kinds=(errors.JobNotFound, errors.InvalidField),
-    query=[("wait", "number", "Seconds to wait for its end, 0 to 60 (more counts as 60); then it is shown as it is")],
+    query=[
+        (
+            "wait",
+            {"type": "number", "minimum": 0},
+            "Seconds to wait for its end, 0 to 60 (more counts as 60); then it is shown as it is",
+        )
+    ],
 )
 def show_task(task_id: str) -> Response:
     """Show a task, with its result when it is completed

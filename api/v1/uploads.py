@@ -13,9 +13,11 @@ from inference.registry import uploads
 
 blueprint = Blueprint("uploads", __name__, description="Models and large inputs, sent as they are")
 
+FILE = {"type": "string", "format": "binary", "minLength": 1}
+
 
 @blueprint.route("/uploads", methods=["POST"])
-@blueprint.doc(requestBody={"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}})  # fmt: skip  # noqa: E501
+@blueprint.doc(requestBody={"required": True, "content": {"application/octet-stream": {"schema": FILE}}})
 @refuses(errors.TooLarge, errors.NoRoom, errors.InvalidField)
 @blueprint.response(201, schemas.Uploaded())
 def upload() -> dict[str, Any]:

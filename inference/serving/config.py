@@ -15,7 +15,11 @@ MAX_INSTANCES = 32
 STRICT_S = 1e9
 """What one level of priority is worth under `strict`: 31 years of waiting."""
 
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]i?)?B?")
+MEMORY_FORM = "([0-9]+(?:[.][0-9]+)?) *([KMGTP]i?)?B?"
+MEMORY_LENGTH = 32
+MAX_MEMORY_BYTES = 1 << 60
+
+_MEMORY = re.compile(MEMORY_FORM)
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15} | {
     f"{letter}i": 1 << (10 * power) for power, letter in enumerate("KMGTP", start=1)
 }
@@ -137,10 +141,10 @@ def _head_start(where: str, value: Any) -> float:
 
 def memory_bytes(where: str, value: Any) -> int:
     """Bytes of "16Gi", "512M" or a plain number. Raises InvalidField."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 60:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_MEMORY_BYTES:
         return value
-    parsed = _MEMORY.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= 32 else None
-    if parsed is None or (size := float(parsed[1]) * _UNITS[parsed[2] or ""]) >= 1 << 60:
+    parsed = _MEMORY.fullmatch(value) if isinstance(value, str) and len(value) <= MEMORY_LENGTH else None
+    if parsed is None or (size := float(parsed[1]) * _UNITS[parsed[2] or ""]) >= MAX_MEMORY_BYTES:
         raise _invalid(where, 'a size such as "16Gi" or "512M", or bytes', value)
     return int(size)
 

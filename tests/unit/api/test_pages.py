@@ -118,7 +118,7 @@ def test_the_submission_is_documented_with_its_codes_and_an_example(client):
 
     assert {"202", "400", "404", "409", "413", "422", "429", "503"} <= set(operation["responses"])
     assert operation["requestBody"]["content"]["application/json"]["example"]["input_data"]
-    assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    assert operation["requestBody"]["content"]["application/json"]["schema"]["allOf"][0]["$ref"]
     assert "Idempotency-Key" in {parameter["name"] for parameter in operation["parameters"] if "name" in parameter}
 
 
