@@ -5,7 +5,7 @@ PenstockError
 |-- BadRequest                        the text itself cannot be read
 |   |-- MalformedJson, JsonTooDeep, DuplicateKey, UnsupportedMediaType
 |-- Invalid                           it can be read, and says something impossible
-|   |-- InvalidField, UnknownField, InvalidTensor, ModelInvalid, ModelPathRefused, DataRefused
+|   |-- InvalidField, UnknownField, InvalidTensor, ModelInvalid, ModelRunsCode, ModelPathRefused, DataRefused
 |-- TooLarge
 |-- Unauthenticated                   no key, or one that opens nothing
 |-- Denied                            the key is known, and may not do this
@@ -89,6 +89,10 @@ class InvalidTensor(Invalid):
 
 class ModelInvalid(Invalid):
     """The artefact does not load, or fails its one trial run."""
+
+
+class ModelRunsCode(Invalid):
+    """Loading the artefact would run code of its maker, and nobody has allowed that. `details`: format."""
 
 
 class ModelPathRefused(Invalid): ...

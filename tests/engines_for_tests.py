@@ -7,6 +7,7 @@ In registration's trial run they all behave, unless said otherwise; there PENSTO
 """
 
 import os
+import pickle
 import signal
 import time
 from pathlib import Path
@@ -91,6 +92,20 @@ class RaiseOnValue(Double):
     def before(self, x: Array) -> None:
         if _holds(x, float(self.options.get("value", 555))):
             raise RuntimeError("the test engine was asked to fail")
+
+
+class Unpickle(Double):
+    """Loads its artefact as careless engines do, in registration's trial too: by unpickling it."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        super().__init__(spec)
+        pickle.loads(spec.path.read_bytes())
+
+
+class RunsCode(Double):
+    """Says that it runs code out of its artefact, whatever that looks like."""
+
+    runs_code = True
 
 
 SegfaultOnValue = CrashOnValue

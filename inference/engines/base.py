@@ -43,6 +43,10 @@ class Engine(Protocol):
 
 
 class EngineFactory(Protocol):
-    """Loads a model. Raises EngineLoadFailed with one sentence that says why."""
+    """Loads a model. Raises EngineLoadFailed with one sentence that says why.
+
+    A class or function that runs code out of the artefact, whatever the artefact looks like, says so by an attribute
+    `runs_code = True`; then its models need an admin's leave. `inference.registry.formats` knows the usual formats.
+    """
 
     def __call__(self, spec: LoadSpec) -> Engine: ...

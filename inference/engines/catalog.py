@@ -23,6 +23,15 @@ def find(framework: str, plugins: str = "") -> EngineFactory:
     return lambda spec: any_rows(factory(spec))
 
 
+def runs_code(framework: str, plugins: str = "") -> bool:
+    """Whether the engine says (`runs_code`, of the class or beside the function) that it runs code out of artefacts.
+
+    One that says nothing does not. Raises InvalidField as `find` does.
+    """
+    factory = _find(framework, plugins)
+    return bool(getattr(factory, "runs_code", False) or getattr(getattr(factory, "__self__", None), "runs_code", False))
+
+
 def _find(framework: str, plugins: str) -> EngineFactory:
     named = _named(plugins)
     if framework in named:

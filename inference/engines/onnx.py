@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from inference.engines.base import LoadSpec
 from inference.engines.onnx_file import NotProtobuf, external_files
@@ -47,6 +47,8 @@ _NOISE = [
 
 class OnnxEngine:
     """One session. Not to be made before a fork."""
+
+    runs_code: ClassVar[bool] = False
 
     def __init__(self, session: Any, provider: str) -> None:
         self._session = session

@@ -74,6 +74,12 @@ def check_config(value: object) -> dict[str, Any]:
     A key that is nearly, but not quite, one of ours is taken for a slip of the pen. Raises InvalidField.
     """
     config = check_mapping("deployment_config", value)
+    if "allow_code" in config:
+        raise InvalidField(
+            "allow_code does not go into deployment_config: it is a field of the registration itself, and of the "
+            "config of each service.",
+            field="deployment_config.allow_code",
+        )
     for key in config:
         near = difflib.get_close_matches(str(key).lower(), CONFIG_KEYS, n=1, cutoff=0.85)
         if near and key not in CONFIG_KEYS:

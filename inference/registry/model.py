@@ -30,7 +30,10 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion:
-    """A model row. `sha256` names the artefact in the blob store; `golden` the packed input and output there."""
+    """A model row. `sha256` names the artefact in the blob store; `golden` the packed input and output there.
+
+    `runs_code`: loading it runs code of its maker; an admin allowed that, and must allow each service to do so.
+    """
 
     id: str
     tenant_id: str
@@ -46,4 +49,5 @@ class ModelVersion:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     accuracy_metrics: Mapping[str, Any] = field(default_factory=dict)
     deployment_config: Mapping[str, Any] = field(default_factory=dict)
+    runs_code: bool = False
     created_at: float = 0.0

@@ -15,7 +15,7 @@ LATEST = "latest"
 
 _COMPARED = (
     "name", "version", "framework", "state", "sha256", "size_bytes",
-    "signature", "hooks", "metadata", "accuracy_metrics", "deployment_config",
+    "signature", "hooks", "metadata", "accuracy_metrics", "deployment_config", "runs_code",
 )  # fmt: skip
 
 

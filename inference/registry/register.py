@@ -10,7 +10,7 @@ from inference.engines import catalog
 from inference.engines import hooks as hooks_of
 from inference.errors import InvalidField, ModelInvalid, NotFound, TooLarge, UploadNotFound, VersionExists
 from inference.ids import is_id, new_id
-from inference.registry import checks, source
+from inference.registry import checks, code, source
 from inference.registry.model import ModelState, ModelVersion
 from inference.registry.ports import RegistryPorts, StoredBlob
 from inference.registry.trial import Trial
@@ -29,6 +29,7 @@ class _Wish:
     metadata: Mapping[str, Any]
     accuracy_metrics: Mapping[str, Any]
     config: Mapping[str, Any]
+    allow_code: bool
 
     @property
     def hooks(self) -> dict[str, Any]:
@@ -47,11 +48,14 @@ def register(
     metadata: Mapping[str, Any] | None = None,
     accuracy_metrics: Mapping[str, Any] | None = None,
     deployment_config: Mapping[str, Any] | None = None,
+    allow_code: bool = False,
 ) -> ModelVersion:
     """The new row. When it returns, the artefact lies in the blob store and has answered a trial run.
 
-    Blocks for as long as the copy and the trial take. What is refused leaves nothing behind. Raises InvalidField,
-    ModelPathRefused, UploadNotFound, VersionExists, ModelInvalid, TooLarge, NoRoom.
+    Blocks for as long as the copy and the trial take. What is refused leaves nothing behind. With `allow_code` an
+    artefact may run code of its maker, in the trial and whenever it is loaded; asking who may say so is the caller's
+    part. Raises InvalidField, ModelPathRefused, UploadNotFound, VersionExists, ModelInvalid, ModelRunsCode, TooLarge,
+    NoRoom.
     """
     wish = _Wish(
         name=checks.check_name(name),
@@ -61,6 +65,7 @@ def register(
         metadata=checks.check_mapping("metadata", metadata),
         accuracy_metrics=checks.check_mapping("accuracy_metrics", accuracy_metrics),
         config=checks.check_config(deployment_config),
+        allow_code=allow_code,
     )
     hooks_of.compile(wish.hooks)
     if ports.models.find(tenant_id, wish.name, wish.version) is not None:
@@ -80,10 +85,11 @@ def _attempt(ports: RegistryPorts, tenant_id: str, wish: _Wish) -> ModelVersion 
     try:
         blob = _fetch(ports, tenant_id, wish.origin)
         keys.append(blob.key)
+        runs_code = _check_code(ports, wish, blob)
         trial = _try(ports, wish, blob)
         golden = ports.blobs.put_bytes(trial.golden)
         keys.append(golden.key)
-        model = _row(tenant_id, wish, blob, golden.key, trial)
+        model = _row(tenant_id, wish, blob, golden.key, trial, runs_code=runs_code)
         ports.models.insert(model)
     except BaseException as error:
         if isinstance(error, ModelInvalid | NotFound) and not _has_all(ports, keys):
@@ -126,6 +132,14 @@ def _copy(ports: RegistryPorts, file: BinaryIO) -> StoredBlob:
         raise TooLarge(f"The model is larger than the limit of {limit_bytes} bytes.", **error.details) from error
 
 
+def _check_code(ports: RegistryPorts, wish: _Wish, blob: StoredBlob) -> bool:
+    """Whether loading it runs code. Raises ModelRunsCode where that is not allowed."""
+    reason = code.reason(ports.blobs.path(blob.key), framework=wish.framework, plugins=ports.engines.plugins)
+    if reason is not None and not wish.allow_code:
+        raise code.refused(reason)
+    return reason is not None
+
+
 def _try(ports: RegistryPorts, wish: _Wish, blob: StoredBlob) -> Trial:
     return ports.inspect(
         ports.blobs.path(blob.key),
@@ -138,7 +152,7 @@ def _try(ports: RegistryPorts, wish: _Wish, blob: StoredBlob) -> Trial:
     )
 
 
-def _row(tenant_id: str, wish: _Wish, blob: StoredBlob, golden: str, trial: Trial) -> ModelVersion:
+def _row(tenant_id: str, wish: _Wish, blob: StoredBlob, golden: str, trial: Trial, *, runs_code: bool) -> ModelVersion:
     return ModelVersion(
         id=new_id(),
         tenant_id=tenant_id,
@@ -154,6 +168,7 @@ def _row(tenant_id: str, wish: _Wish, blob: StoredBlob, golden: str, trial: Tria
         metadata=wish.metadata,
         accuracy_metrics=wish.accuracy_metrics,
         deployment_config=wish.config,
+        runs_code=runs_code,
         created_at=epoch_s(),
     )
 

@@ -36,6 +36,7 @@ def version(number="1.0.0", **changes):
         metadata={"ü": "\u0000", "n": 1 << 70},
         accuracy_metrics={"top1": 0.5},
         deployment_config={"replicas": 2},
+        runs_code=True,
         created_at=1_700_000_000.123456,
     )
     return dataclasses.replace(plain, **changes)

@@ -29,3 +29,10 @@ def test_a_plugin_named_in_the_settings_is_found():
 def test_a_plugin_that_cannot_be_is_a_bad_setting(plugins):
     with pytest.raises(BadSettings, match="PENSTOCK_ENGINES__PLUGINS"):
         catalog.find("d", plugins)
+
+
+@pytest.mark.parametrize(("name", "says"), [("onnx", False), ("double", False), ("runs-code", True)])
+def test_an_engine_says_whether_it_runs_code_out_of_artefacts(name, says):
+    plugins = "double=tests.engines_for_tests:Double,runs-code=tests.engines_for_tests:RunsCode"
+
+    assert catalog.runs_code(name, plugins) is says

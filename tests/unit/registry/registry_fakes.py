@@ -1,7 +1,9 @@
 """The registry's outside in memory, and a trial that runs in this process."""
 
+import atexit
 import dataclasses
 import hashlib
+import tempfile
 from pathlib import Path
 
 from inference.engines import catalog
@@ -12,7 +14,13 @@ from inference.registry import trial
 from inference.registry.ports import RegistryPorts, StoredBlob
 from inference.settings import EnginesSettings, RegistrySettings
 
-PLUGINS = "double=tests.engines_for_tests:Double,crash=tests.engines_for_tests:CrashOnLoad"
+PLUGINS = ",".join(
+    f"{name}=tests.engines_for_tests:{kind}"
+    for name, kind in {"double": "Double", "runs-code": "RunsCode", "crash": "CrashOnLoad"}.items()
+)
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="penstock-memory-blobs-")
+atexit.register(_FOLDER.cleanup)
 
 
 class MemoryModels:
@@ -63,6 +71,8 @@ class MemoryUploads:
 
 
 class MemoryBlobs:
+    """Keeps contents in memory; `path` writes one out for those who look into it."""
+
     def __init__(self):
         self.contents = {}
 
@@ -80,7 +90,9 @@ class MemoryBlobs:
     def path(self, key):
         if key not in self.contents:
             raise NotFound("no such blob")
-        return Path("/memory") / key
+        file = Path(_FOLDER.name) / key
+        file.write_bytes(self.contents[key])
+        return file
 
     def delete(self, key, *, unless=None):
         if not (unless and unless()):
