@@ -10,6 +10,7 @@ from inference.core import Core
 from inference.engines import catalog, hooks, profile, selfcheck
 from inference.engines.base import Engine, LoadSpec
 from inference.engines.hooks import Hooks
+from inference.registry import code
 from inference.registry.model import ModelVersion
 from inference.serving.model import Profile, Service
 from inference.tensors import Tensors
@@ -28,8 +29,9 @@ class Loaded:
 
 
 def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
-    """Raises EngineLoadFailed, InvalidField or whatever the engine raised; the caller treats all alike."""
+    """Raises EngineLoadFailed, ModelRunsCode or whatever the engine raised; the caller treats all alike."""
     began = monotonic_s()
+    _refuse_code(core, service, model)
     device = core.settings.process.device
     threads = service.config.threads or core.settings.engines.threads
     provider = service.config.provider
@@ -57,6 +59,16 @@ def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
     )
     median_ms = next((ms for rows, ms, _ in measured.curve if rows >= measured.max_batch), measured.curve[-1][1])
     return Loaded(engine=engine, hooks=steps, max_rows=measured.max_batch, batch_s=median_ms / 1000)
+
+
+def _refuse_code(core: Core, service: Service, model: ModelVersion) -> None:
+    """Looks at the artefact itself too: it may have been registered before anybody asked whether it runs code."""
+    if service.config.allow_code:
+        return
+    artefact, plugins = core.registry.blobs.path(model.sha256), core.settings.engines.plugins
+    reason = code.reason(artefact, framework=model.framework, plugins=plugins)
+    if reason is not None or model.runs_code:
+        raise code.not_allowed_here(model, reason)
 
 
 def _profile(

@@ -5,7 +5,7 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields
 
-from api.schemas.common import AN_ID, PageIn, Text, id_field, id_in, next_field, time_field
+from api.schemas.common import AN_ID, Flag, PageIn, Text, id_field, id_in, next_field, time_field
 from api.schemas.service_config import CONFIG
 from inference import clock
 from inference.engines.hooks import STEP_LIMIT
@@ -62,6 +62,10 @@ class RegisterIn(ma.Schema):
             "properties": {"preprocess": _STEPS, "postprocess": _STEPS, "golden": _PART, "engine": _PART},
         },
     )
+    allow_code = Flag(
+        load_default=False,
+        metadata={"description": "Accept a file that runs code when it is loaded; admins only; see docs/models.md"},
+    )
 
 
 class Registered(ma.Schema):
@@ -89,6 +93,7 @@ class ModelShown(Registered):
     metadata = fields.Dict()
     accuracy_metrics = fields.Dict()
     deployment_config = fields.Dict()
+    runs_code = fields.Boolean(metadata={"description": "Loading it runs code of its maker; an admin allowed that"})
 
 
 class ModelPage(ma.Schema):
@@ -178,6 +183,7 @@ def shown(model: ModelVersion) -> dict[str, Any]:
         "metadata": dict(model.metadata),
         "accuracy_metrics": dict(model.accuracy_metrics),
         "deployment_config": dict(model.deployment_config),
+        "runs_code": model.runs_code,
     }
 
 

@@ -62,6 +62,7 @@ PROPERTIES: Schema = {
     "queue_while_stopped": {"type": "boolean", "description": "Whether a stopped service accepts tasks"},
     "provider": {"type": "string", "enum": [*config.PROVIDERS]},
     "threads": _whole(1, 256, "Of each engine process; null = the setting") | {"nullable": True},
+    "allow_code": {"type": "boolean", "description": "Whether a model that runs code may be loaded; admins only"},
 }
 CONFIG: Schema = _object(PROPERTIES, "See docs/api.md")
 

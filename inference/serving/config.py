@@ -185,4 +185,5 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "queue_while_stopped": _boolean,
     "provider": _one_of(*PROVIDERS),
     "threads": _optional(_integer(1, 256)),
+    "allow_code": _boolean,
 }

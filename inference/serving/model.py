@@ -61,6 +61,7 @@ class ServiceConfig:
     """How a service runs. `raw` is what the client wrote, shown back to it; the rest is read from it.
 
     `instances`: engine processes per replica. `head_start_s`: seconds that one priority level is worth.
+    `allow_code`: the model may run code of its maker when it is loaded; only admins write it.
     `max_batch` None: the profile decides. `max_wait_ms`: how long a free engine waits for a fuller batch.
     """
 
@@ -77,6 +78,7 @@ class ServiceConfig:
     queue_while_stopped: bool = False
     provider: str = "auto"
     threads: int | None = None
+    allow_code: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class Service:
     scaled_at: float | None = None
     reason: str | None = None
     suggested_action: str | None = None
+    workspace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
