@@ -7,22 +7,43 @@ from typing import Any, TypeVar
 import flask_smorest  # type: ignore[import-untyped]
 
 from api.body import StrictParser
+from api.guard import guarded
+from api.refusals import merged, refusals
+from inference import errors
+from inference.access.model import Reach, Role
 from inference.ids import FORM
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+FORMS = {"key_id": "[0-9a-f]{12}", "tenant_id": "[a-z0-9][a-z0-9_-]{0,63}"}
+"""Ids that are no `FORM`."""
 
 _IN_PATH = re.compile(r"<(\w+_id)>")
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it has no types
-    """Pass schema instances, never classes: a class is built anew on every request."""
+    """Pass schema instances, never classes: a class is built anew on every request.
+
+    `needs` stands at every route: the role that may call it, or None for what anybody may ask (probes, the login).
+    """
 
     ARGUMENTS_PARSER = StrictParser()
 
-    def route(self, rule: str, **options: Any) -> Callable[[View], View]:
+    def route(
+        self, rule: str, *, needs: Role | None, reach: Reach = Reach.SERVICE, **options: Any
+    ) -> Callable[[View], View]:
+        """`reach`: how much the caller's key must cover; what it returns is narrowed to its scope in any case."""
         ids = [_id_in_path(name) for name in _IN_PATH.findall(rule)]
         decorate: Callable[[View], View] = super().route(rule, parameters=ids, **options)
-        return decorate
+        if needs is None:
+            return decorate
+        role = needs
+
+        def guard(view: View) -> View:
+            known = getattr(view, "_apidoc", {}).get("manual_doc", {}).get("responses", {})
+            return decorate(self.doc(**_protected(role, known))(guarded(view, role, reach)))
+
+        return guard
 
     def arguments(self, schema: Any, **options: Any) -> Callable[[View], View]:
         decorate: Callable[[View], View] = super().arguments(schema, **options)
@@ -44,4 +65,22 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it has no typ
 
 def _id_in_path(name: str) -> dict[str, Any]:
     """How the documentation shows an id in a path: a text of another form is never the id of anything."""
-    return {"in": "path", "name": name, "required": True, "schema": {"type": "string", "pattern": f"^{FORM}$"}}
+    form = FORMS.get(name, FORM)
+    return {"in": "path", "name": name, "required": True, "schema": {"type": "string", "pattern": f"^{form}$"}}
+
+
+def _protected(role: Role, known: dict[str, Any]) -> dict[str, Any]:
+    """What the OpenAPI document says of a guarded operation; `known`: its other refusals."""
+    more = refusals(
+        errors.Unauthenticated,
+        errors.RoleTooLow,
+        errors.ScopeTooNarrow,
+        errors.HostRefused,
+        errors.RateLimited,
+        errors.TooManyWrongKeys,
+    )
+    return {
+        "security": [{"bearer": []}, {"apiKey": []}],
+        "x-required-role": role.value,
+        "responses": merged(known, more),
+    }

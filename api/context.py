@@ -2,13 +2,17 @@
 
 from typing import cast
 
-from flask import current_app
+from flask import current_app, request
 
+from inference.access.model import Principal, Scope
 from inference.core import Core
 from inference.errors import NotFound
-from inference.ids import DEFAULT_TENANT, is_id
+from inference.ids import is_id
 
 EXTENSION = "penstock"
+PRINCIPAL = "penstock.principal"
+"""Where the guard leaves who is asking, in the request's environment."""
+
 BASE = "/api/v1/inference"
 ALIAS = "/api/inference"
 
@@ -18,9 +22,19 @@ def core() -> Core:
     return cast(Core, current_app.extensions[EXTENSION])
 
 
+def principal() -> Principal:
+    """Who makes this request; of a guarded view."""
+    return cast(Principal, request.environ[PRINCIPAL])
+
+
+def scope() -> Scope:
+    """What this request may see and change; all else does not exist for it."""
+    return principal().scope
+
+
 def tenant_id() -> str:
-    """Whose data this request may see. Without keys there is one tenant."""
-    return DEFAULT_TENANT
+    """Whose models and uploads these are: they belong to a tenant as a whole."""
+    return principal().scope.tenant_id
 
 
 def known_form(text: str, otherwise: type[NotFound], what: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any, TypeAlias, TypeVar
 import marshmallow as ma
 
 from api.blueprint import Blueprint
-from api.errors import JSON, status_of
+from api.errors import JSON
+from api.refusals import refusals
 from inference import errors
 from inference.errors import PenstockError
 
@@ -15,26 +16,6 @@ Parameter: TypeAlias = tuple[str, dict[str, Any], str]
 """Name, JSON Schema, description."""
 
 READING = (errors.MalformedJson, errors.JsonTooDeep, errors.DuplicateKey, errors.UnknownField, errors.InvalidField)
-
-
-def refusals(*kinds: type[PenstockError]) -> dict[str, Any]:
-    """The responses of an operation that may refuse in these ways, grouped by status, with an example each."""
-    by_status: dict[int, list[type[PenstockError]]] = {}
-    for kind in (*kinds, errors.StoreUnavailable):
-        by_status.setdefault(status_of(kind), []).append(kind)
-    return {str(status): _refusal(status, kinds) for status, kinds in sorted(by_status.items())}
-
-
-def _refusal(status: int, kinds: Sequence[type[PenstockError]]) -> dict[str, Any]:
-    codes = [kind.code for kind in kinds]
-    examples = {code: {"value": {"code": code, "message": f"One sentence on {code}.", "details": {}}} for code in codes}
-    answer: dict[str, Any] = {
-        "description": " or ".join(f"`{code}`" for code in codes),
-        "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}, "examples": examples}},
-    }
-    if status in (429, 503):
-        answer["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
-    return answer
 
 
 def refuses(*kinds: type[PenstockError]) -> Callable[[View], View]:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from inference.access.door import Door
+from inference.access.ports import AccessPorts
 from inference.errors import StoreUnavailable
 from inference.jobs.ports import JobPorts
 from inference.registry.ports import RegistryPorts
@@ -19,6 +21,8 @@ class Core:
     jobs: JobPorts
     serving: ServingPorts
     registry: RegistryPorts
+    access: AccessPorts
+    door: Door
     ping_store: Callable[[], None]
     ping_redis: Callable[[], None]
     close: Callable[[], None]

@@ -1,5 +1,9 @@
 """Puts the adapters behind the ports: what every entry point calls first."""
 
+from inference.access.door import Door
+from inference.access.ports import AccessPorts
+from inference.access.ring import KeyRing
+from inference.access.wrong_keys import WrongKeys
 from inference.blobs.files import FileBlobs
 from inference.core import Core
 from inference.jobs.admission import BacklogQuota
@@ -7,20 +11,24 @@ from inference.jobs.commit import GroupCommit
 from inference.jobs.directory import CachedDirectory
 from inference.jobs.ports import Bell, JobPorts
 from inference.redisio.client import RedisLink
+from inference.redisio.counts import RedisCounts
 from inference.redisio.hot import RedisHotResults
 from inference.registry.ports import RegistryPorts
 from inference.serving.ports import Kick, ServingPorts
 from inference.settings import Settings
+from inference.store.audit import SqlAudit
 from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
 from inference.store.instances import SqlInstances
 from inference.store.jobs import SqlJobs
+from inference.store.keys import SqlKeys
 from inference.store.models import SqlModels
 from inference.store.nodes import SqlNodes
 from inference.store.profiles import SqlProfiles
 from inference.store.replicas import SqlReplicas
 from inference.store.schema import require_current
 from inference.store.services import SqlServices
+from inference.store.tenants import SqlTenants
 from inference.store.ticks import SqlTicks
 from inference.store.uploads import SqlUploads
 
@@ -45,6 +53,9 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     # Hot copies are worth no wait: a Redis that hangs must cost less than the database that stands behind them.
     link = RedisLink(settings, timeout_s=settings.redis.publish_timeout_s)
     store, models, services = SqlJobs(database), SqlModels(database), SqlServices(database)
+
+    keys, counts = SqlKeys(database), RedisCounts(link)
+    wrong_keys = WrongKeys(counts, per_minute=settings.access.wrong_keys_per_minute)
 
     def close() -> None:
         link.close()
@@ -80,6 +91,10 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             settings=settings.registry,
             engines=settings.engines,
         ),
+        access=AccessPorts(
+            keys=keys, tenants=SqlTenants(database), audit=SqlAudit(database), counts=counts, settings=settings.access
+        ),
+        door=Door(KeyRing(keys, settings.access), wrong_keys),
         ping_store=database.ping,
         ping_redis=link.ping,
         close=close,

@@ -26,6 +26,7 @@ from inference.serving.model import MEANT_TO_RUN, Node, Service, ServiceConfig, 
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.tensors import TensorSpec
+from tests import fakes_access
 from tests.fakes_registry import FakeBlobs, FakeModels, FakeUploads, page
 
 X = TensorSpec(name="x", dtype="float32", shape=(None, 2))
@@ -86,7 +87,7 @@ class FakeJobs:
             self.keys[key] = (submission.body_hash, accepted)
         return accepted
 
-    def get(self, tenant_id, job_id):
+    def get(self, scope, job_id):
         if job_id not in self.views_by_id:
             raise JobNotFound(f"There is no task {job_id}.", id=job_id)
         return self.views_by_id[job_id]
@@ -94,7 +95,7 @@ class FakeJobs:
     def views(self, job_ids):
         return [(DEFAULT_TENANT, self.views_by_id[job_id]) for job_id in job_ids if job_id in self.views_by_id]
 
-    def list(self, tenant_id, which):
+    def list(self, scope, which):
         def fits(view):
             return (
                 which.service_id in (None, view.service_id)
@@ -107,8 +108,8 @@ class FakeJobs:
         rows = [view for view in self.views_by_id.values() if fits(view)]
         return page(rows, limit=which.limit, before_id=which.before_id)
 
-    def cancel(self, tenant_id, job_id):
-        view = self.get(tenant_id, job_id)
+    def cancel(self, scope, job_id):
+        view = self.get(scope, job_id)
         if view.state in FINAL - {JobState.CANCELLED}:
             raise WrongState(f"Task {job_id} is {view.state}.", state=view.state.value)
         if view.state is JobState.PENDING:
@@ -162,16 +163,16 @@ class FakeServices:
             raise NameExists(f"There is a service '{service.name}' already.", name=service.name)
         self.rows[service.id] = service
 
-    def get(self, tenant_id, service_id):
-        if service_id not in self.rows:
+    def get(self, scope, service_id):
+        if service_id not in self.rows or not _sees(scope, self.rows[service_id]):
             raise ServiceNotFound(f"There is no service {service_id}.", id=service_id)
         return self.rows[service_id]
 
-    def list(self, tenant_id, *, state=None, limit=100, before_id=None):
-        rows = [row for row in self.rows.values() if state in (None, row.state)]
+    def list(self, scope, *, state=None, limit=100, before_id=None):
+        rows = [row for row in self.rows.values() if state in (None, row.state) and _sees(scope, row)]
         return page(rows, limit=limit, before_id=before_id)
 
-    def move(self, service_id, *, allowed, to, reason, suggested_action=None):
+    def move(self, scope, service_id, *, allowed, to, reason, suggested_action=None):
         service = self.rows[service_id]
         if service.state not in allowed:
             return None
@@ -183,18 +184,24 @@ class FakeServices:
         self.rows[service_id] = dataclasses.replace(service, state=to, reason=reason, **times)
         return self.rows[service_id]
 
-    def configure(self, service_id, *, config, replicas_only):
+    def configure(self, scope, service_id, *, config, replicas_only):
         service = self.rows[service_id]
         change = {"scaled_at": time.time()} if replicas_only else {"revision": service.revision + 1}
         self.rows[service_id] = dataclasses.replace(service, config=config, updated_at=time.time(), **change)
         return self.rows[service_id]
 
-    def delete(self, service_id):
+    def delete(self, scope, service_id):
         del self.rows[service_id]
 
-    def events(self, tenant_id, service_id, *, limit=100):
-        self.get(tenant_id, service_id)
+    def events(self, scope, service_id, *, limit=100):
+        self.get(scope, service_id)
         return [event for event in reversed(self.history) if event.service_id == service_id][:limit]
+
+
+def _sees(scope, service):
+    return scope is None or scope.covers(
+        tenant_id=service.tenant_id, workspace=service.workspace, service_id=service.id
+    )
 
 
 class FakeDeployments:
@@ -204,12 +211,12 @@ class FakeDeployments:
     def insert(self, deployment):
         self.rows[deployment.id] = deployment
 
-    def get(self, tenant_id, deployment_id):
+    def get(self, scope, deployment_id):
         if deployment_id not in self.rows:
             raise DeploymentNotFound(f"There is no deployment {deployment_id}.", id=deployment_id)
         return self.rows[deployment_id]
 
-    def list(self, tenant_id, *, model_id=None, limit=100, before_id=None):
+    def list(self, scope, *, model_id=None, limit=100, before_id=None):
         rows = [row for row in self.rows.values() if model_id in (None, row.model_id)]
         return page(rows, limit=limit, before_id=before_id)
 
@@ -266,7 +273,7 @@ class Silent:
     def get(self, tenant_id, job_id):
         return None
 
-    def admit(self, tenant_id, jobs):
+    def admit(self, by, *, jobs, payload_bytes):
         pass
 
 
@@ -274,16 +281,16 @@ class FakeDirectory:
     def __init__(self, services, models):
         self._services, self._models = services, models
 
-    def find(self, tenant_id, service_id):
-        service = self._services.get(tenant_id, service_id)
-        return service, self._models.get(tenant_id, service.model_id)
+    def find(self, scope, service_id):
+        service = self._services.get(scope, service_id)
+        return service, self._models.get(scope.tenant_id, service.model_id)
 
 
 def make_core(settings=None):
     """A core over fakes; reach them through its ports."""
     settings = settings or Settings(data_dir=Path("/nowhere"))
     services, models, silent, blobs = FakeServices(), FakeModels(), Silent(), FakeBlobs()
-    jobs = FakeJobs(services)
+    jobs, access = FakeJobs(services), fakes_access.make_access(settings)
     return Core(
         settings=settings,
         jobs=JobPorts(
@@ -310,6 +317,8 @@ def make_core(settings=None):
         registry=RegistryPorts(
             models=models, uploads=FakeUploads(), blobs=blobs, settings=settings.registry, engines=settings.engines
         ),
+        access=access,
+        door=fakes_access.make_door(access, settings),
         ping_store=lambda: None,
         ping_redis=lambda: None,
         close=blobs.close,

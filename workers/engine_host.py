@@ -13,6 +13,7 @@ import structlog
 from billiard import current_process
 
 from inference import wiring
+from inference.access.model import Scope
 from inference.clock import monotonic_s
 from inference.core import Core
 from inference.errors import HotUnavailable, PenstockError, StoreUnavailable, Unavailable
@@ -129,7 +130,7 @@ class EngineHost:
         if not self._released(slot, token):
             self._released(slot, token)
         with contextlib.suppress(PenstockError):
-            service, _ = self._core.jobs.directory.find(self._tenant_id, self._service_id)
+            service, _ = self._core.jobs.directory.find(Scope(self._tenant_id), self._service_id)
             self._core.jobs.bell.ring(self._service_id, slots=slots_of(service))
 
     def poll_for_ever(self) -> None:

@@ -13,12 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api import errors
+from api import errors, peer
+from api.guard import presented_in
 from api.live.waiters import Waiters
 from api.schemas import task_view
+from inference.access.door import allow
+from inference.access.model import Reach, Role, Scope
 from inference.core import Core
 from inference.errors import JobNotFound, PenstockError
-from inference.ids import DEFAULT_TENANT, is_id, new_id
+from inference.ids import is_id, new_id
 from inference.jobs import query
 from inference.jobs.model import JobView
 
@@ -35,20 +38,33 @@ def create_app(core: Core, listen: Listen) -> Starlette:
     waiters = Waiters()
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
 
-    async def read(task_id: str) -> JobView:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(readers, _get, core, task_id)
+    def enter(request: Request) -> Scope:
+        principal = core.door.enter(
+            presented_in(request.headers),
+            address=peer.of_asgi(request.scope, behind_front=core.settings.api.behind_front),
+            host=request.headers.get("host", ""),
+        )
+        allow(principal, Role.VIEWER, Reach.SERVICE)
+        return principal.scope
 
     async def show(request: Request) -> Response:
         task_id = request.path_params["task_id"]
         if not is_id(task_id):
             raise JobNotFound(f"There is no task `{task_id[:64]}`.", id=task_id[:64])
+        loop = asyncio.get_running_loop()
+        scope = await loop.run_in_executor(readers, enter, request)
         wait_s = task_view.wait_s(request.query_params.get("wait", "0"), limit_s=core.settings.api.wait_limit_s)
         gone = asyncio.ensure_future(_disconnected(request))
         try:
-            view = await waiters.last_view(task_id, wait_s=wait_s, read=read, gone=gone)
+            view = await waiters.last_view(
+                task_id,
+                wait_s=wait_s,
+                read=lambda wanted: loop.run_in_executor(readers, _get, core, scope, wanted),
+                gone=gone,
+            )
         finally:
             gone.cancel()
+        await loop.run_in_executor(readers, enter, request)  # the key may have been revoked meanwhile
         return Response(task_view.render(view), media_type=errors.JSON)
 
     async def healthz(_: Request) -> Response:
@@ -70,8 +86,8 @@ def create_app(core: Core, listen: Listen) -> Starlette:
     )
 
 
-def _get(core: Core, task_id: str) -> JobView:
-    return query.get(core.jobs, tenant_id=DEFAULT_TENANT, job_id=task_id)
+def _get(core: Core, scope: Scope, task_id: str) -> JobView:
+    return query.get(core.jobs, scope=scope, job_id=task_id)
 
 
 async def _disconnected(request: Request) -> None:

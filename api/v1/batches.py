@@ -15,6 +15,7 @@ from api.schemas import task_in
 from api.schemas import tasks as schemas
 from api.v1 import tasks
 from inference import clock
+from inference.access.model import Role
 from inference.core import Core
 from inference.errors import InvalidField, PenstockError, ServiceNotFound, TooLarge
 from inference.jobs import submit
@@ -32,7 +33,7 @@ BUFFER_BYTES = 65_536
 blueprint = Blueprint("batches", __name__, description="Submit many tasks at once")
 
 
-@blueprint.route("/services/<service_id>/tasks/batch", methods=["POST"])
+@blueprint.route("/services/<service_id>/tasks/batch", methods=["POST"], needs=Role.SUBMITTER)
 @by_hand(
     body={
         JSON: (schemas.BatchSubmission, schemas.BATCH_EXAMPLE),
@@ -54,15 +55,15 @@ def submit_batch(service_id: str) -> Response:
     if request.mimetype in LINES:
         body.refuse_packed(request.environ)
         return _submit_lines(service_id)
-    core, tenant_id = context.core(), context.tenant_id()
+    core, by = context.core(), context.principal()
     text = body.read(
         core.settings.api.body_limit_bytes, " Send JSON Lines (Content-Type: application/x-ndjson) instead."
     )
     batch = task_in.read_batch(text, limit=core.settings.jobs.batch_limit)
-    _, model = core.jobs.directory.find(tenant_id, service_id)
+    _, model = core.jobs.directory.find(by.scope, service_id)
     accepted = submit.submit(
         core.jobs,
-        tenant_id=tenant_id,
+        by=by,
         service_id=service_id,
         specs=_specify(core, batch, model, _default_priority()),
         **tasks.idempotency(service_id, text),
@@ -134,15 +135,15 @@ def _accept_lines(service_id: str, priority: int) -> Iterator[Accepted]:
 
     Raises what is wrong with the first bad line, with `line`, `accepted` and `task_ids` of what was committed.
     """
-    core, tenant_id = context.core(), context.tenant_id()
-    _, model = core.jobs.directory.find(tenant_id, service_id)
+    core, by = context.core(), context.principal()
+    _, model = core.jobs.directory.find(by.scope, service_id)
     ids: list[str] = []
     number = 0
     for chunk in _chunks(_reader(), _line_limit(core)):
         specs, bad = _read_lines(core, model, chunk, number, priority)
         try:
             if specs:
-                part = submit.submit(core.jobs, tenant_id=tenant_id, service_id=service_id, specs=specs)
+                part = submit.submit(core.jobs, by=by, service_id=service_id, specs=specs)
                 ids += part.job_ids
                 yield part
         except PenstockError as error:

@@ -7,8 +7,10 @@ from api.blueprint import Blueprint
 from api.documented import READING, refuses
 from api.schemas import models as schemas
 from api.schemas.common import AN_ID
+from api.v1.models import require_admin_for_code
 from api.v1.services import config_defaults
 from inference import errors
+from inference.access.model import Reach, Role
 from inference.serving import config as configs
 from inference.serving import deploy, query
 from inference.serving.model import Deployment
@@ -18,18 +20,19 @@ blueprint = Blueprint("deployments", __name__, description="Model versions in th
 Json = dict[str, Any]
 
 
-@blueprint.route("/deployments", methods=["POST"])
+@blueprint.route("/deployments", methods=["POST"], needs=Role.OPERATOR, reach=Reach.WORKSPACE)
 @blueprint.arguments(
     schemas.DeployIn(), example={"model_id": AN_ID, "environment": "production", "config": {"replicas": 2}}
 )
-@refuses(*READING, errors.ModelNotFound, errors.WrongState)
+@refuses(*READING, errors.ModelNotFound, errors.WrongState, errors.ModelRunsCode)
 @blueprint.response(201, schemas.DeploymentShown())
 def create_deployment(wanted: Json) -> tuple[Json, int, dict[str, str]]:
     """Deploy a model version: a record, and a service that is created and started"""
     config = configs.read(wanted["config"], config_defaults())
+    require_admin_for_code(config.allow_code)
     made = deploy.deploy(
         context.core().serving,
-        tenant_id=context.tenant_id(),
+        scope=context.scope(),
         model_id=context.known_form(wanted["model_id"], errors.ModelNotFound, "model"),
         environment=wanted["environment"],
         config=config,
@@ -40,13 +43,13 @@ def create_deployment(wanted: Json) -> tuple[Json, int, dict[str, str]]:
 def _with_status(record: Deployment) -> Json:
     """A deployment outlives its service; then its status is `deleted`."""
     try:
-        service = query.get(context.core().serving, tenant_id=record.tenant_id, service_id=record.service_id)
+        service = query.get(context.core().serving, scope=context.scope(), service_id=record.service_id)
     except errors.ServiceNotFound:
         return {**schemas.deployment(record), "status": "deleted"}
     return {**schemas.deployment(record), "status": service.state.value}
 
 
-@blueprint.route("/deployments")
+@blueprint.route("/deployments", needs=Role.VIEWER)
 @blueprint.arguments(schemas.DeploymentQuery(), location="query")
 @refuses(errors.InvalidField, errors.UnknownField)
 @blueprint.response(200, schemas.DeploymentPage())
@@ -55,7 +58,7 @@ def list_deployments(asked: Json) -> Json:
     limit: int = asked["limit"]
     found = deploy.find(
         context.core().serving,
-        tenant_id=context.tenant_id(),
+        scope=context.scope(),
         model_id=asked["model_id"],
         limit=limit + 1,
         before_id=paging.before(asked["cursor"]),
@@ -63,11 +66,11 @@ def list_deployments(asked: Json) -> Json:
     return paging.page("deployments", found, limit, lambda record: record.id, schemas.deployment)
 
 
-@blueprint.route("/deployments/<deployment_id>")
+@blueprint.route("/deployments/<deployment_id>", needs=Role.VIEWER)
 @refuses(errors.DeploymentNotFound)
 @blueprint.response(200, schemas.DeploymentShown())
 def show_deployment(deployment_id: str) -> Json:
     """Show a deployment and the state of its service"""
     context.known_form(deployment_id, errors.DeploymentNotFound, "deployment")
-    found = deploy.get(context.core().serving, tenant_id=context.tenant_id(), deployment_id=deployment_id)
+    found = deploy.get(context.core().serving, scope=context.scope(), deployment_id=deployment_id)
     return _with_status(found)

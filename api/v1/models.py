@@ -8,6 +8,7 @@ from api.documented import READING, refuses
 from api.schemas import models as schemas
 from api.schemas.common import EmptyIn
 from inference import errors
+from inference.access.model import Reach, Role
 from inference.registry import control, query
 from inference.registry import register as registration
 
@@ -16,11 +17,23 @@ blueprint = Blueprint("models", __name__, description="Model versions: what serv
 Json = dict[str, Any]
 
 
-@blueprint.route("/models/register", methods=["POST"])
+def require_admin_for_code(is_wanted: bool) -> None:
+    """Returns unless a caller who is not an admin wants a model to run code. Raises RoleTooLow."""
+    role = context.principal().role
+    if is_wanted and not role.includes(Role.ADMIN):
+        raise errors.RoleTooLow(
+            f"Only an admin may allow a model to run code (allow_code); the key has the role {role.value}.",
+            role=role.value,
+            needed=Role.ADMIN.value,
+        )
+
+
+@blueprint.route("/models/register", methods=["POST"], needs=Role.OPERATOR, reach=Reach.WORKSPACE)
 @blueprint.arguments(schemas.RegisterIn(), example=schemas.REGISTER_EXAMPLE)
 @refuses(
     *READING,
     errors.ModelInvalid,
+    errors.ModelRunsCode,
     errors.ModelPathRefused,
     errors.UploadNotFound,
     errors.VersionExists,
@@ -32,12 +45,14 @@ def register(wanted: Json) -> tuple[Json, int, dict[str, str]]:
     """Register a model version
 
     The file is copied into the artefact store, loaded in a limited process and tried once before the answer.
+    One that runs code when it is loaded is refused, unless an admin says `allow_code`.
     """
+    require_admin_for_code(wanted["allow_code"])
     model = registration.register(context.core().registry, tenant_id=context.tenant_id(), **wanted)
     return schemas.registered(model), 201, {"Location": f"/v1/models/{model.id}"}
 
 
-@blueprint.route("/models")
+@blueprint.route("/models", needs=Role.VIEWER, reach=Reach.WORKSPACE)
 @blueprint.arguments(schemas.ModelQuery(), location="query")
 @refuses(errors.InvalidField, errors.UnknownField)
 @blueprint.response(200, schemas.ModelPage())
@@ -59,7 +74,7 @@ def _named(model_id: str) -> Json:
     return {"tenant_id": context.tenant_id(), "model_id": model_id}
 
 
-@blueprint.route("/models/<model_id>")
+@blueprint.route("/models/<model_id>", needs=Role.VIEWER, reach=Reach.WORKSPACE)
 @refuses(errors.ModelNotFound)
 @blueprint.response(200, schemas.ModelShown())
 def show_model(model_id: str) -> Json:
@@ -67,7 +82,7 @@ def show_model(model_id: str) -> Json:
     return schemas.shown(query.get(context.core().registry, **_named(model_id)))
 
 
-@blueprint.route("/models/<model_id>/diff")
+@blueprint.route("/models/<model_id>/diff", needs=Role.VIEWER, reach=Reach.WORKSPACE)
 @blueprint.arguments(schemas.DiffQuery(), location="query")
 @refuses(errors.ModelNotFound, errors.InvalidField, errors.UnknownField)
 @blueprint.response(200, schemas.ModelDiff())
@@ -77,7 +92,7 @@ def diff_models(asked: Json, model_id: str) -> Json:
     return query.diff(context.core().registry, **_named(model_id), other_id=other_id)
 
 
-@blueprint.route("/models/<model_id>/deprecate", methods=["POST"])
+@blueprint.route("/models/<model_id>/deprecate", methods=["POST"], needs=Role.OPERATOR, reach=Reach.WORKSPACE)
 @blueprint.arguments(EmptyIn(), required=False)
 @refuses(*READING, errors.ModelNotFound)
 @blueprint.response(200, schemas.Registered())
@@ -86,7 +101,7 @@ def deprecate_model(_: Json, model_id: str) -> Json:
     return schemas.registered(control.deprecate(context.core().registry, **_named(model_id)))
 
 
-@blueprint.route("/models/<model_id>", methods=["DELETE"])
+@blueprint.route("/models/<model_id>", methods=["DELETE"], needs=Role.OPERATOR, reach=Reach.WORKSPACE)
 @refuses(errors.ModelNotFound, errors.InUse)
 @blueprint.response(204)
 def delete_model(model_id: str) -> None:

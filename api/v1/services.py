@@ -11,17 +11,20 @@ from api.errors import JSON
 from api.schemas import services as schemas
 from api.schemas.common import EmptyIn
 from api.v1 import short_form
+from api.v1.models import require_admin_for_code
 from inference import clock, errors
+from inference.access import keys
+from inference.access.model import Reach, Role, Scope
 from inference.serving import config as configs
 from inference.serving import control, create, query
-from inference.serving.model import ServiceConfig, ServiceState
+from inference.serving.model import Service, ServiceConfig, ServiceState
 
 blueprint = Blueprint("services", __name__, description="Services run a model version")
 
 Json = dict[str, Any]
 
 
-@blueprint.route("/services", methods=["POST"])
+@blueprint.route("/services", methods=["POST"], needs=Role.OPERATOR, reach=Reach.WORKSPACE)
 @blueprint.arguments(schemas.ServiceIn(), examples=schemas.CREATE_EXAMPLES)
 @blueprint.doc(requestBody={"content": {JSON: {"schema": schemas.ONE_OF_TWO}}})
 @refuses(
@@ -30,6 +33,7 @@ Json = dict[str, Any]
     errors.NameExists,
     errors.WrongState,
     errors.ModelInvalid,
+    errors.ModelRunsCode,
     errors.ModelPathRefused,
     errors.UploadNotFound,
     errors.NoRoom,
@@ -41,15 +45,21 @@ def create_service(wanted: Json) -> tuple[Json, int, dict[str, str]]:
     With `model_id` the service waits to be started. The short form, with `model_path`, registers the model, creates
     and starts the service in one call.
     """
-    core, tenant_id = context.core(), context.tenant_id()
+    core, scope = context.core(), context.scope()
     config = configs.read(wanted.get("config") or {}, config_defaults())
+    require_admin_for_code(config.allow_code)
     if "model_path" in wanted or "framework" in wanted:
-        service = short_form.create(core, tenant_id=tenant_id, wanted=wanted, config=config)
+        service = short_form.create(core, scope=scope, wanted=wanted, config=config)
     else:
         _only_with_model_path(wanted)
         model_id = context.known_form(wanted["model_id"], errors.ModelNotFound, "model")
         service = create.create(
-            core.serving, tenant_id=tenant_id, model_id=model_id, config=config, name=wanted.get("name")
+            core.serving,
+            scope=scope,
+            model_id=model_id,
+            config=config,
+            name=wanted.get("name"),
+            workspace=wanted.get("workspace_id", ""),
         )
     path = f"{request.path.rstrip('/')}/{service.id}"
     created: Json = {
@@ -59,8 +69,21 @@ def create_service(wanted: Json) -> tuple[Json, int, dict[str, str]]:
         "model_id": service.model_id,
     }
     if "model_path" in wanted:
-        created |= {"endpoint_url": f"{request.host_url.rstrip('/')}{path}/tasks", "api_key": None}
+        created |= {"endpoint_url": f"{request.host_url.rstrip('/')}{path}/tasks", "api_key": _key_of(service)}
     return created, 201, {"Location": path}
+
+
+def _key_of(service: Service) -> str:
+    """A key for this service alone, shown this once. It does not close an open system."""
+    made = keys.create(
+        context.core().access,
+        by=context.principal(),
+        name=f"service {service.name}"[: keys.MAX_NAME],
+        role=Role.SUBMITTER,
+        scope=Scope(service.tenant_id, service_id=service.id),
+        is_for_service=True,
+    )
+    return made.text
 
 
 def _only_with_model_path(wanted: Json) -> None:
@@ -68,7 +91,7 @@ def _only_with_model_path(wanted: Json) -> None:
         raise errors.InvalidField(
             "Name a registered model (`model_id`), or bring one (`name`, `model_path`, `framework`).", field="model_id"
         )
-    for name in ("description", "customer_id", "workspace_id"):
+    for name in ("description", "customer_id"):
         if name in wanted:
             raise errors.UnknownField(f"The field `{name}` goes with `model_path` only.", field=name)
 
@@ -78,7 +101,7 @@ def config_defaults() -> ServiceConfig:
     return configs.defaults(settings.jobs, settings.engines)
 
 
-@blueprint.route("/services")
+@blueprint.route("/services", needs=Role.VIEWER)
 @blueprint.arguments(schemas.ServiceQuery(), location="query")
 @refuses(errors.InvalidField, errors.UnknownField)
 @blueprint.response(200, schemas.ServicePage())
@@ -87,7 +110,7 @@ def list_services(asked: Json) -> Json:
     limit: int = asked["limit"]
     found = query.find(
         context.core().serving,
-        tenant_id=context.tenant_id(),
+        scope=context.scope(),
         state=ServiceState(asked["status"]) if asked["status"] else None,
         limit=limit + 1,
         before_id=paging.before(asked["cursor"]),
@@ -95,7 +118,7 @@ def list_services(asked: Json) -> Json:
     return paging.page("services", found, limit, lambda service: service.id, schemas.summary)
 
 
-@blueprint.route("/services/<service_id>")
+@blueprint.route("/services/<service_id>", needs=Role.VIEWER)
 @refuses(errors.ServiceNotFound)
 @blueprint.response(200, schemas.ServiceShown(), example=schemas.SERVICE_EXAMPLE)
 def show_service(service_id: str) -> Json:
@@ -105,10 +128,10 @@ def show_service(service_id: str) -> Json:
 
 def _named(service_id: str) -> Json:
     context.known_form(service_id, errors.ServiceNotFound, "service")
-    return {"tenant_id": context.tenant_id(), "service_id": service_id}
+    return {"scope": context.scope(), "service_id": service_id}
 
 
-@blueprint.route("/services/<service_id>/history")
+@blueprint.route("/services/<service_id>/history", needs=Role.VIEWER)
 @blueprint.arguments(schemas.HistoryQuery(), location="query")
 @refuses(errors.ServiceNotFound, errors.InvalidField)
 @blueprint.response(200, schemas.History())
@@ -118,18 +141,19 @@ def show_history(asked: Json, service_id: str) -> Json:
     return {"events": [schemas.event(moved) for moved in found]}
 
 
-@blueprint.route("/services/<service_id>", methods=["PATCH"])
+@blueprint.route("/services/<service_id>", methods=["PATCH"], needs=Role.OPERATOR)
 @blueprint.arguments(schemas.UpdateIn(), example={"config": {"max_batch": 16}})
 @refuses(*READING, errors.ServiceNotFound, errors.WrongState)
 @blueprint.response(200, schemas.ServiceShown())
 def update_service(changes: Json, service_id: str) -> Json:
     """Change some of a service's config; running replicas are replaced one by one"""
+    require_admin_for_code(changes["config"].get("allow_code") is True)
     serving = context.core().serving
     control.update(serving, **_named(service_id), config_changes=changes["config"], defaults=config_defaults())
     return schemas.full(query.describe(serving, **_named(service_id)))
 
 
-@blueprint.route("/services/<service_id>", methods=["DELETE"])
+@blueprint.route("/services/<service_id>", methods=["DELETE"], needs=Role.OPERATOR)
 @refuses(errors.ServiceNotFound, errors.WrongState)
 @blueprint.response(204)
 def delete_service(service_id: str) -> None:
@@ -137,7 +161,7 @@ def delete_service(service_id: str) -> None:
     control.delete(context.core().serving, **_named(service_id))
 
 
-@blueprint.route("/services/<service_id>/start", methods=["POST"])
+@blueprint.route("/services/<service_id>/start", methods=["POST"], needs=Role.OPERATOR)
 @blueprint.arguments(EmptyIn(), required=False)
 @refuses(*READING, errors.ServiceNotFound, errors.WrongState)
 @blueprint.response(200, schemas.Started())
@@ -148,7 +172,7 @@ def start_service(_: Json, service_id: str) -> Json:
     return {"service_id": service.id, "status": service.state.value, "started_at": at}
 
 
-@blueprint.route("/services/<service_id>/stop", methods=["POST"])
+@blueprint.route("/services/<service_id>/stop", methods=["POST"], needs=Role.OPERATOR)
 @blueprint.arguments(EmptyIn(), required=False)
 @refuses(*READING, errors.ServiceNotFound, errors.WrongState)
 @blueprint.response(200, schemas.Stopped())
@@ -159,7 +183,7 @@ def stop_service(_: Json, service_id: str) -> Json:
     return {"service_id": service.id, "status": service.state.value, "stopped_at": at}
 
 
-@blueprint.route("/services/<service_id>/restart", methods=["POST"])
+@blueprint.route("/services/<service_id>/restart", methods=["POST"], needs=Role.OPERATOR)
 @blueprint.arguments(EmptyIn(), required=False)
 @refuses(*READING, errors.ServiceNotFound, errors.WrongState)
 @blueprint.response(200, schemas.Started())
@@ -170,7 +194,7 @@ def restart_service(_: Json, service_id: str) -> Json:
     return {"service_id": service.id, "status": service.state.value, "started_at": at}
 
 
-@blueprint.route("/services/<service_id>/scale", methods=["POST"])
+@blueprint.route("/services/<service_id>/scale", methods=["POST"], needs=Role.OPERATOR)
 @blueprint.arguments(schemas.ScaleIn(), example={"replicas": 2})
 @refuses(*READING, errors.ServiceNotFound, errors.WrongState)
 @blueprint.response(200, schemas.Scaled())

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from inference.access.model import Scope
 from inference.core import Core
 from inference.errors import InvalidField
 from inference.registry import query, register, source
@@ -20,7 +21,7 @@ KEPT = ("description", "customer_id", "workspace_id")
 _RELEASE = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
-def create(core: Core, *, tenant_id: str, wanted: dict[str, Any], config: ServiceConfig) -> Service:
+def create(core: Core, *, scope: Scope, wanted: dict[str, Any], config: ServiceConfig) -> Service:
     """The service, deploying. The same file under the same name is registered once; another one is the next version.
 
     Raises what registering, creating and starting raise.
@@ -30,9 +31,18 @@ def create(core: Core, *, tenant_id: str, wanted: dict[str, Any], config: Servic
     for name in NEEDED:
         if name not in wanted:
             raise InvalidField(f"The field `{name}` is missing.", field=name)
-    model = _registered(core, tenant_id, wanted) or _register(core, tenant_id, wanted)
-    service = services.create(core.serving, tenant_id=tenant_id, model_id=model.id, config=config, name=wanted["name"])
-    return control.start(core.serving, tenant_id=tenant_id, service_id=service.id)
+    model = _registered(core, scope.tenant_id, wanted) or _register(
+        core, scope.tenant_id, wanted, allow_code=config.allow_code
+    )
+    service = services.create(
+        core.serving,
+        scope=scope,
+        model_id=model.id,
+        config=config,
+        name=wanted["name"],
+        workspace=wanted.get("workspace_id", ""),
+    )
+    return control.start(core.serving, scope=scope, service_id=service.id)
 
 
 def _registered(core: Core, tenant_id: str, wanted: dict[str, Any]) -> ModelVersion | None:
@@ -59,7 +69,7 @@ def _content_key(core: Core, tenant_id: str, model_path: str) -> str | None:
         return digest.hexdigest()
 
 
-def _register(core: Core, tenant_id: str, wanted: dict[str, Any]) -> ModelVersion:
+def _register(core: Core, tenant_id: str, wanted: dict[str, Any], *, allow_code: bool) -> ModelVersion:
     versions = query.find(core.registry, tenant_id=tenant_id, name=wanted["name"], limit=1000)
     return register.register(
         core.registry,
@@ -69,6 +79,7 @@ def _register(core: Core, tenant_id: str, wanted: dict[str, Any]) -> ModelVersio
         framework=wanted["framework"],
         model_path=wanted["model_path"],
         metadata={name: wanted[name] for name in KEPT if name in wanted},
+        allow_code=allow_code,
     )
 
 

@@ -15,6 +15,7 @@ from api.schemas import task_in, task_view
 from api.schemas import tasks as schemas
 from api.schemas.common import EmptyIn
 from inference import clock, errors
+from inference.access.model import Role
 from inference.core import Core
 from inference.jobs import cancel, inputs, query, submit
 from inference.jobs.model import JobFilter, JobSpec, JobState
@@ -45,7 +46,7 @@ KEY_HEADER = (
 )
 
 
-@blueprint.route("/services/<service_id>/tasks", methods=["POST"])
+@blueprint.route("/services/<service_id>/tasks", methods=["POST"], needs=Role.SUBMITTER)
 @by_hand(
     body={JSON: (schemas.ONE_TASK, schemas.SUBMIT_EXAMPLE)},
     answers={202: ("Committed: it will run", schemas.TaskAccepted, schemas.ACCEPTED_EXAMPLE)},
@@ -54,14 +55,14 @@ KEY_HEADER = (
 )
 def submit_task(service_id: str) -> Response:
     """Submit a task"""
-    core, tenant_id = context.core(), context.tenant_id()
+    core, by = context.core(), context.principal()
     context.known_form(service_id, errors.ServiceNotFound, "service")
     text = body.read(core.settings.api.body_limit_bytes, task_in.UPLOAD_WAY_OUT)
     task = task_in.read_task(text)
-    _, model = core.jobs.directory.find(tenant_id, service_id)
+    _, model = core.jobs.directory.find(by.scope, service_id)
     accepted = submit.submit(
         core.jobs,
-        tenant_id=tenant_id,
+        by=by,
         service_id=service_id,
         specs=(specify(core, task, model),),
         **idempotency(service_id, text),
@@ -116,7 +117,7 @@ def base() -> str:
     return context.ALIAS if request.path.startswith(context.ALIAS) else context.BASE
 
 
-@blueprint.route("/tasks/<task_id>")
+@blueprint.route("/tasks/<task_id>", needs=Role.VIEWER)
 @by_hand(
     answers={200: ("The task", schemas.Task, schemas.TASK_EXAMPLE)},
     kinds=(errors.JobNotFound, errors.InvalidField),
@@ -138,11 +139,11 @@ def show_task(task_id: str) -> Response:
     wait_limit = context.core().settings.api.wait_limit_s
     if (wait := request.args.get("wait")) is not None:
         task_view.wait_s(wait, limit_s=wait_limit)
-    view = query.get(context.core().jobs, tenant_id=context.tenant_id(), job_id=task_id)
+    view = query.get(context.core().jobs, scope=context.scope(), job_id=task_id)
     return Ready.of(task_view.render(view))
 
 
-@blueprint.route("/tasks")
+@blueprint.route("/tasks", needs=Role.VIEWER)
 @blueprint.arguments(schemas.AnyTaskQuery(), location="query")
 @refuses(errors.InvalidField, errors.UnknownField, errors.ServiceNotFound)
 @blueprint.alt_response(200, schema=schemas.TaskPage())
@@ -153,7 +154,7 @@ def list_tasks(asked: dict[str, Any]) -> Response:
     return _page_of_service(asked, asked["service_id"])
 
 
-@blueprint.route("/services/<service_id>/tasks")
+@blueprint.route("/services/<service_id>/tasks", needs=Role.VIEWER)
 @blueprint.arguments(schemas.TaskQuery(), location="query")
 @refuses(errors.InvalidField, errors.UnknownField, errors.ServiceNotFound)
 @blueprint.alt_response(200, schema=schemas.TaskPage())
@@ -164,7 +165,7 @@ def list_tasks_of_service(asked: dict[str, Any], service_id: str) -> Response:
 
 def _page_of_service(asked: dict[str, Any], service_id: str) -> Response:
     context.known_form(service_id, errors.ServiceNotFound, "service")
-    context.core().jobs.directory.find(context.tenant_id(), service_id)
+    context.core().jobs.directory.find(context.scope(), service_id)
     return _page(asked, service_id)
 
 
@@ -179,7 +180,7 @@ def _page(asked: dict[str, Any], service_id: str | None) -> Response:
         before_id=paging.before(asked["cursor"]),
         limit=limit + 1,
     )
-    found = list(query.find(context.core().jobs, tenant_id=context.tenant_id(), which=which))
+    found = list(query.find(context.core().jobs, scope=context.scope(), which=which))
     following = found[limit - 1].id if len(found) > limit else None
     return Response(task_view.render_page(found[:limit], following), content_type=JSON)
 
@@ -194,12 +195,12 @@ def _time(asked: dict[str, Any], name: str, parameter: str) -> float | None:
         raise errors.InvalidField(message, field=parameter) from error
 
 
-@blueprint.route("/tasks/<task_id>/cancel", methods=["POST"])
+@blueprint.route("/tasks/<task_id>/cancel", methods=["POST"], needs=Role.SUBMITTER)
 @blueprint.arguments(EmptyIn(), required=False)
 @refuses(*READING, errors.JobNotFound, errors.WrongState)
 @blueprint.response(200, schemas.Cancelled())
 def cancel_task(_: dict[str, Any], task_id: str) -> dict[str, Any]:
     """Cancel a waiting task at once; ask for it when it runs"""
     context.known_form(task_id, errors.JobNotFound, "task")
-    state = cancel.cancel(context.core().jobs, tenant_id=context.tenant_id(), job_id=task_id)
+    state = cancel.cancel(context.core().jobs, scope=context.scope(), job_id=task_id)
     return {"task_id": task_id, "status": state.value}

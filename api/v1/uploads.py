@@ -9,6 +9,7 @@ from api.blueprint import Blueprint
 from api.documented import refuses
 from api.schemas import models as schemas
 from inference import errors
+from inference.access.model import Role
 from inference.registry import uploads
 
 blueprint = Blueprint("uploads", __name__, description="Models and large inputs, sent as they are")
@@ -16,7 +17,7 @@ blueprint = Blueprint("uploads", __name__, description="Models and large inputs,
 FILE = {"type": "string", "format": "binary", "minLength": 1}
 
 
-@blueprint.route("/uploads", methods=["POST"])
+@blueprint.route("/uploads", methods=["POST"], needs=Role.SUBMITTER)
 @blueprint.doc(requestBody={"required": True, "content": {"application/octet-stream": {"schema": FILE}}})
 @refuses(errors.TooLarge, errors.NoRoom, errors.InvalidField)
 @blueprint.response(201, schemas.Uploaded())

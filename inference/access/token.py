@@ -5,6 +5,8 @@ import re
 import secrets
 from dataclasses import dataclass, field
 
+from inference.errors import InvalidField
+
 PREFIX = "pst"
 SECRET_BYTES = 32
 ID_BYTES = 6
@@ -25,6 +27,14 @@ def make(key_id: str | None = None) -> Token:
     """A fresh token with 256 random bits; of an existing key, when its id is given."""
     key_id = key_id or secrets.token_hex(ID_BYTES)
     text = f"{PREFIX}_{key_id}_{secrets.token_hex(SECRET_BYTES)}"
+    return Token(key_id, text, digest(text))
+
+
+def of(text: str) -> Token:
+    """The token of a text that was chosen elsewhere, in our form. Raises InvalidField."""
+    key_id = id_of(text)
+    if key_id is None:
+        raise InvalidField("A key is `pst_`, 12 hex digits, `_` and 64 hex digits.", field="key")
     return Token(key_id, text, digest(text))
 
 

@@ -2,6 +2,7 @@
 
 import threading
 
+from inference.access.model import Principal
 from inference.clock import monotonic_s
 from inference.errors import BacklogFull
 from inference.jobs.ports import JobStore
@@ -23,7 +24,9 @@ class BacklogQuota:
         self._lock = threading.Lock()
         self._seen: dict[str, tuple[int, float]] = {}
 
-    def admit(self, tenant_id: str, jobs: int) -> None:
+    def admit(self, by: Principal, *, jobs: int, payload_bytes: int) -> None:
+        del payload_bytes
+        tenant_id = by.scope.tenant_id
         now = monotonic_s()
         with self._lock:
             waiting, counted_at = self._seen.get(tenant_id, (0, -RECOUNT_S))

@@ -1,17 +1,18 @@
 """Cancel: at once for a waiting job, as a request for a running one."""
 
+from inference.access.model import Scope
 from inference.jobs.announce import announce
 from inference.jobs.model import JobState
 from inference.jobs.ports import JobPorts
 
 
-def cancel(ports: JobPorts, *, tenant_id: str, job_id: str) -> JobState:
+def cancel(ports: JobPorts, *, scope: Scope, job_id: str) -> JobState:
     """CANCELLED when that is true, RUNNING when it was asked for and the engine still has the job.
 
     A running job whose cancellation was asked for ends cancelled instead of completed. Raises JobNotFound, and
     WrongState for a job that ended otherwise; cancelling twice is no error.
     """
-    state = ports.store.cancel(tenant_id, job_id)
+    state = ports.store.cancel(scope, job_id)
     if state is JobState.CANCELLED:
         announce(ports, [job_id])
     return state

@@ -2,6 +2,7 @@
 
 import threading
 
+from inference.access.model import Scope
 from inference.clock import monotonic_s
 from inference.registry.model import ModelVersion
 from inference.registry.ports import ModelStore
@@ -21,16 +22,20 @@ class CachedDirectory:
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], tuple[float, Service, ModelVersion]] = {}
 
-    def find(self, tenant_id: str, service_id: str) -> tuple[Service, ModelVersion]:
-        key, now = (tenant_id, service_id), monotonic_s()
+    def find(self, scope: Scope, service_id: str) -> tuple[Service, ModelVersion]:
+        key, now = (scope.tenant_id, service_id), monotonic_s()
         known = self._known.get(key)
         if known is not None and now - known[0] < LIFE_S:
-            return known[1], known[2]
-        service = self._services.get(tenant_id, service_id)
+            _, service, model = known
+            if scope.is_whole_tenant or scope.covers(
+                tenant_id=service.tenant_id, workspace=service.workspace, service_id=service.id
+            ):
+                return service, model
+        service = self._services.get(scope, service_id)
         if known is not None and known[2].id == service.model_id:
             model = known[2]
         else:
-            model = self._models.get(tenant_id, service.model_id)
+            model = self._models.get(scope.tenant_id, service.model_id)
         with self._lock:
             if len(self._known) >= MOST:
                 self._known.clear()

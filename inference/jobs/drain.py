@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from inference.access.model import Scope
 from inference.clock import monotonic_s
 from inference.errors import NoRoom, PenstockError, StoreUnavailable, Unavailable
 from inference.jobs.announce import announce
@@ -248,7 +249,7 @@ class Drain:
             return
         self._rang_at = monotonic_s()
         try:
-            service, _ = self._ports.directory.find(self._tenant_id, self._hands.claimant.service_id)
+            service, _ = self._ports.directory.find(Scope(self._tenant_id), self._hands.claimant.service_id)
         except PenstockError:
             return
         if (most := slots(service)) > 1:

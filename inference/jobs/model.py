@@ -69,6 +69,7 @@ class NewJob:
     callback_url: str | None
     metadata_json: str | None
     payload: bytes
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from inference.access.model import Principal, Scope
 from inference.errors import PenstockError
 from inference.jobs.model import (
     Accepted,
@@ -72,14 +73,14 @@ class JobStore(Protocol):
         """Gives back, uncharged, all that the claimant has: for one that knows of nothing, after a lost answer."""
         ...
 
-    def cancel(self, tenant_id: str, job_id: str) -> JobState:
+    def cancel(self, scope: Scope, job_id: str) -> JobState:
         """Cancels a waiting job at once, asks for it when running, and says which state it found or made.
 
         Raises JobNotFound.
         """
         ...
 
-    def get(self, tenant_id: str, job_id: str) -> JobView:
+    def get(self, scope: Scope, job_id: str) -> JobView:
         """Raises JobNotFound."""
         ...
 
@@ -87,7 +88,7 @@ class JobStore(Protocol):
         """Tenant and view, with result, of each of `job_ids` that exists. For those who announce results."""
         ...
 
-    def list(self, tenant_id: str, which: JobFilter) -> Sequence[JobView]:
+    def list(self, scope: Scope, which: JobFilter) -> Sequence[JobView]:
         """Newest first, without results."""
         ...
 
@@ -155,16 +156,16 @@ class HotResults(Protocol):
 class Directory(Protocol):
     """Services and their models as the hot path sees them: up to a second old."""
 
-    def find(self, tenant_id: str, service_id: str) -> tuple[Service, ModelVersion]:
+    def find(self, scope: Scope, service_id: str) -> tuple[Service, ModelVersion]:
         """Raises ServiceNotFound."""
         ...
 
 
 class Admission(Protocol):
-    """The quota of waiting jobs."""
+    """The quotas that new jobs count against: those of the tenant and those of the key."""
 
-    def admit(self, tenant_id: str, jobs: int) -> None:
-        """Raises BacklogFull when the tenant would have more jobs waiting than it may."""
+    def admit(self, by: Principal, *, jobs: int, payload_bytes: int) -> None:
+        """Raises BacklogFull when more jobs would wait than may, QuotaExceeded for bytes and GPU-seconds."""
         ...
 
 

@@ -1,5 +1,6 @@
 """The sweep: whatever time or a crash left behind goes on, or ends, from here."""
 
+from inference.access.model import Scope
 from inference.errors import ServiceNotFound
 from inference.jobs.announce import announce
 from inference.jobs.directory import slots
@@ -26,7 +27,7 @@ def ring_all(ports: JobPorts) -> None:
     """Rings once for every service that has something to claim."""
     for tenant_id, service_id in ports.store.services_with_waiting():
         try:
-            service, _ = ports.directory.find(tenant_id, service_id)
+            service, _ = ports.directory.find(Scope(tenant_id), service_id)
         except ServiceNotFound:
             continue
         ports.bell.ring(service_id, slots=slots(service))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from inference.access.model import Principal
 from inference.ids import new_id
 from inference.jobs.directory import slots
 from inference.jobs.model import Accepted, JobSpec, NewJob, Submission
@@ -15,7 +16,7 @@ from inference.serving.model import Service
 def submit(
     ports: JobPorts,
     *,
-    tenant_id: str,
+    by: Principal,
     service_id: str,
     specs: Sequence[JobSpec],
     idempotency_key: str | None = None,
@@ -23,15 +24,15 @@ def submit(
 ) -> Accepted:
     """Returns when the jobs, all of them, are committed; then they will run. Order of ids = order of `specs`.
 
-    Raises ServiceNotFound, WrongState, BacklogFull, IdempotencyMismatch, DataRefused, StoreUnavailable; in each
-    case nothing was stored.
+    Raises ServiceNotFound, WrongState, BacklogFull, QuotaExceeded, IdempotencyMismatch, DataRefused, StoreUnavailable;
+    in each case nothing was stored.
     """
-    service, _ = ports.directory.find(tenant_id, service_id)
-    ports.admission.admit(tenant_id, len(specs))
+    service, _ = ports.directory.find(by.scope, service_id)
+    ports.admission.admit(by, jobs=len(specs), payload_bytes=sum(len(spec.payload) for spec in specs))
     now = ports.store.now_s()
     submission = Submission(
-        tenant_id=tenant_id,
-        jobs=tuple(_new_job(spec, service, tenant_id=tenant_id, now=now) for spec in specs),
+        tenant_id=by.scope.tenant_id,
+        jobs=tuple(_new_job(spec, service, by=by, now=now) for spec in specs),
         idempotency_key=idempotency_key,
         body_hash=body_hash,
         slots=slots(service),
@@ -39,11 +40,11 @@ def submit(
     return ports.commit(submission)
 
 
-def _new_job(spec: JobSpec, service: Service, *, tenant_id: str, now: float) -> NewJob:
+def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float) -> NewJob:
     config = service.config
     return NewJob(
         id=new_id(),
-        tenant_id=tenant_id,
+        tenant_id=by.scope.tenant_id,
         service_id=service.id,
         priority=spec.priority,
         order_key=order_key(
@@ -62,4 +63,5 @@ def _new_job(spec: JobSpec, service: Service, *, tenant_id: str, now: float) -> 
         callback_url=spec.callback_url,
         metadata_json=None if spec.metadata is None else orjson.dumps(spec.metadata).decode(),
         payload=spec.payload,
+        key_id=by.key_id,
     )

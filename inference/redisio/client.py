@@ -9,6 +9,7 @@ from redis.retry import Retry
 
 from inference.clock import monotonic_s
 from inference.errors import HotUnavailable
+from inference.redisio import tls
 from inference.settings import Settings
 
 T = TypeVar("T")
@@ -16,7 +17,11 @@ T = TypeVar("T")
 RESULT_KEY = "pst:result:"
 SLOTS_KEY = "pst:slots:"
 WAKE_KEY = "pst:wake:"
+WRONG_KEY = "pst:wrong:"
+RATE_KEY = "pst:rate:"
 DONE_CHANNEL = "pst:done"
+RATE_KEY = "pst:rate:"
+WRONG_KEY = "pst:wrong:"
 
 
 class RedisLink:
@@ -27,7 +32,8 @@ class RedisLink:
         self._breaker_s = limits.breaker_s
         self._open_until = 0.0
         self.client: redis.Redis = redis.Redis.from_url(
-            settings.redis_url or "redis://127.0.0.1:6379/0",
+            tls.without_options(settings.redis_url) or "redis://127.0.0.1:6379/0",
+            **tls.options(settings.redis_url, limits),
             socket_timeout=timeout_s or limits.socket_timeout_s,
             socket_connect_timeout=min(timeout_s or limits.connect_timeout_s, limits.connect_timeout_s),
             socket_keepalive=True,

@@ -7,54 +7,53 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inference.access.model import Scope
 from inference.errors import WrongState
 from inference.serving import config as configs
 from inference.serving.model import MEANT_TO_RUN, SERVICE_MOVES, Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
 
 
-def start(ports: ServingPorts, *, tenant_id: str, service_id: str) -> Service:
+def start(ports: ServingPorts, *, scope: Scope, service_id: str) -> Service:
     """The service, deploying; or as it is, when it is already meant to run. Raises ServiceNotFound."""
-    return _move(
-        ports, tenant_id, service_id, to=ServiceState.DEPLOYING, settled=MEANT_TO_RUN, reason="started by request"
-    )
+    return _move(ports, scope, service_id, to=ServiceState.DEPLOYING, settled=MEANT_TO_RUN, reason="started by request")
 
 
-def stop(ports: ServingPorts, *, tenant_id: str, service_id: str) -> Service:
+def stop(ports: ServingPorts, *, scope: Scope, service_id: str) -> Service:
     """The service, stopping: running batches end, what waits stays. As it is, when it already stops or has stopped.
 
     Raises ServiceNotFound, and WrongState for a service that was never started.
     """
     stopped = frozenset({ServiceState.STOPPING, ServiceState.STOPPED})
-    return _move(ports, tenant_id, service_id, to=ServiceState.STOPPING, settled=stopped, reason="stopped by request")
+    return _move(ports, scope, service_id, to=ServiceState.STOPPING, settled=stopped, reason="stopped by request")
 
 
-def restart(ports: ServingPorts, *, tenant_id: str, service_id: str) -> Service:
+def restart(ports: ServingPorts, *, scope: Scope, service_id: str) -> Service:
     """Replicas are replaced one by one while the service stays as it is; one that is not meant to run is started.
 
     Raises ServiceNotFound.
     """
-    service = ports.services.get(tenant_id, service_id)
+    service = ports.services.get(scope, service_id)
     if service.state not in MEANT_TO_RUN:
-        return start(ports, tenant_id=tenant_id, service_id=service_id)
-    renewed = ports.services.configure(service_id, config=service.config, replicas_only=False)
+        return start(ports, scope=scope, service_id=service_id)
+    renewed = ports.services.configure(scope, service_id, config=service.config, replicas_only=False)
     ports.kick.reconcile()
     return renewed
 
 
 def scale(
-    ports: ServingPorts, *, tenant_id: str, service_id: str, replicas: int, instances: int | None = None
+    ports: ServingPorts, *, scope: Scope, service_id: str, replicas: int, instances: int | None = None
 ) -> Service:
     """The service with its new size. A change of `instances` replaces the replicas one by one.
 
     In any state: one that does not run has the new size at its next start. Raises ServiceNotFound, InvalidField.
     """
-    service = ports.services.get(tenant_id, service_id)
+    service = ports.services.get(scope, service_id)
     wanted = configs.change(service.config, {"replicas": replicas})
     if instances is not None and instances != wanted.instances:
         wanted = configs.change(wanted, {"instances": instances})
-        ports.services.configure(service_id, config=wanted, replicas_only=False)
-    scaled = ports.services.configure(service_id, config=wanted, replicas_only=True)
+        ports.services.configure(scope, service_id, config=wanted, replicas_only=False)
+    scaled = ports.services.configure(scope, service_id, config=wanted, replicas_only=True)
     ports.kick.reconcile()
     return scaled
 
@@ -62,7 +61,7 @@ def scale(
 def update(
     ports: ServingPorts,
     *,
-    tenant_id: str,
+    scope: Scope,
     service_id: str,
     config_changes: Mapping[str, Any],
     defaults: ServiceConfig = ServiceConfig(),  # noqa: B008
@@ -72,30 +71,30 @@ def update(
     Replicas that run under the earlier config are replaced one by one. Raises ServiceNotFound, UnknownField,
     InvalidField.
     """
-    service = ports.services.get(tenant_id, service_id)
+    service = ports.services.get(scope, service_id)
     wanted = configs.change(service.config, config_changes, defaults)
     if _settled(wanted) == _settled(service.config):
         return service
     resized = dataclasses.replace(service.config, replicas=wanted.replicas)
     replicas_only = _settled(wanted) == _settled(resized)
-    updated = ports.services.configure(service_id, config=wanted, replicas_only=replicas_only)
+    updated = ports.services.configure(scope, service_id, config=wanted, replicas_only=replicas_only)
     ports.kick.reconcile()
     return updated
 
 
-def delete(ports: ServingPorts, *, tenant_id: str, service_id: str) -> None:
+def delete(ports: ServingPorts, *, scope: Scope, service_id: str) -> None:
     """Removes the service with its jobs and results. Its workers, if any still drain, are ended by their agents.
 
     Raises ServiceNotFound, and WrongState while the service is meant to run: its waiting jobs would be lost.
     """
-    service = ports.services.get(tenant_id, service_id)
+    service = ports.services.get(scope, service_id)
     if service.state in MEANT_TO_RUN:
         raise WrongState(
             f"Service {service_id} is {service.state.value}; stop it first (POST .../services/{service_id}/stop).",
             state=service.state.value,
             allowed=sorted(state.value for state in ServiceState if state not in MEANT_TO_RUN),
         )
-    ports.services.delete(service_id)
+    ports.services.delete(scope, service_id)
 
 
 def _settled(config: ServiceConfig) -> ServiceConfig:
@@ -105,7 +104,7 @@ def _settled(config: ServiceConfig) -> ServiceConfig:
 
 def _move(
     ports: ServingPorts,
-    tenant_id: str,
+    scope: Scope,
     service_id: str,
     *,
     to: ServiceState,
@@ -115,12 +114,12 @@ def _move(
     """Asks again when the state changed under the call; three changes in a row do not happen."""
     allowed = _sources(to, settled)
     for _ in range(3):
-        service = ports.services.get(tenant_id, service_id)
+        service = ports.services.get(scope, service_id)
         if service.state in settled:
             return service
         if service.state not in allowed:
             break
-        if moved := ports.services.move(service_id, allowed=allowed, to=to, reason=reason):
+        if moved := ports.services.move(scope, service_id, allowed=allowed, to=to, reason=reason):
             ports.kick.reconcile()
             return moved
     raise WrongState(

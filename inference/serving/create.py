@@ -1,8 +1,10 @@
 """Create a service: a row that waits to be started."""
 
+from inference.access.model import Scope
 from inference.clock import epoch_s
 from inference.errors import InvalidField, WrongState
 from inference.ids import new_id
+from inference.registry import code
 from inference.registry.model import ModelState
 from inference.serving.model import Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
@@ -11,25 +13,37 @@ MAX_NAME = 128
 
 
 def create(
-    ports: ServingPorts, *, tenant_id: str, model_id: str, config: ServiceConfig, name: str | None = None
+    ports: ServingPorts,
+    *,
+    scope: Scope,
+    model_id: str,
+    config: ServiceConfig,
+    name: str | None = None,
+    workspace: str = "",
 ) -> Service:
     """The committed service, in state pending. Without a name it is called after its model.
 
-    Raises ModelNotFound, NameExists, InvalidField for an impossible name, WrongState for a deprecated model.
+    A caller that sees one workspace creates in that one, whatever `workspace` says.
+
+    Raises ModelNotFound, NameExists, InvalidField for an impossible name, WrongState for a deprecated model,
+    ModelRunsCode for one that runs code where `config` does not allow it.
     """
     if name is not None and not _is_name(name):
         raise InvalidField(f"name must be 1 to {MAX_NAME} printable characters.", field="name")
-    model = ports.models.get(tenant_id, model_id)
+    model = ports.models.get(scope.tenant_id, model_id)
     if model.state is ModelState.DEPRECATED:
         raise WrongState(
             f"{model.name} {model.version} is deprecated and takes no new service; choose another version.",
             state=model.state.value,
             allowed=[ModelState.REGISTERED.value],
         )
+    if model.runs_code and not config.allow_code:
+        raise code.not_allowed_here(model)
     service_id, now = new_id(), epoch_s()
     service = Service(
         id=service_id,
-        tenant_id=tenant_id,
+        tenant_id=scope.tenant_id,
+        workspace=workspace if scope.workspace is None else scope.workspace,
         name=name or f"{model.name[: MAX_NAME - 13]}-{service_id[-12:]}",
         model_id=model_id,
         state=ServiceState.PENDING,

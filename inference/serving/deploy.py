@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from inference.access.model import Scope
 from inference.clock import epoch_s
 from inference.errors import InvalidField
 from inference.ids import new_id
@@ -13,19 +14,17 @@ from inference.serving.ports import ServingPorts
 MAX_ENVIRONMENT = 64
 
 
-def deploy(
-    ports: ServingPorts, *, tenant_id: str, model_id: str, environment: str, config: ServiceConfig
-) -> Deployment:
+def deploy(ports: ServingPorts, *, scope: Scope, model_id: str, environment: str, config: ServiceConfig) -> Deployment:
     """The committed record; its service has been created and started.
 
-    Raises ModelNotFound, WrongState for a deprecated model, InvalidField for an impossible environment.
+    Raises ModelNotFound, WrongState for a deprecated model, ModelRunsCode, InvalidField for an impossible environment.
     """
     if not 0 < len(environment) <= MAX_ENVIRONMENT or not environment.isprintable():
         raise InvalidField(f"environment must be 1 to {MAX_ENVIRONMENT} printable characters.", field="environment")
-    service = create(ports, tenant_id=tenant_id, model_id=model_id, config=config)
+    service = create(ports, scope=scope, model_id=model_id, config=config)
     deployment = Deployment(
         id=new_id(),
-        tenant_id=tenant_id,
+        tenant_id=scope.tenant_id,
         model_id=model_id,
         service_id=service.id,
         environment=environment,
@@ -33,22 +32,22 @@ def deploy(
         created_at=epoch_s(),
     )
     ports.deployments.insert(deployment)
-    control.start(ports, tenant_id=tenant_id, service_id=service.id)
+    control.start(ports, scope=scope, service_id=service.id)
     return deployment
 
 
-def get(ports: ServingPorts, *, tenant_id: str, deployment_id: str) -> Deployment:
+def get(ports: ServingPorts, *, scope: Scope, deployment_id: str) -> Deployment:
     """Raises DeploymentNotFound."""
-    return ports.deployments.get(tenant_id, deployment_id)
+    return ports.deployments.get(scope, deployment_id)
 
 
 def find(
     ports: ServingPorts,
     *,
-    tenant_id: str,
+    scope: Scope,
     model_id: str | None = None,
     limit: int = 100,
     before_id: str | None = None,
 ) -> Sequence[Deployment]:
     """Newest first; `before_id` is the cursor."""
-    return ports.deployments.list(tenant_id, model_id=model_id, limit=limit, before_id=before_id)
+    return ports.deployments.list(scope, model_id=model_id, limit=limit, before_id=before_id)

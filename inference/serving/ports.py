@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from inference.access.model import Scope
 from inference.registry.ports import ModelStore
 from inference.serving.model import (
     Deployment,
@@ -21,13 +22,13 @@ from inference.settings import ServingSettings
 
 
 class ServiceStore(Protocol):
-    """Service rows. Calls that a person causes name the tenant; the reconciler's do not."""
+    """Service rows. Calls that a person causes name the scope; the reconciler's do not."""
 
     def insert(self, service: Service) -> None:
         """Raises NameExists for a name in use by the tenant."""
         ...
 
-    def get(self, tenant_id: str, service_id: str) -> Service:
+    def get(self, scope: Scope, service_id: str) -> Service:
         """Raises ServiceNotFound."""
         ...
 
@@ -36,13 +37,14 @@ class ServiceStore(Protocol):
         ...
 
     def list(
-        self, tenant_id: str, *, state: ServiceState | None = None, limit: int = 100, before_id: str | None = None
+        self, scope: Scope, *, state: ServiceState | None = None, limit: int = 100, before_id: str | None = None
     ) -> Sequence[Service]:
         """Newest first."""
         ...
 
     def move(
         self,
+        scope: Scope | None,
         service_id: str,
         *,
         allowed: Sequence[ServiceState],
@@ -60,11 +62,11 @@ class ServiceStore(Protocol):
         """Changes the reason shown, without a change of state."""
         ...
 
-    def configure(self, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
+    def configure(self, scope: Scope, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
         """Writes a new config; `scaled_at` for a change of replicas only, else `revision` + 1."""
         ...
 
-    def delete(self, service_id: str) -> None:
+    def delete(self, scope: Scope, service_id: str) -> None:
         """Removes the service with its replicas, events and jobs."""
         ...
 
@@ -72,7 +74,7 @@ class ServiceStore(Protocol):
         """Services that the reconciler must look at: not settled, or with replica rows."""
         ...
 
-    def events(self, tenant_id: str, service_id: str, *, limit: int = 100) -> Sequence[ServiceEvent]:
+    def events(self, scope: Scope, service_id: str, *, limit: int = 100) -> Sequence[ServiceEvent]:
         """Newest first."""
         ...
 
@@ -174,16 +176,16 @@ class ProfileStore(Protocol):
 
 
 class DeploymentStore(Protocol):
-    """Records of what was deployed where; every call names the tenant."""
+    """Records of what was deployed where; every call names the scope."""
 
     def insert(self, deployment: Deployment) -> None: ...
 
-    def get(self, tenant_id: str, deployment_id: str) -> Deployment:
+    def get(self, scope: Scope, deployment_id: str) -> Deployment:
         """Raises DeploymentNotFound."""
         ...
 
     def list(
-        self, tenant_id: str, *, model_id: str | None = None, limit: int = 100, before_id: str | None = None
+        self, scope: Scope, *, model_id: str | None = None, limit: int = 100, before_id: str | None = None
     ) -> Sequence[Deployment]:
         """Newest first."""
         ...

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from inference.access.model import Scope
 from inference.serving.model import Desired, Observed, Profile, Replica, Service, ServiceEvent, ServiceState
 from inference.serving.ports import ServingPorts
 
@@ -27,26 +28,26 @@ class ServiceView:
         return sum(replica.instances_ready for replica in self.replicas)
 
 
-def get(ports: ServingPorts, *, tenant_id: str, service_id: str) -> Service:
+def get(ports: ServingPorts, *, scope: Scope, service_id: str) -> Service:
     """Raises ServiceNotFound."""
-    return ports.services.get(tenant_id, service_id)
+    return ports.services.get(scope, service_id)
 
 
 def find(
     ports: ServingPorts,
     *,
-    tenant_id: str,
+    scope: Scope,
     state: ServiceState | None = None,
     limit: int = 100,
     before_id: str | None = None,
 ) -> Sequence[Service]:
     """Newest first; `before_id` is the cursor."""
-    return ports.services.list(tenant_id, state=state, limit=limit, before_id=before_id)
+    return ports.services.list(scope, state=state, limit=limit, before_id=before_id)
 
 
-def describe(ports: ServingPorts, *, tenant_id: str, service_id: str) -> ServiceView:
+def describe(ports: ServingPorts, *, scope: Scope, service_id: str) -> ServiceView:
     """Raises ServiceNotFound."""
-    service = ports.services.get(tenant_id, service_id)
+    service = ports.services.get(scope, service_id)
     return ServiceView(
         service=service,
         replicas=tuple(ports.replicas.of_service(service_id)),
@@ -54,6 +55,6 @@ def describe(ports: ServingPorts, *, tenant_id: str, service_id: str) -> Service
     )
 
 
-def events(ports: ServingPorts, *, tenant_id: str, service_id: str, limit: int = 100) -> Sequence[ServiceEvent]:
+def events(ports: ServingPorts, *, scope: Scope, service_id: str, limit: int = 100) -> Sequence[ServiceEvent]:
     """The history of its states, newest first. Raises ServiceNotFound."""
-    return ports.services.events(tenant_id, service_id, limit=limit)
+    return ports.services.events(scope, service_id, limit=limit)

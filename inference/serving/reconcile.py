@@ -290,6 +290,7 @@ def _act(ports: ServingPorts, action: Action) -> None:
             log.info("replica_removed", replica_id=action.replica_id)
         case MoveService():
             moved = ports.services.move(
+                None,
                 action.service_id,
                 allowed=action.allowed,
                 to=action.to,

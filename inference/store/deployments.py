@@ -5,9 +5,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from inference.access.model import Scope
 from inference.errors import DeploymentNotFound
 from inference.serving.model import Deployment
 from inference.store.database import Database
+from inference.store.scoped import rows_in
 from inference.store.tables import deployments
 
 
@@ -22,8 +24,8 @@ class SqlDeployments:
         with self._db.write() as connection:
             connection.execute(sa.insert(deployments).values(**{**values, "config": json.dumps(deployment.config)}))
 
-    def get(self, tenant_id: str, deployment_id: str) -> Deployment:
-        where = (deployments.c.id == deployment_id) & (deployments.c.tenant_id == tenant_id)
+    def get(self, scope: Scope, deployment_id: str) -> Deployment:
+        where = (deployments.c.id == deployment_id) & rows_in(scope, deployments)
         with self._db.read() as connection:
             row = connection.execute(sa.select(deployments).where(where)).one_or_none()
         if row is None:
@@ -31,9 +33,9 @@ class SqlDeployments:
         return _deployment(row)
 
     def list(
-        self, tenant_id: str, *, model_id: str | None = None, limit: int = 100, before_id: str | None = None
+        self, scope: Scope, *, model_id: str | None = None, limit: int = 100, before_id: str | None = None
     ) -> "list[Deployment]":
-        query = sa.select(deployments).where(deployments.c.tenant_id == tenant_id)
+        query = sa.select(deployments).where(rows_in(scope, deployments))
         if model_id is not None:
             query = query.where(deployments.c.model_id == model_id)
         if before_id is not None:

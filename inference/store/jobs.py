@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
+from inference.access.model import Scope
 from inference.clock import epoch_s, monotonic_s
 from inference.errors import JobNotFound, PenstockError, StoreUnavailable, WrongState
 from inference.jobs.model import (
@@ -22,6 +23,7 @@ from inference.jobs.model import (
 )
 from inference.store import jobs_claim, jobs_finish, jobs_insert, jobs_recover
 from inference.store.database import Database
+from inference.store.scoped import jobs_in
 
 CLOCK_CHECK_S = 30.0
 FINAL_COUNT_S = 30.0
@@ -88,8 +90,9 @@ class SqlJobs:
     def disown(self, by: Claimant) -> int:
         return jobs_claim.disown(self._db, by)
 
-    def cancel(self, tenant_id: str, job_id: str) -> JobState:
-        where = {"tenant": tenant_id, "id": job_id}
+    def cancel(self, scope: Scope, job_id: str) -> JobState:
+        inside, bound = jobs_in(scope)
+        where = bound | {"id": job_id}
         with self._db.write() as connection:
             # One statement, since a job may come back to the queue, or leave it, between two.
             changed = connection.execute(
@@ -98,15 +101,13 @@ class SqlJobs:
                     f"completed_at = CASE state WHEN 'pending' THEN {self._db.clock} END, "
                     "cancel_requested_at = CASE state WHEN 'running' "
                     f"THEN COALESCE(cancel_requested_at, {self._db.clock}) END "
-                    "WHERE tenant_id = :tenant AND id = :id AND state IN ('pending', 'running') RETURNING state"
+                    f"WHERE {inside} AND id = :id AND state IN ('pending', 'running') RETURNING state"
                 ),
                 where,
             ).first()
             if changed is not None:
                 return JobState(changed.state)
-            row = connection.execute(
-                sa.text("SELECT state FROM jobs WHERE tenant_id = :tenant AND id = :id"), where
-            ).first()
+            row = connection.execute(sa.text(f"SELECT state FROM jobs WHERE {inside} AND id = :id"), where).first()
         if row is None:
             raise _unknown(job_id)
         state = JobState(row.state)
@@ -116,28 +117,30 @@ class SqlJobs:
             )
         return state
 
-    def get(self, tenant_id: str, job_id: str) -> JobView:
+    def get(self, scope: Scope, job_id: str) -> JobView:
+        inside, bound = jobs_in(scope, "j")
         with self._db.read() as connection:
             row = connection.execute(
                 sa.text(
                     f"SELECT {VIEW}, r.body AS result FROM jobs j LEFT JOIN results r ON r.job_id = j.id "
-                    "WHERE j.id = :id AND j.tenant_id = :tenant"
+                    f"WHERE j.id = :id AND {inside}"
                 ),
-                {"id": job_id, "tenant": tenant_id},
+                bound | {"id": job_id},
             ).first()
         if row is None:
             raise _unknown(job_id)
         return _view(row)
 
-    def list(self, tenant_id: str, which: JobFilter) -> Sequence[JobView]:
+    def list(self, scope: Scope, which: JobFilter) -> Sequence[JobView]:
+        inside, scoped = jobs_in(scope, "j")
         conditions, bound = _conditions(which)
         with self._db.read() as connection:
             rows = connection.execute(
                 sa.text(
-                    f"SELECT {VIEW}, NULL AS result FROM jobs j WHERE j.tenant_id = :tenant{conditions} "
+                    f"SELECT {VIEW}, NULL AS result FROM jobs j WHERE {inside}{conditions} "
                     "ORDER BY j.id DESC LIMIT :limit"
                 ),
-                bound | {"tenant": tenant_id, "limit": which.limit},
+                bound | scoped | {"limit": which.limit},
             ).all()
         return [_view(row) for row in rows]
 

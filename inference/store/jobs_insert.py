@@ -32,6 +32,7 @@ JOB_COLUMNS = {
     "rows": "int",
     "callback_url": "text",
     "metadata": "text",
+    "key_id": "text",
 }
 
 
@@ -195,4 +196,5 @@ def _row(job: NewJob) -> tuple[object, ...]:
         job.rows,
         job.callback_url,
         job.metadata_json,
+        job.key_id,
     )

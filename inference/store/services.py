@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from inference.access.model import Scope
 from inference.errors import NameExists, ServiceNotFound
 from inference.ids import new_id
 from inference.serving.model import (
@@ -19,6 +20,8 @@ from inference.serving.model import (
     ServiceState,
 )
 from inference.store.database import Database
+from inference.store.keys import revoke_of_service
+from inference.store.scoped import services_in
 from inference.store.tables import (
     attempts,
     deployments,
@@ -58,8 +61,8 @@ class SqlServices:
                 raise NameExists(f"A service called '{service.name}' exists; choose another name.", name=service.name)
             self._note(connection, service.id, "", service.state, "created")
 
-    def get(self, tenant_id: str, service_id: str) -> Service:
-        return self._one(service_id, services.c.tenant_id == tenant_id)
+    def get(self, scope: Scope, service_id: str) -> Service:
+        return self._one(service_id, services_in(scope))
 
     def of_any_tenant(self, service_id: str) -> Service:
         return self._one(service_id, sa.true())
@@ -73,9 +76,9 @@ class SqlServices:
         return _service(row)
 
     def list(
-        self, tenant_id: str, *, state: ServiceState | None = None, limit: int = 100, before_id: str | None = None
+        self, scope: Scope, *, state: ServiceState | None = None, limit: int = 100, before_id: str | None = None
     ) -> "list[Service]":
-        query = sa.select(services).where(services.c.tenant_id == tenant_id)
+        query = sa.select(services).where(services_in(scope))
         if state is not None:
             query = query.where(services.c.state == state.value)
         if before_id is not None:
@@ -85,6 +88,7 @@ class SqlServices:
 
     def move(
         self,
+        scope: Scope | None,
         service_id: str,
         *,
         allowed: Sequence[ServiceState],
@@ -104,14 +108,15 @@ class SqlServices:
             values["started_at"] = self._clock
         if to is ServiceState.STOPPING:
             values["stopped_at"] = self._clock
-        found = sa.select(services.c.state).where(services.c.id == service_id).with_for_update()
+        mine = (services.c.id == service_id) & services_in(scope)
+        found = sa.select(services.c.state).where(mine).with_for_update()
 
         def work() -> Service | None:
             with self._db.write() as connection:
                 before = connection.execute(found).scalar_one_or_none()
                 if before not in states:
                     return None
-                where = (services.c.id == service_id) & (services.c.state == before)
+                where = mine & (services.c.state == before)
                 row = connection.execute(sa.update(services).where(where).values(values).returning(services)).one()
                 self._note(connection, service_id, str(before), to, reason)
                 return _service(row)
@@ -123,7 +128,7 @@ class SqlServices:
         with self._db.write() as connection:
             connection.execute(change.values(reason=reason, suggested_action=suggested_action))
 
-    def configure(self, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
+    def configure(self, scope: Scope, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
         """Raises ServiceNotFound."""
         values: dict[str, Any] = {
             "config": _config_text(config),
@@ -134,34 +139,37 @@ class SqlServices:
             values["scaled_at"] = self._clock
         else:
             values["revision"] = services.c.revision + 1
-        change = sa.update(services).where(services.c.id == service_id).values(values).returning(services)
+        mine = (services.c.id == service_id) & services_in(scope)
+        change = sa.update(services).where(mine).values(values).returning(services)
         with self._db.write() as connection:
             row = connection.execute(change).one_or_none()
         if row is None:
             raise _missing(service_id)
         return _service(row)
 
-    def delete(self, service_id: str) -> None:
+    def delete(self, scope: Scope, service_id: str) -> None:
         """Jobs go in short transactions first, so that other writers get their turn; the row goes last.
 
-        Interrupted half-way, it may simply be called again.
+        Interrupted half-way, it may simply be called again. Raises ServiceNotFound.
         """
+        self.get(scope, service_id)
         while self._delete_jobs(service_id, DELETE_CHUNK) == DELETE_CHUNK:
             pass
         with self._db.write() as connection:
             _drop_jobs(connection, service_id, None)
+            revoke_of_service(connection, service_id, self._clock)
             for table in (instances, replicas, service_events, deployments):
                 connection.execute(sa.delete(table).where(table.c.service_id == service_id))
-            connection.execute(sa.delete(services).where(services.c.id == service_id))
+            connection.execute(sa.delete(services).where((services.c.id == service_id) & services_in(scope)))
 
     def watched(self) -> "builtins.list[Service]":
         """Read the replicas first: a replica without a watched service is then one whose service is gone."""
         with self._db.read() as connection:
             return [_service(row) for row in connection.execute(_WATCHED)]
 
-    def events(self, tenant_id: str, service_id: str, *, limit: int = 100) -> "builtins.list[ServiceEvent]":
+    def events(self, scope: Scope, service_id: str, *, limit: int = 100) -> "builtins.list[ServiceEvent]":
         """Raises ServiceNotFound."""
-        self.get(tenant_id, service_id)
+        self.get(scope, service_id)
         query = sa.select(service_events).where(service_events.c.service_id == service_id)
         newest = query.order_by(service_events.c.at.desc(), service_events.c.id.desc()).limit(limit)
         with self._db.read() as connection:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from inference.access.model import Scope
 from inference.errors import StoreUnavailable
 from inference.jobs.model import Claim, Claimant, JobState
 from inference.store.database import Database
@@ -212,9 +213,9 @@ def test_the_state_of_a_claimed_job_is_seen_by_its_owner(store: SqlJobs, by: Cla
     sent = job()
     queue(store, sent)
 
-    before = store.get(sent.tenant_id, sent.id)
+    before = store.get(Scope(sent.tenant_id), sent.id)
     store.claim(by, max_rows=1)
-    after = store.get(sent.tenant_id, sent.id)
+    after = store.get(Scope(sent.tenant_id), sent.id)
 
     assert (before.state, before.attempts) == (JobState.PENDING, 0)
     assert (after.state, after.attempts, after.worker) == (JobState.RUNNING, 1, by.worker)
@@ -239,7 +240,7 @@ def test_a_released_job_whose_cancellation_was_asked_for_ends_cancelled(
 ):
     (sent,) = queue(store, job())
     (claimed,) = store.claim(by, max_rows=1, is_ahead=True).jobs
-    store.cancel(claimed.tenant_id, sent)
+    store.cancel(Scope(claimed.tenant_id), sent)
 
     store.release(by, {sent: 1})
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from inference.access.model import Scope
 from inference.errors import JobNotFound, WrongState
 from inference.jobs.model import Claim, Claimant, JobState
 from inference.store import tables
@@ -33,7 +34,7 @@ def test_a_finished_job_has_its_result_its_attempt_and_its_times(store: SqlJobs,
 
     changed, _ = store.finish(by, [completed(claimed, b'{"y": [[2.5]]}', batch_size=7)])
 
-    view = store.get(sent.tenant_id, sent.id)
+    view = store.get(Scope(sent.tenant_id), sent.id)
     assert became(changed) == {sent.id: JobState.COMPLETED}
     assert (view.state, view.result, view.batch_size, view.attempts) == (
         JobState.COMPLETED,
@@ -55,7 +56,7 @@ def test_finish_claims_the_next_batch(store: SqlJobs, by: Claimant):
     assert set(changed) == {first}
     assert [claimed.id for claimed in after.jobs] == [second]
     assert after.is_full
-    assert store.get(held.jobs[0].tenant_id, third).state is JobState.PENDING
+    assert store.get(Scope(held.jobs[0].tenant_id), third).state is JobState.PENDING
 
 
 def test_finish_without_max_rows_claims_nothing(store: SqlJobs, by: Claimant, database: Database):
@@ -132,7 +133,7 @@ def test_a_failed_job_keeps_its_error_and_no_result(store: SqlJobs, by: Claimant
 
     store.finish(by, [ended(claimed, JobState.FAILED)])
 
-    view = store.get(sent.tenant_id, sent.id)
+    view = store.get(Scope(sent.tenant_id), sent.id)
     assert (view.state, view.error_code, view.error_message, view.result) == (
         JobState.FAILED,
         "engine_failed",
@@ -199,12 +200,12 @@ def test_a_waiting_job_is_cancelled_at_once_and_never_claimed(store: SqlJobs, by
     sent = job()
     queue(store, sent)
 
-    state = store.cancel(sent.tenant_id, sent.id)
+    state = store.cancel(Scope(sent.tenant_id), sent.id)
 
     assert state is JobState.CANCELLED
     assert store.claim(by, max_rows=4).jobs == ()
     assert row(database, sent.id)["completed_at"] is not None
-    assert store.cancel(sent.tenant_id, sent.id) is JobState.CANCELLED
+    assert store.cancel(Scope(sent.tenant_id), sent.id) is JobState.CANCELLED
 
 
 def test_a_running_job_is_only_asked_and_ends_cancelled_at_its_finish(store: SqlJobs, by: Claimant, database: Database):
@@ -212,8 +213,8 @@ def test_a_running_job_is_only_asked_and_ends_cancelled_at_its_finish(store: Sql
     queue(store, sent)
     (claimed,) = store.claim(by, max_rows=1).jobs
 
-    state = store.cancel(sent.tenant_id, sent.id)
-    meanwhile = store.get(sent.tenant_id, sent.id).state
+    state = store.cancel(Scope(sent.tenant_id), sent.id)
+    meanwhile = store.get(Scope(sent.tenant_id), sent.id).state
     changed, _ = store.finish(by, [completed(claimed)])
 
     assert (state, meanwhile) == (JobState.RUNNING, JobState.RUNNING)
@@ -229,7 +230,7 @@ def test_a_finished_job_cannot_be_cancelled(store: SqlJobs, by: Claimant):
     store.finish(by, [completed(claimed)])
 
     with pytest.raises(WrongState) as refusal:
-        store.cancel(sent.tenant_id, sent.id)
+        store.cancel(Scope(sent.tenant_id), sent.id)
 
     assert refusal.value.details["state"] == "completed"
 
@@ -240,5 +241,5 @@ def test_another_tenants_job_is_not_found(store: SqlJobs, by: Claimant):
 
     for look in (store.get, store.cancel):
         with pytest.raises(JobNotFound):
-            look("somebody-else", sent.id)
+            look(Scope("somebody-else"), sent.id)
     assert len(store.claim(by, max_rows=1).jobs) == 1

@@ -5,6 +5,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
+from inference.access.model import Scope
 from inference.errors import DataRefused, IdempotencyMismatch, ServiceNotFound, WrongState
 from inference.jobs.model import Accepted, Claimant, JobFilter, JobState
 from inference.store import tables
@@ -30,7 +31,7 @@ def test_what_was_sent_is_what_is_stored(store: SqlJobs):
     sent = job(priority=7, deadline=4_000_000_000.5, metadata_json=json.dumps({"name": "水", "n": 1}), callback_url="u")
     queue(store, sent)
 
-    view = store.get(sent.tenant_id, sent.id)
+    view = store.get(Scope(sent.tenant_id), sent.id)
 
     assert (view.id, view.service_id, view.state, view.priority) == (sent.id, SERVICE, JobState.PENDING, 7)
     assert (view.created_at, view.deadline, view.metadata_json) == (
@@ -188,7 +189,7 @@ def test_lists_are_newest_first_filtered_and_paged(store: SqlJobs, by: Claimant)
     store.claim(by, max_rows=2)
 
     def listed(**which: object) -> list[int]:
-        return [int(view.id, 16) for view in store.list("default", JobFilter(**which))]
+        return [int(view.id, 16) for view in store.list(Scope("default"), JobFilter(**which))]
 
     assert listed() == [5, 4, 3, 2, 1, 0]
     assert listed(limit=2) == [5, 4]
@@ -197,7 +198,7 @@ def test_lists_are_newest_first_filtered_and_paged(store: SqlJobs, by: Claimant)
     assert listed(priority=1) == [5, 3, 1]
     assert listed(created_from=2.0, created_to=4.0) == [3, 2]
     assert listed(service_id="6" * 32) == []
-    assert store.list("other", JobFilter()) == []
+    assert store.list(Scope("other"), JobFilter()) == []
 
 
 def test_counts_and_backlog_say_what_waits(store: SqlJobs, by: Claimant):

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from inference.access.model import Scope
 from inference.jobs.model import Claimant, JobState
 from inference.store import tables
 from inference.store.database import Database
@@ -105,7 +106,7 @@ def test_a_job_that_used_up_its_attempts_is_dead_and_keeps_everything(store: Sql
         lose(store, database)
         reaped += store.reap()
 
-    view = store.get("default", sent)
+    view = store.get(Scope("default"), sent)
 
     assert reaped == [(sent, JobState.PENDING), (sent, JobState.DEAD)]
     assert (view.state, view.attempts) == (JobState.DEAD, 2)
@@ -118,7 +119,7 @@ def test_a_job_that_used_up_its_attempts_is_dead_and_keeps_everything(store: Sql
 def test_a_lost_job_whose_cancellation_was_asked_for_ends_cancelled(store: SqlJobs, by: Claimant, database: Database):
     (sent,) = queue(store, job())
     store.claim(by, max_rows=1)
-    store.cancel("default", sent)
+    store.cancel(Scope("default"), sent)
     jobs.end_lease(database, by)
 
     assert store.reap() == [(sent, JobState.CANCELLED)]

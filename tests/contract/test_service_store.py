@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
+from inference.access.model import Scope
 from inference.errors import DeploymentNotFound, NameExists, ServiceNotFound
 from inference.ids import new_id
 from inference.serving import config as configs
@@ -48,7 +49,7 @@ def test_a_service_reads_back_as_it_was_written(services: SqlServices):
 
     services.insert(service)
 
-    assert services.get("t", service.id) == service
+    assert services.get(Scope("t"), service.id) == service
 
 
 def test_a_name_is_used_once_per_tenant(services: SqlServices):
@@ -64,37 +65,37 @@ def test_another_tenant_does_not_see_a_service(services: SqlServices):
     services.insert(service)
 
     with pytest.raises(ServiceNotFound):
-        services.get("other", service.id)
+        services.get(Scope("other"), service.id)
     with pytest.raises(ServiceNotFound):
-        services.events("other", service.id)
-    assert services.list("other") == []
+        services.events(Scope("other"), service.id)
+    assert services.list(Scope("other")) == []
 
 
 def test_services_are_listed_newest_first_by_state_and_in_pages(services: SqlServices):
     made = [make_service(f"n{i}", state=S.RUNNING if i % 2 else S.STOPPED) for i in range(4)]
     for service in made:
         services.insert(service)
-    names = [service.name for service in services.list("t")]
+    names = [service.name for service in services.list(Scope("t"))]
 
     assert names == [service.name for service in sorted(made, key=lambda one: one.id, reverse=True)]
-    assert {service.name for service in services.list("t", state=S.RUNNING)} == {"n1", "n3"}
-    assert [service.name for service in services.list("t", limit=2)] == names[:2]
-    cursor = services.list("t", limit=2)[-1].id
-    assert [service.name for service in services.list("t", before_id=cursor)] == names[2:]
+    assert {service.name for service in services.list(Scope("t"), state=S.RUNNING)} == {"n1", "n3"}
+    assert [service.name for service in services.list(Scope("t"), limit=2)] == names[:2]
+    cursor = services.list(Scope("t"), limit=2)[-1].id
+    assert [service.name for service in services.list(Scope("t"), before_id=cursor)] == names[2:]
 
 
 def test_a_move_happens_from_an_allowed_state_only_and_is_noted(services: SqlServices):
     service = make_service()
     services.insert(service)
 
-    moved = services.move(service.id, allowed=[S.PENDING], to=S.DEPLOYING, reason="asked")
-    again = services.move(service.id, allowed=[S.PENDING], to=S.DEPLOYING, reason="asked twice")
+    moved = services.move(Scope("t"), service.id, allowed=[S.PENDING], to=S.DEPLOYING, reason="asked")
+    again = services.move(Scope("t"), service.id, allowed=[S.PENDING], to=S.DEPLOYING, reason="asked twice")
 
     assert moved is not None
     assert (moved.state, moved.reason) == (S.DEPLOYING, "asked")
     assert moved.started_at is not None
     assert again is None
-    events = services.events("t", service.id)
+    events = services.events(Scope("t"), service.id)
     assert [(e.from_state, e.to_state, e.reason) for e in events] == [
         ("pending", "deploying", "asked"),
         ("", "pending", "created"),
@@ -108,21 +109,21 @@ def test_of_many_movers_one_wins_and_one_event_is_written(services: SqlServices)
 
     def move(_: int) -> object:
         start.wait()
-        return services.move(service.id, allowed=[S.RUNNING], to=S.STOPPING, reason="race")
+        return services.move(Scope("t"), service.id, allowed=[S.RUNNING], to=S.STOPPING, reason="race")
 
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(move, range(6)))
 
     assert sum(answer is not None for answer in answers) == 1
-    assert len(services.events("t", service.id)) == 2
+    assert len(services.events(Scope("t"), service.id)) == 2
 
 
 def test_a_running_service_shows_no_reason_and_a_stopping_one_when_it_was_asked(services: SqlServices):
     service = make_service(state=S.DEPLOYING)
     services.insert(service)
 
-    running = services.move(service.id, allowed=[S.DEPLOYING], to=S.RUNNING, reason="1 of 1 replicas ready")
-    stopping = services.move(service.id, allowed=[S.RUNNING], to=S.STOPPING, reason="by request")
+    running = services.move(Scope("t"), service.id, allowed=[S.DEPLOYING], to=S.RUNNING, reason="1 of 1 replicas ready")
+    stopping = services.move(Scope("t"), service.id, allowed=[S.RUNNING], to=S.STOPPING, reason="by request")
 
     assert running is not None
     assert stopping is not None
@@ -136,7 +137,7 @@ def test_a_reason_can_be_given_without_a_move(services: SqlServices):
 
     services.explain(service.id, reason="no room", suggested_action="add a node")
 
-    found = services.get("t", service.id)
+    found = services.get(Scope("t"), service.id)
     assert (found.state, found.reason, found.suggested_action) == (S.RUNNING, "no room", "add a node")
 
 
@@ -144,13 +145,13 @@ def test_a_new_size_is_no_new_revision_and_a_new_config_is(services: SqlServices
     service = make_service()
     services.insert(service)
 
-    scaled = services.configure(service.id, config=ServiceConfig(replicas=4), replicas_only=True)
-    changed = services.configure(service.id, config=ServiceConfig(max_batch=2), replicas_only=False)
+    scaled = services.configure(Scope("t"), service.id, config=ServiceConfig(replicas=4), replicas_only=True)
+    changed = services.configure(Scope("t"), service.id, config=ServiceConfig(max_batch=2), replicas_only=False)
 
     assert (scaled.revision, scaled.config.replicas, scaled.scaled_at is not None) == (1, 4, True)
     assert (changed.revision, changed.config.max_batch) == (2, 2)
     with pytest.raises(ServiceNotFound):
-        services.configure(new_id(), config=ServiceConfig(), replicas_only=True)
+        services.configure(Scope("t"), new_id(), config=ServiceConfig(), replicas_only=True)
 
 
 def test_watched_are_those_meant_to_run_those_stopping_and_those_with_replicas(
@@ -177,11 +178,11 @@ def test_delete_removes_all_that_hangs_on_a_service_and_nothing_else(
         instances.open(service_id=service.id, replica_id=replica.id, slot=0, replica_generation=0, pid=1, lease_s=5)
         insert_jobs(database, service.id, 3)
 
-    services.delete(gone.id)
-    services.delete(gone.id)
+    services.delete(Scope("t"), gone.id)
 
-    with pytest.raises(ServiceNotFound):
-        services.get("t", gone.id)
+    for look in (services.get, services.delete):
+        with pytest.raises(ServiceNotFound):
+            look(Scope("t"), gone.id)
     one_each = (tables.services, tables.replicas, tables.instances, tables.service_events)
     assert [count(database, table) for table in one_each] == [1, 1, 1, 1]
     side = (tables.jobs, tables.payloads, tables.results, tables.attempts)
@@ -194,7 +195,7 @@ def test_delete_takes_more_jobs_than_one_transaction_holds(services: SqlServices
     services.insert(service)
     insert_jobs(database, service.id, 35)
 
-    services.delete(service.id)
+    services.delete(Scope("t"), service.id)
 
     assert count(database, tables.jobs) == 0
     assert count(database, tables.payloads) == 0
@@ -260,8 +261,8 @@ def test_a_deployment_reads_back_for_its_tenant_alone(database: Database):
 
     deployments.insert(made)
 
-    assert deployments.get("t", made.id) == made
-    assert deployments.list("t") == deployments.list("t", model_id="m") == [made]
-    assert deployments.list("t", model_id="other") == deployments.list("t", before_id=made.id) == []
+    assert deployments.get(Scope("t"), made.id) == made
+    assert deployments.list(Scope("t")) == deployments.list(Scope("t"), model_id="m") == [made]
+    assert deployments.list(Scope("t"), model_id="other") == deployments.list(Scope("t"), before_id=made.id) == []
     with pytest.raises(DeploymentNotFound):
-        deployments.get("other", made.id)
+        deployments.get(Scope("other"), made.id)

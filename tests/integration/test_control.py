@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from inference import wiring
+from inference.access.model import Scope
 from inference.core import Core
 from inference.ids import new_id
 from inference.serving import control
@@ -98,12 +99,12 @@ def add_service(core: Core, *, replicas: int = 0) -> str:
             updated_at=0.0,
         )
     )
-    control.start(core.serving, tenant_id="default", service_id=service_id)
+    control.start(core.serving, scope=Scope("default"), service_id=service_id)
     return service_id
 
 
 def state(core: Core, service_id: str) -> ServiceState:
-    return core.serving.services.get("default", service_id).state
+    return core.serving.services.get(Scope("default"), service_id).state
 
 
 def runs(core: Core, service_id: str) -> bool:
@@ -213,4 +214,4 @@ def test_of_many_tickers_one_works_in_each_period(core: Core):
         ticker.turn()
 
     assert runs(core, service_id)
-    assert len(core.serving.services.events("default", service_id)) == 3
+    assert len(core.serving.services.events(Scope("default"), service_id)) == 3

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+from inference.access.model import Scope
 from inference.jobs.model import Claimant
 from inference.serving.model import Desired, Observed
 from tests.contract import jobs as job_rows
@@ -95,7 +96,7 @@ def test_the_jobs_of_a_killed_worker_come_back_without_waiting_for_the_lease(hou
     os.kill(pid, signal.SIGKILL)
     house.until(lambda: house.row(replica_id).generation == 2, timeout_s=2)
 
-    assert store.get("default", job_id).state == "pending"
+    assert store.get(Scope("default"), job_id).state == "pending"
     assert store.claim(by, max_rows=8).jobs == ()
 
 

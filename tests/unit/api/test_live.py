@@ -7,6 +7,7 @@ import pytest
 
 from api.live.app import create_app
 from api.live.waiters import Waiters
+from inference.access.model import ANYBODY
 from inference.errors import JobNotFound
 from inference.ids import new_id
 from inference.jobs import submit
@@ -175,7 +176,7 @@ def test_an_error_of_the_store_leaves_no_waiter_behind():
 @pytest.fixture
 def task_id(core, service):
     spec = JobSpec(payload=b"", rows=1, bucket="")
-    return submit.submit(core.jobs, tenant_id="default", service_id=service.id, specs=[spec]).job_ids[0]
+    return submit.submit(core.jobs, by=ANYBODY, service_id=service.id, specs=[spec]).job_ids[0]
 
 
 def polling(core, scenario):
@@ -192,7 +193,7 @@ def polling(core, scenario):
         transport = httpx.ASGITransport(app=app)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://t") as client,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
         ):
             return await scenario(client, await told)
 

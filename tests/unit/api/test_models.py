@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from api.v1 import models as views
+from inference.access.model import Scope
 from inference.errors import VersionExists
 from inference.ids import new_id
 from inference.serving.model import ServiceState
@@ -148,7 +149,7 @@ def test_a_deployment_is_a_record_with_a_starting_service(client, core):
 
 def test_a_deployment_outlives_its_service(client, core):
     made = client.post("/v1/deployments", json={"model_id": fakes.add_model(core).id, "environment": "e"}).json
-    core.serving.services.delete(made["service_id"])
+    core.serving.services.delete(Scope("default"), made["service_id"])
 
     assert client.get(f"/v1/deployments/{made['deployment_id']}").json["status"] == "deleted"
 

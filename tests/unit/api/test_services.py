@@ -1,6 +1,7 @@
 """S1, S2: services over HTTP."""
 
 import hashlib
+import re
 
 import pytest
 
@@ -179,7 +180,8 @@ def test_the_short_form_registers_creates_and_starts(client, core, monkeypatch):
 
     assert response.status_code == 201
     shown = response.json
-    assert (shown["status"], shown["api_key"]) == ("deploying", None)
+    assert shown["status"] == "deploying"
+    assert re.fullmatch("pst_[0-9a-f]{12}_[0-9a-f]{64}", shown["api_key"])
     assert shown["endpoint_url"] == f"http://localhost/api/inference/services/{shown['service_id']}/tasks"
     assert registered[0]["version"] == "1.0.0"
     assert registered[0]["metadata"] == {"description": "d", "customer_id": "c"}

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from inference.access.model import ANYBODY
 from inference.errors import BacklogFull, DataRefused, StoreUnavailable
 from inference.jobs.admission import BacklogQuota
 from inference.jobs.commit import GroupCommit
@@ -183,9 +184,9 @@ def test_the_quota_counts_what_it_let_in_without_asking_again():
     quota = BacklogQuota(store, limit=100)
 
     for _ in range(10):
-        quota.admit("default", 10)
+        quota.admit(ANYBODY, jobs=10, payload_bytes=0)
     with pytest.raises(BacklogFull) as refusal:
-        quota.admit("default", 1)
+        quota.admit(ANYBODY, jobs=1, payload_bytes=0)
 
     assert store.calls == 1
     assert refusal.value.details["limit"] == 100
@@ -195,6 +196,6 @@ def test_a_refused_submission_does_not_count_as_waiting():
     quota = BacklogQuota(Counting(waiting=0), limit=10)
 
     with pytest.raises(BacklogFull):
-        quota.admit("default", 11)
+        quota.admit(ANYBODY, jobs=11, payload_bytes=0)
 
-    quota.admit("default", 10)
+    quota.admit(ANYBODY, jobs=10, payload_bytes=0)

@@ -117,7 +117,7 @@ def drain(queue, hands, *, seconds=60):
 
 
 class NoService:
-    def find(self, tenant_id, service_id):
+    def find(self, scope, service_id):
         raise StoreUnavailable("away", part="sql")
 
 

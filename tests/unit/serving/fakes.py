@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from inference.access.model import Scope
 from inference.errors import DeploymentNotFound, ModelNotFound, NameExists, ServiceNotFound
 from inference.registry.model import ModelState, ModelVersion, Signature
 from inference.serving.model import (
@@ -31,17 +32,18 @@ class FakeServices:
             raise NameExists(service.name)
         self.rows[service.id] = service
 
-    def get(self, tenant_id: str, service_id: str) -> Service:
+    def get(self, scope: Scope, service_id: str) -> Service:
         row = self.rows.get(service_id)
-        if row is None or row.tenant_id != tenant_id:
+        if row is None or row.tenant_id != scope.tenant_id:
             raise ServiceNotFound(service_id)
         return row
 
-    def list(self, tenant_id: str, **_: Any) -> Sequence[Service]:
-        return [row for row in self.rows.values() if row.tenant_id == tenant_id]
+    def list(self, scope: Scope, **_: Any) -> Sequence[Service]:
+        return [row for row in self.rows.values() if row.tenant_id == scope.tenant_id]
 
     def move(
         self,
+        scope: Scope | None,
         service_id: str,
         *,
         allowed: Sequence[ServiceState],
@@ -63,19 +65,19 @@ class FakeServices:
         row = self.rows[service_id]
         self.rows[service_id] = dataclasses.replace(row, reason=reason, suggested_action=suggested_action)
 
-    def configure(self, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
+    def configure(self, scope: Scope, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
         row = self.rows[service_id]
         change: dict[str, Any] = {"scaled_at": 9.0} if replicas_only else {"revision": row.revision + 1}
         self.rows[service_id] = dataclasses.replace(row, config=config, **change)
         return self.rows[service_id]
 
-    def delete(self, service_id: str) -> None:
+    def delete(self, scope: Scope, service_id: str) -> None:
         del self.rows[service_id]
 
     def watched(self) -> Sequence[Service]:
         return list(self.rows.values())
 
-    def events(self, tenant_id: str, service_id: str, *, limit: int = 100) -> Sequence[ServiceEvent]:
+    def events(self, scope: Scope, service_id: str, *, limit: int = 100) -> Sequence[ServiceEvent]:
         return self.notes[:limit]
 
 
@@ -123,12 +125,12 @@ class FakeDeployments:
     def insert(self, deployment: Deployment) -> None:
         self.rows[deployment.id] = deployment
 
-    def get(self, tenant_id: str, deployment_id: str) -> Deployment:
+    def get(self, scope: Scope, deployment_id: str) -> Deployment:
         if deployment_id not in self.rows:
             raise DeploymentNotFound(deployment_id)
         return self.rows[deployment_id]
 
-    def list(self, tenant_id: str, **_: Any) -> Sequence[Deployment]:
+    def list(self, scope: Scope, **_: Any) -> Sequence[Deployment]:
         return list(self.rows.values())
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from inference.access.model import Scope
 from inference.errors import (
     DeploymentNotFound,
     InvalidField,
@@ -21,7 +22,7 @@ from inference.serving.model import Desired, Observed, Profile, ServiceConfig, S
 from tests.unit.serving.fakes import fake_ports
 
 S = ServiceState
-TENANT = {"tenant_id": "t"}
+TENANT = {"scope": Scope("t")}
 
 
 @pytest.fixture
@@ -30,20 +31,20 @@ def ports():
 
 
 def made(ports, state=S.PENDING, **config):
-    service = create(ports, tenant_id="t", model_id="m", config=configs.read(config))
+    service = create(ports, scope=Scope("t"), model_id="m", config=configs.read(config))
     ports.services.rows[service.id] = dataclasses.replace(service, state=state)
     return service.id
 
 
 def test_a_new_service_waits_to_be_started(ports):
-    service = create(ports, tenant_id="t", model_id="m", config=ServiceConfig(), name="mine")
+    service = create(ports, scope=Scope("t"), model_id="m", config=ServiceConfig(), name="mine")
 
     assert (service.state, service.name, service.revision) == (S.PENDING, "mine", 1)
-    assert ports.services.get("t", service.id) == service
+    assert ports.services.get(Scope("t"), service.id) == service
 
 
 def test_without_a_name_a_service_is_called_after_its_model(ports):
-    first, second = (create(ports, tenant_id="t", model_id="m", config=ServiceConfig()) for _ in range(2))
+    first, second = (create(ports, scope=Scope("t"), model_id="m", config=ServiceConfig()) for _ in range(2))
 
     assert first.name.startswith("digits-")
     assert first.name != second.name
@@ -52,22 +53,22 @@ def test_without_a_name_a_service_is_called_after_its_model(ports):
 @pytest.mark.parametrize("name", ["", " x", "x" * 129, "a\nb", "a\0b"])
 def test_an_impossible_name_is_refused(ports, name):
     with pytest.raises(InvalidField, match="name"):
-        create(ports, tenant_id="t", model_id="m", config=ServiceConfig(), name=name)
+        create(ports, scope=Scope("t"), model_id="m", config=ServiceConfig(), name=name)
 
 
 def test_a_service_needs_a_model_that_is_there_and_not_deprecated(ports):
     with pytest.raises(ModelNotFound):
-        create(ports, tenant_id="t", model_id="other", config=ServiceConfig())
+        create(ports, scope=Scope("t"), model_id="other", config=ServiceConfig())
     ports.models.row = dataclasses.replace(ports.models.row, state=ModelState.DEPRECATED)
     with pytest.raises(WrongState, match="deprecated"):
-        create(ports, tenant_id="t", model_id="m", config=ServiceConfig())
+        create(ports, scope=Scope("t"), model_id="m", config=ServiceConfig())
 
 
 def test_a_name_is_used_once(ports):
-    create(ports, tenant_id="t", model_id="m", config=ServiceConfig(), name="mine")
+    create(ports, scope=Scope("t"), model_id="m", config=ServiceConfig(), name="mine")
 
     with pytest.raises(NameExists):
-        create(ports, tenant_id="t", model_id="m", config=ServiceConfig(), name="mine")
+        create(ports, scope=Scope("t"), model_id="m", config=ServiceConfig(), name="mine")
 
 
 CALLS = {"start": control.start, "stop": control.stop, "restart": control.restart}
@@ -172,12 +173,12 @@ def test_an_update_of_the_config_is_a_new_revision_and_of_replicas_alone_is_not(
 
 def test_an_update_that_says_something_impossible_changes_nothing(ports):
     service_id = made(ports)
-    before = ports.services.get("t", service_id)
+    before = ports.services.get(Scope("t"), service_id)
 
     with pytest.raises(UnknownField):
         control.update(ports, **TENANT, service_id=service_id, config_changes={"replicas": 2, "nonsense": 1})
 
-    assert ports.services.get("t", service_id) == before
+    assert ports.services.get(Scope("t"), service_id) == before
 
 
 @pytest.mark.parametrize("state", [S.PENDING, S.STOPPING, S.STOPPED, S.ERROR, S.PREEMPTED])

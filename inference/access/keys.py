@@ -1,0 +1,155 @@
+"""Make, find, rotate and revoke keys. A key's text is given back once and kept nowhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from inference.access import token
+from inference.access.model import NO_LIMITS, ApiKey, Limits, Principal, Reach, Role, Scope
+from inference.access.ports import AccessPorts
+from inference.clock import epoch_s
+from inference.errors import InvalidField, RoleTooLow, ScopeTooNarrow
+from inference.ids import DEFAULT_TENANT
+
+MAX_NAME = 128
+MAX_WORKSPACE = 64
+MAX_OVERLAP_S = 30 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A key with its text, on its way to the one who asked for it."""
+
+    key: ApiKey
+    text: str = field(repr=False)
+
+
+def create(
+    ports: AccessPorts,
+    *,
+    by: Principal,
+    name: str,
+    role: Role,
+    scope: Scope,
+    is_system: bool = False,
+    is_for_service: bool = False,
+    expires_at: float | None = None,
+    limits: Limits = NO_LIMITS,
+) -> Shown:
+    """The committed key. It opens on every process within a second.
+
+    Nobody hands out more than they have: raises RoleTooLow for a higher role, ScopeTooNarrow for a wider scope (only
+    holders of system keys make keys of other tenants). Raises InvalidField, TenantNotFound.
+    """
+    _check(by, role=role, scope=scope, is_system=is_system)
+    if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        raise InvalidField(f"name must be 1 to {MAX_NAME} printable characters.", field="name")
+    if scope.workspace is not None:
+        check_workspace(scope.workspace)
+    if expires_at is not None and expires_at <= epoch_s():
+        raise InvalidField("expires_at has passed already.", field="expires_at")
+    ports.tenants.get(scope.tenant_id)
+    made = token.make()
+    key = ApiKey(
+        id=made.id,
+        name=name,
+        role=role,
+        scope=scope,
+        is_system=is_system,
+        is_for_service=is_for_service,
+        limits=limits,
+        created_at=epoch_s(),
+        created_by=by.key_id or by.name,
+        expires_at=expires_at,
+    )
+    ports.keys.insert(key, made.digest)
+    return Shown(key=key, text=made.text)
+
+
+def _check(by: Principal, *, role: Role, scope: Scope, is_system: bool) -> None:
+    if not by.role.includes(role):
+        raise RoleTooLow(
+            f"The role {by.role.value} cannot make a key with the role {role.value}.",
+            role=by.role.value,
+            needed=role.value,
+        )
+    inside = by.reach is Reach.SYSTEM or (
+        not is_system
+        and scope.tenant_id == by.scope.tenant_id
+        and by.scope.workspace in (None, scope.workspace)
+        and by.scope.service_id in (None, scope.service_id)
+    )
+    if not inside:
+        raise ScopeTooNarrow(
+            "A key cannot cover more than the key that makes it.", reach=by.reach.name.lower(), needed="system"
+        )
+
+
+def check_workspace(name: str) -> None:
+    """Raises InvalidField for what cannot be the name of a workspace."""
+    if not 0 < len(name) <= MAX_WORKSPACE or not name.isprintable() or name != name.strip():
+        raise InvalidField(f"A workspace is 1 to {MAX_WORKSPACE} printable characters.", field="workspace_id")
+
+
+def find(
+    ports: AccessPorts, *, by: Principal, limit: int = 100, before: tuple[float, str] | None = None
+) -> Sequence[ApiKey]:
+    """The caller's tenant's keys (those within its scope), newest first; `before` is the cursor."""
+    return ports.keys.list(by.scope, limit=limit, before=before)
+
+
+def get(ports: AccessPorts, *, by: Principal, key_id: str) -> ApiKey:
+    """Raises KeyNotFound."""
+    return ports.keys.get(by.scope, key_id)
+
+
+def rotate(ports: AccessPorts, *, by: Principal, key_id: str, overlap_s: float) -> Shown:
+    """The key with a new secret; the one before it opens for `overlap_s` more.
+
+    Raises KeyNotFound, WrongState, InvalidField, RoleTooLow for a key that may more than the caller.
+    """
+    if not 0 <= overlap_s <= MAX_OVERLAP_S:
+        raise InvalidField(f"overlap_s must be 0 to {MAX_OVERLAP_S:.0f} seconds.", field="overlap_s")
+    key = ports.keys.get(by.scope, key_id)
+    _check(by, role=key.role, scope=key.scope, is_system=key.is_system)
+    made = token.make(key_id)
+    return Shown(key=ports.keys.rotate(by.scope, key_id, made.digest, overlap_s=overlap_s), text=made.text)
+
+
+def revoke(ports: AccessPorts, *, by: Principal, key_id: str) -> ApiKey:
+    """The key, which opens nothing within a second. Revoking twice is no error.
+
+    Raises KeyNotFound, RoleTooLow for a key that may more than the caller.
+    """
+    key = ports.keys.get(by.scope, key_id)
+    _check(by, role=key.role, scope=key.scope, is_system=key.is_system)
+    return ports.keys.revoke(by.scope, key_id)
+
+
+def change(
+    ports: AccessPorts, *, by: Principal, key_id: str, name: str | None = None, limits: Limits | None = None
+) -> ApiKey:
+    """The key with another name or other limits. Raises KeyNotFound, InvalidField, RoleTooLow."""
+    if name is not None and (not 0 < len(name) <= MAX_NAME or not name.isprintable()):
+        raise InvalidField(f"name must be 1 to {MAX_NAME} printable characters.", field="name")
+    key = ports.keys.get(by.scope, key_id)
+    _check(by, role=key.role, scope=key.scope, is_system=key.is_system)
+    return ports.keys.change(by.scope, key_id, name=name, limits=limits)
+
+
+def first(ports: AccessPorts, *, text: str | None = None) -> Shown | None:
+    """The system's first key, an admin's, unless a person's key was ever made; `text` when it was chosen beforehand.
+
+    Any number of processes may call it at once: one makes the key, the others get None. Raises InvalidField for a
+    text that is no key.
+    """
+    made = token.make() if text is None else token.of(text)
+    key = ApiKey(
+        id=made.id,
+        name="first admin",
+        role=Role.ADMIN,
+        scope=Scope(DEFAULT_TENANT),
+        is_system=True,
+        created_at=epoch_s(),
+        created_by="first start",
+    )
+    return Shown(key=key, text=made.text) if ports.keys.insert(key, made.digest, only_first=True) else None
