@@ -27,7 +27,7 @@ MEANINGS = {
     "unknown_field": "There is no such field; look for a misspelling. `details.field`.",
     "invalid_tensor": "A tensor does not fit the model's signature. `details.tensor`, `expected`, `got`.",
     "model_invalid": "The model file does not load, or fails its one trial run.",
-    "model_runs_code": "Loading this model would run its maker's code, which no admin allowed. `details.format`, `field`.",
+    "model_runs_code": "Loading this model would run code of its maker, which no admin allowed. `details.format`.",
     "model_path_refused": "`model_path` cannot be read by the API, or is outside the folders that it may name.",
     "data_refused": "The database cannot store this text (a NUL character, say).",
     "too_large": "Over a limit. `details.limit_bytes`; send large inputs and models as an upload.",

@@ -33,6 +33,7 @@ PLUGINS = {
     "crash": "CrashOnValue",
     "hang": "HangOnValue",
     "raise": "RaiseOnValue",
+    "unpickle": "Unpickle",
 }
 FINAL = ("completed", "failed", "dead", "cancelled", "expired")
 

@@ -27,7 +27,7 @@ class Trap:
         self._path = path
 
     def __reduce__(self):
-        return os.mkdir, (self._path,)
+        return os.makedirs, (self._path, 0o777, True)
 
 
 def trap(path: str | Path = "trap", protocol: int = 4) -> bytes:
