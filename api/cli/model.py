@@ -32,6 +32,7 @@ def model() -> None:
 @click.option("--metadata", default=None, help="JSON object: inline, a file, or - for stdin.")
 @click.option("--accuracy", default=None, help="Accuracy figures, a JSON object as above.")
 @click.option("--deployment", default=None, help="deployment_config (hooks, engine), a JSON object as above.")
+@click.option("--allow-code", is_flag=True, help="Accept a file that runs code when it is loaded; admins only.")
 @click.option("--upload", "is_uploaded", is_flag=True, help="Send the file; needed when the server is elsewhere.")
 @shared
 def register(call: Call, path: str, is_uploaded: bool, **fields: Any) -> None:
@@ -41,7 +42,12 @@ def register(call: Call, path: str, is_uploaded: bool, **fields: Any) -> None:
         path = f"upload:{call.client.upload(_existing(path))['upload_id']}"
     elif "://" not in path and not path.startswith("upload:"):
         path = str(_existing(path).absolute())
-    body = {"name": fields["name"], "version": fields["version"], "framework": fields["framework"], "model_path": path}
+    body: dict[str, Any] = {
+        "name": fields["name"],
+        "version": fields["version"],
+        "framework": fields["framework"],
+        "model_path": path,
+    }
     for option, field in (
         ("metadata", "metadata"),
         ("accuracy", "accuracy_metrics"),
@@ -49,6 +55,8 @@ def register(call: Call, path: str, is_uploaded: bool, **fields: Any) -> None:
     ):
         if fields[option] is not None:
             body[field] = read_object(fields[option], option=f"--{option}")
+    if fields["allow_code"]:
+        body["allow_code"] = True
     call.answer(call.client.register_model(body))
 
 

@@ -223,6 +223,16 @@ def test_a_model_elsewhere_is_uploaded_first(penstock, server, tmp_path):
     assert result.exit_code == 0
     assert server.requests[0].content == b"onnx"
     assert server.last_body["model_path"] == "upload:u1"
+    assert "allow_code" not in server.last_body
+
+
+def test_leave_for_code_is_asked_for_by_name(penstock, server, tmp_path):
+    (tmp_path / "m.pt").write_bytes(b"code")
+    server.answers["POST", "/v1/models/register"] = (201, {"model_id": MODEL, "status": "registered"})
+
+    penstock("model", "register", str(tmp_path / "m.pt"), "--name", "m", "--version", "1.0.0", "--allow-code")
+
+    assert server.last_body["allow_code"] is True
 
 
 def test_a_service_is_shown_with_its_replicas_and_its_batch_curve(penstock, server):
