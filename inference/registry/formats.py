@@ -5,8 +5,9 @@ What runs code is looked for first: a file may be several things at once, and th
 
 import mmap
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from inference.engines.onnx_file import NotProtobuf, fields
@@ -15,6 +16,7 @@ from inference.registry.formats_archive import Seen
 from inference.registry.formats_pickle import View, is_pickle
 
 FIELD_LIMIT = 100_000
+PART_LIMIT = 64
 PART_BYTES = 1 << 16
 TEXT_BYTES = 1 << 20
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -43,7 +45,7 @@ _PYTHON = re.compile(
 )
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _OPERATION = re.compile(rb"[A-Za-z_][\w>./]*")
-_OPENVINO = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*\?>\s*)?(<!--.*?-->\s*)*<net\s[^>]*\bversion=", re.S)
+_OPENVINO = re.compile(rb"(\xef\xbb\xbf)?\s*+(<\?xml[^>]*+>\s*+)?(?><!--.*?-->\s*+)*+<net\s[^>]*\bversion=", re.S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,7 @@ def _tensorflow(view: View) -> Seen | None:
         return "protobuf message of very many parts", "nobody can see what it holds without loading it"
     for number, wire, begin, stop in found:
         part = View(content=view.content[begin : min(stop, begin + PART_BYTES)], size_bytes=stop - begin)
-        if (number, wire) == (2, _BYTES) and not _is_label(part) and _protobuf(part):
+        if (number, wire) == (2, _BYTES) and not _is_label(part) and _protobuf(part, PART_LIMIT):
             return "TensorFlow SavedModel", "its graph is a program that may read and write files"
         if (number, wire) == (1, _BYTES) and _is_node(part):
             return "TensorFlow graph", "it is a program that may read and write files"
@@ -142,8 +144,11 @@ def _tensorflow(view: View) -> Seen | None:
 
 
 def _is_node(part: View) -> bool:
-    """Field 1 is the name of a node, field 2 that of its operation."""
-    inner = {number: (begin, stop) for number, wire, begin, stop in _protobuf(part) if wire == _BYTES}
+    """Field 1 is the name of a node, field 2 that of its operation. One too full to look through counts as well."""
+    found = _protobuf(part, PART_LIMIT)
+    if len(found) == PART_LIMIT:
+        return True
+    inner = {number: (begin, stop) for number, wire, begin, stop in found if wire == _BYTES}
     return {1, 2} <= inner.keys() and _OPERATION.fullmatch(part.content[slice(*inner[2])]) is not None
 
 
@@ -194,11 +199,11 @@ _DATA: tuple[tuple[str, Callable[[View], bool]], ...] = (
 )
 
 
-def _protobuf(view: View) -> list[tuple[int, int, int, int]]:
-    """The outermost fields, as far as they can be seen; none where the bytes are no message."""
+def _protobuf(view: View, limit: int = FIELD_LIMIT) -> list[tuple[int, int, int, int]]:
+    """The first of the outermost fields, as far as they can be seen; none where the bytes are no message."""
     found = []
     try:
-        for field in _some(fields(view.content, 0, view.size_bytes)):
+        for field in islice(fields(view.content, 0, view.size_bytes), limit):
             if field[0] == 0:
                 return []
             found.append(field)
@@ -207,7 +212,3 @@ def _protobuf(view: View) -> list[tuple[int, int, int, int]]:
     except IndexError:  # behind what can be seen
         pass
     return found
-
-
-def _some(found: Iterator[tuple[int, int, int, int]]) -> Iterator[tuple[int, int, int, int]]:
-    return (field for field, _ in zip(found, range(FIELD_LIMIT), strict=False))

@@ -63,7 +63,7 @@ def look_into(view: View, look: Look) -> Seen | None:
 def is_archive(view: View) -> bool:
     """Whether these bytes begin a file that `look_into` would open."""
     head = bytes(view.content[:HEAD_BYTES])
-    is_compressed = _COMPRESSED.match(head) is not None or bool(_unpacked(head))
+    is_compressed = _COMPRESSED.match(head) is not None or bool(_unpacked(head, HEAD_BYTES))
     return head[:4] == b"PK\x03\x04" or head.startswith(tuple(_CLOSED)) or _is_tar(head[:512]) or is_compressed
 
 
@@ -171,7 +171,7 @@ def _tar_number(field: bytes) -> int:
 
 def _compressed(view: View, look: Look) -> Seen | None:
     head = bytes(view.content[:PLAIN_BYTES])
-    plain = _unpacked(head)
+    plain = _unpacked(head, PLAIN_BYTES)
     if not plain:
         return ("compressed file", _UNSEEN) if _COMPRESSED.match(head) else None
     is_whole = len(head) == view.size_bytes and len(plain) < PLAIN_BYTES
@@ -179,13 +179,13 @@ def _compressed(view: View, look: Look) -> Seen | None:
     return _inside("compressed file", "", inner, look)
 
 
-def _unpacked(head: bytes) -> bytes:
+def _unpacked(head: bytes, limit_bytes: int) -> bytes:
     """The beginning of what a compressed file holds; nothing where it is none."""
     ways: dict[bytes, Callable[[], bytes]] = dict.fromkeys(
-        _ZLIB, lambda: zlib.decompressobj(47).decompress(head, PLAIN_BYTES)
+        _ZLIB, lambda: zlib.decompressobj(47).decompress(head, limit_bytes)
     )
-    ways[b"B"] = lambda: bz2.BZ2Decompressor().decompress(head, PLAIN_BYTES)
-    ways[b"\xfd"] = ways[b"]"] = lambda: lzma.LZMADecompressor(memlimit=MEMORY_BYTES).decompress(head, PLAIN_BYTES)
+    ways[b"B"] = lambda: bz2.BZ2Decompressor().decompress(head, limit_bytes)
+    ways[b"\xfd"] = ways[b"]"] = lambda: lzma.LZMADecompressor(memlimit=MEMORY_BYTES).decompress(head, limit_bytes)
     try:
         return ways[head[:1]]() if head[:1] in ways else b""
     except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError):

@@ -78,6 +78,23 @@ def test_a_damaged_file_of_any_format_is_judged_without_an_error(seed: int):
             assert recognise_bytes(View(content=shown, size_bytes=len(shown))).name
 
 
+@pytest.mark.parametrize(
+    ("content", "runs_code"),
+    [
+        (b"<?xml ?>" + b"<!---->" * 580, False),
+        (b"import" + b" \t" * (1 << 19), True),
+        (b"I1\n0" * 400_000, True),
+        (artefacts.field(9, b"") * 150_000, True),
+        (artefacts.field(2, artefacts.field(3, 0) * 300 + b"\xff") * 3000, True),
+        (artefacts.field(2, b"\x01" * 300) * 3000, False),
+        (artefacts.zipped({f"f{n}": b"N0" * 2047 + b"\xff" for n in range(200)}), False),
+        (b"PK\x05\x06" * 20_000, True),
+    ],
+)
+def test_what_is_made_to_be_slow_to_look_through_is_judged_all_the_same(content: bytes, runs_code: bool):
+    assert recognise_bytes(View(content=content, size_bytes=len(content))).runs_code is runs_code
+
+
 def test_noise_is_hardly_ever_taken_for_code():
     rng = random.Random(7)
     noise = [rng.randbytes(4096) for _ in range(2000)]
