@@ -32,6 +32,7 @@ class KeyRing:
         self._lock = threading.Lock()
         self._epoch = 0
         self._read_at = self._tried_at = -1e9
+        self._is_failing = False
         self._offset_s = 0.0
         self._is_closed = settings.require_keys
         self._keys: dict[str, KeyChange] = {}
@@ -64,7 +65,9 @@ class KeyRing:
         age_s = monotonic_s() - self._read_at
         if age_s < self._settings.refresh_s:
             return
-        if self._lock.acquire(blocking=age_s > PATIENCE * self._settings.refresh_s):
+        # While the database is away one thread at a time asks for it; the others go on with what is known.
+        must_wait = age_s > PATIENCE * self._settings.refresh_s and not self._is_failing
+        if self._lock.acquire(blocking=must_wait):
             try:
                 if monotonic_s() - self._tried_at >= self._settings.refresh_s:
                     self._read()
@@ -79,7 +82,7 @@ class KeyRing:
             changes = self._store.changes(self._epoch)
         except StoreUnavailable as error:
             log.warning("keys_not_read", reason=error.message)
-            self._tried_at = monotonic_s()
+            self._tried_at, self._is_failing = monotonic_s(), True
             return
         if changes is not None:
             self._offset_s = changes.now - epoch_s()
@@ -89,6 +92,7 @@ class KeyRing:
             self._holders = _holders(self._keys.values(), self._tenants)
             self._epoch = changes.epoch
         self._read_at = self._tried_at = began
+        self._is_failing = False
 
 
 def _holders(keys: Iterable[KeyChange], tenants: Mapping[str, Tenant]) -> dict[bytes, tuple[Principal, float | None]]:
