@@ -172,6 +172,9 @@ class FakeServices:
         rows = [row for row in self.rows.values() if state in (None, row.state) and _sees(scope, row)]
         return page(rows, limit=limit, before_id=before_id)
 
+    def ids(self, scope):
+        return frozenset(row.id for row in self.rows.values() if _sees(scope, row))
+
     def move(self, scope, service_id, *, allowed, to, reason, suggested_action=None):
         service = self.rows[service_id]
         if service.state not in allowed:

@@ -42,6 +42,10 @@ class ServiceStore(Protocol):
         """Newest first."""
         ...
 
+    def ids(self, scope: Scope) -> frozenset[str]:
+        """Of every service in the scope."""
+        ...
+
     def move(
         self,
         scope: Scope | None,

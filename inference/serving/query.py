@@ -45,6 +45,11 @@ def find(
     return ports.services.list(scope, state=state, limit=limit, before_id=before_id)
 
 
+def ids(ports: ServingPorts, *, scope: Scope) -> frozenset[str]:
+    """The ids of all services in the scope."""
+    return ports.services.ids(scope)
+
+
 def describe(ports: ServingPorts, *, scope: Scope, service_id: str) -> ServiceView:
     """Raises ServiceNotFound."""
     service = ports.services.get(scope, service_id)

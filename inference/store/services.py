@@ -86,6 +86,10 @@ class SqlServices:
         with self._db.read() as connection:
             return [_service(row) for row in connection.execute(query.order_by(services.c.id.desc()).limit(limit))]
 
+    def ids(self, scope: Scope) -> frozenset[str]:
+        with self._db.read() as connection:
+            return frozenset(connection.execute(sa.select(services.c.id).where(services_in(scope))).scalars())
+
     def move(
         self,
         scope: Scope | None,

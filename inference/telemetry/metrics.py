@@ -1,7 +1,7 @@
 """Every metric, declared once. What can be counted in the database is read there, when somebody scrapes."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -58,10 +58,34 @@ class StoreCollector(Collector):
         return families.values()
 
 
-def render(read: Callable[[], Samples] | None = None, *, others: Iterable[Collector] = ()) -> bytes:
+class Narrowed(Collector):
+    """What another collector gives, as far as it is about some services."""
+
+    def __init__(self, inner: Collector, services: Container[str]) -> None:
+        self._inner, self._services = inner, services
+
+    def collect(self) -> Iterable[Metric]:
+        return about(self._inner.collect(), self._services)
+
+
+def about(families: Iterable[Metric], services: Container[str]) -> Iterable[Metric]:
+    """The samples labelled with one of `services`; what names no service tells of everybody's work, and is left out."""
+    for family in families:
+        seen = Metric(family.name, family.documentation, family.type, family.unit)
+        seen.samples = [sample for sample in family.samples if sample.labels.get("service", "") in services]
+        if seen.samples:
+            yield seen
+
+
+def render(
+    read: Callable[[], Samples] | None = None,
+    *,
+    others: Iterable[Collector] = (),
+    services: Container[str] | None = None,
+) -> bytes:
     """The text that Prometheus scrapes: this process', or, in multi-process mode, all processes' of its folder.
 
-    `others` are read beside them, as a node's machine (`telemetry.machine`).
+    `others` are read beside them, as a node's machine (`telemetry.machine`). With `services` only what is about those.
     """
     registry = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
@@ -72,4 +96,4 @@ def render(read: Callable[[], Samples] | None = None, *, others: Iterable[Collec
         registry.register(StoreCollector(read))
     for other in others:
         registry.register(other)
-    return prometheus_client.generate_latest(registry)
+    return prometheus_client.generate_latest(registry if services is None else Narrowed(registry, services))
