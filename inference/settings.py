@@ -46,12 +46,16 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisSettings:
-    """Time limits of every call to Redis; a slot or a hot copy is never worth a longer wait."""
+    """Time limits of every call to Redis; a slot or a hot copy is never worth a longer wait.
+
+    `ca_file`: who must have signed the certificate of a `rediss://` server; empty: whom the system trusts.
+    """
 
     socket_timeout_s: float = 10.0
     connect_timeout_s: float = 3.0
     breaker_s: float = 1.0
     publish_timeout_s: float = 0.2
+    ca_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

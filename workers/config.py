@@ -2,18 +2,24 @@
 
 from typing import Any
 
+from inference.redisio import tls
 from inference.settings import Settings
+from workers.publisher import broker_tls
 from workers.queues import CONTROL_QUEUE
 
+FLOWER = "flower"
 REDIS_SCHEMES = ("redis://", "rediss://", "valkey://", "redis+socket://")
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
     """For `Celery.conf.update`."""
-    url = settings.broker_url or "redis://127.0.0.1:6379/0"
+    url = tls.without_options(settings.broker_url) or "redis://127.0.0.1:6379/0"
     config: dict[str, Any] = {
         "broker_url": url,
-        "result_backend": settings.redis_url or None,
+        # Said in full: for an URL without options kombu would encrypt, and check nothing.
+        "broker_use_ssl": broker_tls(settings),
+        "result_backend": tls.without_options(settings.redis_url) or None,
+        "redis_backend_use_ssl": tls.options(settings.redis_url, settings.redis) or None,
         # A result backend with results on would subscribe at every publish and never unsubscribe.
         "task_ignore_result": True,
         "task_store_errors_even_if_ignored": False,
@@ -47,5 +53,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
             "socket_connect_timeout": settings.redis.connect_timeout_s,
             "socket_keepalive": True,
             "health_check_interval": 15,
+            # Flower consumes nothing that must be acknowledged, and need not touch what others have not yet.
+            "ack_emulation": settings.process.role != FLOWER,
         }
     return config

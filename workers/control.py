@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from inference import lifeline, wiring
 from inference import settings as settings_room
 from inference.telemetry.log import configure
-from workers import publisher
+from workers import publisher, remote_control
 from workers.alarm import end_quietly
 from workers.app import make_app
 from workers.queues import CONTROL_QUEUE
@@ -29,6 +29,7 @@ def main(environ: Mapping[str, str]) -> int:
     ticker = Ticker(core, name=name)
     app = make_app(settings)
     register(app, core, ticker)
+    remote_control.narrow(settings)
     ticker.start()
     worker = app.Worker(
         hostname=name,

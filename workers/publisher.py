@@ -4,17 +4,20 @@ Speaks Celery's message protocol through kombu, so that the API need not load Ce
 """
 
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from kombu import Connection, Queue
 
 from inference.clock import monotonic_s
 from inference.ids import new_id
+from inference.redisio import tls
 from inference.redisio.client import RedisLink
 from inference.redisio.slots import Slots
 from inference.settings import Settings
@@ -27,14 +30,27 @@ PAUSE_S = 0.002
 """Rings that come within this time of the last delivery go together; one that comes later goes at once."""
 
 
+def broker_tls(settings: Settings) -> Any:
+    """kombu's `ssl` argument: certificate and host name of the broker are checked wherever its URL asks for TLS."""
+    broker = urlsplit(settings.broker_url)
+    if broker.scheme == "amqps":
+        return {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": broker.hostname}
+    return tls.options(settings.broker_url, settings.redis) or False
+
+
 class Sender:
     """Publishes task messages over one connection. Not thread-safe: its thread owns it."""
 
     def __init__(self, settings: Settings) -> None:
-        url = settings.broker_url or "redis://127.0.0.1:6379/0"
+        url = tls.without_options(settings.broker_url) or "redis://127.0.0.1:6379/0"
         limit = settings.redis.publish_timeout_s
         options: dict[str, Any] = {"socket_timeout": limit, "socket_connect_timeout": limit, "max_retries": 0}
-        self._connection = Connection(url, connect_timeout=limit, transport_options=options if "redis" in url else {})
+        self._connection = Connection(
+            url,
+            connect_timeout=limit,
+            ssl=broker_tls(settings),
+            transport_options=options if url.startswith("redis") else {},
+        )
         self._producer: Any = None
 
     def send(self, queue: str, task: str, args: list[object]) -> None:

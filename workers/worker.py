@@ -35,7 +35,7 @@ def _run(settings: Settings, arguments: Sequence[str]) -> int:
     from celery import signals
 
     from inference import wiring
-    from workers import publisher
+    from workers import publisher, remote_control
     from workers.app import make_app
     from workers.supervisor import Supervisor
 
@@ -59,6 +59,7 @@ def _run(settings: Settings, arguments: Sequence[str]) -> int:
     signals.worker_shutting_down.connect(on_shutdown, weak=False)
     supervisor.start()
     app = make_app(settings, modules=["workers.tasks.run"])
+    remote_control.narrow(settings)
     fixed = ["--pool=prefork", f"--concurrency={replica.instances}", "--without-gossip", "--without-mingle"]
     try:
         app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *fixed, *arguments])

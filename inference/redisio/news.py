@@ -7,6 +7,7 @@ import msgspec
 import redis.asyncio
 import structlog
 
+from inference.redisio import tls
 from inference.redisio.client import DONE_CHANNEL
 from inference.settings import Settings
 
@@ -21,7 +22,8 @@ async def listen(settings: Settings, on_ids: Callable[[Sequence[str]], None]) ->
     was_away = False
     while True:
         client = redis.asyncio.Redis.from_url(
-            settings.redis_url or "redis://127.0.0.1:6379/0",
+            tls.without_options(settings.redis_url) or "redis://127.0.0.1:6379/0",
+            **tls.options(settings.redis_url, settings.redis),
             socket_connect_timeout=settings.redis.connect_timeout_s,
             socket_keepalive=True,
             health_check_interval=15,

@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from workers.launching import broker, front
 
 BROKER, FRONT, API, LIVE = "broker", "front", "api", "live"
 CONTROL, BEAT, NODE, FLOWER = "control", "beat", "node", "flower"
+BROKER_USERS = {API: "api", LIVE: "api", CONTROL: "worker", BEAT: "worker", NODE: "worker", FLOWER: "monitor"}
+"""Who each role is to the embedded broker (`inference.redisio.acl`); the others have no business with it."""
 MIGRATE = (sys.executable, "-m", "inference.store.migrate")
 
 
@@ -93,10 +95,21 @@ def flower(port: int) -> Role:
     )
 
 
+def with_own_user(role: Role, settings: Settings, *, port: int, passwords: Mapping[str, str]) -> Role:
+    """The role, told to come to the embedded broker under its own name; unchanged where nobody has one."""
+    user = BROKER_USERS.get(role.name)
+    if user is None or not passwords:
+        return role
+    own = broker.url(port=port, user=user, password=passwords[user])
+    urls = {"PENSTOCK_REDIS_URL": settings.redis_url or own, "PENSTOCK_BROKER_URL": settings.broker_url or own}
+    return replace(role, environment={**role.environment, **urls})
+
+
 def environment(settings: Settings, *, run_id: str, redis_url: str, inherited: Mapping[str, str]) -> dict[str, str]:
     """What every process finds in its environment, `PENSTOCK_ROLE` excepted. URLs are resolved, paths absolute.
 
-    `redis_url` is the embedded broker's, for what the user has not named a server for.
+    `redis_url` is the embedded broker's, for what the user has not named a server for; empty where each role has one of
+    its own.
     """
     values = dict(inherited)
     values.update(

@@ -77,15 +77,16 @@ class _System:
         names = [roles.NODE, *([BROKER] if self.embedded_broker else []), *([roles.FLOWER] if flower else [])]
         self.ports = folder.choose_ports(settings.data_dir, names=tuple(names))
         # Production mode refuses a broker without a password, ours too; in development one is only in the way.
-        self.broker_password = secrets.token_hex(16) if settings.mode == "production" else ""
-        self.redis_url = broker.url(port=self.ports.broker, password=self.broker_password)
+        is_guarded = self.embedded_broker and settings.mode == "production"
+        self.broker_passwords = {user: secrets.token_hex(24) for user in broker.USERS} if is_guarded else {}
+        self.redis_url = broker.url(port=self.ports.broker)
         self.urls = _urls(listener, settings.api.host, self.ports)
         self.supervisor = Supervisor(
             data_dir=settings.data_dir,
             environment=roles.environment(
                 settings,
                 run_id=self.run_id,
-                redis_url=self.redis_url,
+                redis_url="" if is_guarded else self.redis_url,
                 # Flower shows each job only if the workers tell of them.
                 inherited={"PENSTOCK_TELEMETRY__JOB_EVENTS": "true", **environ} if flower else environ,
             ),
@@ -103,7 +104,7 @@ class _System:
         if self.embedded_broker:
             folder.write_text(
                 data_dir / "run" / "valkey.conf",
-                broker.render(port=self.ports.broker, password=self.broker_password),
+                broker.render(port=self.ports.broker, passwords=self.broker_passwords),
             )
         say(f"starting on {data_dir}")
         supervisor.add(
@@ -118,16 +119,27 @@ class _System:
         if code != 0:
             return False
         if self.embedded_broker:
-            supervisor.wait(lambda: broker.answers(self.ports.broker), limit_s=60.0)
+            supervisor.wait(self.broker_answers, limit_s=60.0)
         if supervisor.stopping:
             return False
-        supervisor.add(work(self.ports))
+        supervisor.add(self.with_users(work(self.ports)))
         if self.flower:
-            supervisor.add([roles.flower(self.ports.flower)])
+            supervisor.add(self.with_users([roles.flower(self.ports.flower)]))
         if not supervisor.wait(self.is_ready, limit_s=_READY_LIMIT_S, every_s=0.05) and not supervisor.stopping:
             say(f"not ready after {_READY_LIMIT_S:.0f} s: {self.why_not()} Logs are in {data_dir}/logs; still trying.")
             supervisor.wait(self.is_ready, limit_s=float("inf"), every_s=0.5)
         return not supervisor.stopping
+
+    def with_users(self, found: list[Role]) -> list[Role]:
+        """The roles, each with its own way to the broker."""
+        port, passwords = self.ports.broker, self.broker_passwords
+        return [roles.with_own_user(role, self.settings, port=port, passwords=passwords) for role in found]
+
+    def broker_answers(self) -> bool:
+        """Whether the embedded broker is up and has read its file. Blocks a second at most."""
+        return broker.answers(
+            self.ports.broker, user=broker.MONITOR, password=self.broker_passwords.get(broker.MONITOR, "")
+        )
 
     def is_ready(self) -> bool:
         """Whether /readyz answers 200. Blocks a second at most."""

@@ -78,14 +78,39 @@ def test_a_database_beside_the_caller_is_the_same_file_for_every_part(settings, 
     assert values["PENSTOCK_CONFIG"] == f"{Path.cwd()}/p.toml"
 
 
-def test_the_broker_of_production_mode_has_a_password():
-    url = broker.url(port=6001, password="k3y")
+def test_where_the_broker_has_users_each_role_comes_under_its_own_name(settings):
+    passwords = {"api": "a1", "worker": "b2", "monitor": "c3"}
+    found = {
+        role.name: roles.with_own_user(role, settings, port=6001, passwords=passwords).environment
+        for role in [*roles.work(PORTS), *roles.ground(ports=PORTS, listener=4, embedded_broker=True)]
+    }
 
-    found = settings_room.load({"PENSTOCK_MODE": "production", "PENSTOCK_REDIS_URL": url})
+    api = settings_room.load({"PENSTOCK_MODE": "production", **found["api"]})
 
-    assert found.broker_url == "redis://:k3y@127.0.0.1:6001/0"
-    assert "requirepass k3y" in broker.render(port=6001, password="k3y")
-    assert "requirepass" not in broker.render(port=6001)
+    assert api.broker_url == api.redis_url == "redis://api:a1@127.0.0.1:6001/0"
+    assert found["node"]["PENSTOCK_BROKER_URL"] == "redis://worker:b2@127.0.0.1:6001/0"
+    assert "PENSTOCK_WORKERS__METRICS_PORT" in found["node"]
+    assert not any("PENSTOCK_REDIS_URL" in found[name] for name in ("front", "broker"))
+
+
+def test_a_broker_of_the_users_own_is_come_to_as_the_user_said(settings):
+    given = replace(settings, broker_url="amqp://u:p@queue//")
+    passwords = {"api": "a1", "worker": "b2", "monitor": "c3"}
+
+    found = roles.with_own_user(roles.work(PORTS)[0], given, port=6001, passwords=passwords)
+    open_to_all = roles.with_own_user(roles.work(PORTS)[0], given, port=6001, passwords={})
+
+    assert found.environment["PENSTOCK_BROKER_URL"] == "amqp://u:p@queue//"
+    assert found.environment["PENSTOCK_REDIS_URL"] == "redis://api:a1@127.0.0.1:6001/0"
+    assert "PENSTOCK_REDIS_URL" not in open_to_all.environment
+
+
+def test_the_configuration_of_the_broker_has_users_but_no_password_in_the_clear():
+    text = broker.render(port=6001, passwords={"api": "a-secret", "worker": "b-secret", "monitor": "c-secret"})
+
+    assert text.count("\nuser ") == 4
+    assert "-secret" not in text
+    assert "user " not in broker.render(port=6001)
 
 
 def test_the_door_is_closed_first_and_the_broker_ends_last_and_softly():

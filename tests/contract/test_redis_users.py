@@ -1,0 +1,178 @@
+"""Each user of Redis against the real server: what it needs works, what it has no business with is refused."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from kombu import Connection, Exchange, Queue
+
+from inference.jobs.model import JobState, JobView
+from inference.redisio.client import RedisLink
+from inference.redisio.hot import RedisHotResults
+from inference.redisio.slots import Slots
+from inference.settings import ResultsSettings, Settings
+from tests.conftest import start
+from tests.guarded import GuardedValkey
+from workers import publisher
+from workers.config import celery_config
+from workers.queues import CONTROL_QUEUE, service_queue
+
+VIEW = JobView(id="j", service_id="s", state=JobState.COMPLETED, priority=0, attempts=1, created_at=0.0)
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedValkey]:
+    server = start(GuardedValkey, Path(tmp_path_factory.mktemp("guarded")))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_denied_yet(valkey: GuardedValkey) -> None:
+    admin = valkey.admin()
+    admin.flushall()
+    admin.close()
+    valkey.denied()
+
+
+def settings_of(valkey: GuardedValkey, user: str) -> Settings:
+    return Settings(redis_url=valkey.url_of(user), broker_url=valkey.url_of(user))
+
+
+def connection(valkey: GuardedValkey, user: str, **options: Any) -> Connection:
+    """As a worker's, or Flower's, with our configuration."""
+    config = celery_config(settings_of(valkey, user))
+    return Connection(config["broker_url"], transport_options=config["broker_transport_options"] | options)
+
+
+def listen(opened: Connection) -> None:
+    """Takes what comes, the answers to subscribing first, until nothing more comes."""
+    with suppress(TimeoutError):
+        while True:
+            opened.drain_events(timeout=0.2)
+
+
+REFUSED = {
+    "api": [
+        "FLUSHALL", "CONFIG GET *", "KEYS *", "SHUTDOWN", "ACL LIST", "ACL WHOAMI", "CLIENT LIST",
+        "EVAL x 0", "EVALSHA 0 1 unacked", "SCRIPT FLUSH", "MONITOR", "RPOP svc.a", "BRPOP svc.a 1", "LRANGE svc.a 0 9",
+        "DEL svc.a", "HGETALL unacked", "SUBSCRIBE /0.celery.pidbox", "PUBLISH /0.celery.pidbox x", "PSUBSCRIBE *",
+        "GET celery-task-meta-a", "HSET pst:result:a x y", "SADD _kombu.binding.celery.pidbox x", "SET other x",
+        "DEL pst:wrong:a",
+    ],
+    "worker": [
+        "FLUSHDB", "CONFIG SET dir /tmp", "KEYS *", "SHUTDOWN", "ACL LIST", "CLIENT KILL TYPE normal",
+        "EVAL x 0", "SCRIPT FLUSH", "MONITOR", "GET pst:wrong:a", "INCR pst:wrong:a", "GET pst:rate:a",
+        "SET pst:rate:a 0", "GET pst:result:a", "PUBLISH /0.celery.pidbox x", "PSUBSCRIBE *",
+        "PSUBSCRIBE /0.celeryev/*", "SUBSCRIBE pst:done", "SET other x", "REPLICAOF 127.0.0.1 1",
+    ],
+    "monitor": [
+        "FLUSHALL", "CONFIG GET *", "KEYS *", "SHUTDOWN", "ACL LIST", "EVAL x 0", "MONITOR",
+        "GET pst:result:a", "GET pst:wrong:a", "HGETALL pst:slots:a", "LPUSH svc.a x", "RPOP svc.a", "LRANGE svc.a 0 9",
+        "LPUSH control x", "HGETALL unacked", "PUBLISH pst:done x", "PUBLISH /0.celeryev/x x", "SUBSCRIBE pst:done",
+        "PSUBSCRIBE /0.celery.pidbox", "SET other x",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("user", "command"), [(user, command) for user in REFUSED for command in REFUSED[user]])
+def test_a_user_is_refused_what_it_has_no_business_with(valkey: GuardedValkey, user: str, command: str) -> None:
+    client = valkey.client(user)
+
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command(*command.split())
+
+    client.close()
+
+
+@pytest.mark.parametrize("login", [{}, {"username": "api", "password": "a guess"}, {"password": "the-api-password"}])
+def test_nobody_comes_in_without_a_user_and_its_password(valkey: GuardedValkey, login: dict[str, str]) -> None:
+    client = redis.Redis(port=valkey.port, **login)
+
+    with pytest.raises(redis.exceptions.AuthenticationError):
+        client.ping()
+
+    client.close()
+
+
+def test_the_api_rings_and_kicks_keeps_hot_copies_and_counts_callers(valkey: GuardedValkey) -> None:
+    link = RedisLink(settings_of(valkey, "api"))
+    hot = RedisHotResults(link, ResultsSettings())
+    told = publisher.connect(settings_of(valkey, "api"))
+
+    told.bell.ring("a", slots=2)
+    told.kick.reconcile()
+    told.close()
+    hot.put("t", "s", [VIEW])
+    found = hot.get("t", "j")
+    pipe = link.client.pipeline(transaction=False)
+    pipe.incr("pst:wrong:1").expire("pst:wrong:1", 60).incrby("pst:rate:k", 3).pexpire("pst:rate:k", 900)
+    counted = [*pipe.execute(), link.client.get("pst:wrong:1")]
+    news = link.client.pubsub()
+    news.subscribe("pst:done")
+    news.get_message(timeout=1)
+    news.unsubscribe()
+    news.close()
+    link.close()
+
+    admin = valkey.admin()
+    assert (admin.llen(service_queue("a")), admin.llen(CONTROL_QUEUE)) == (1, 1)
+    admin.close()
+    assert found is not None
+    assert counted == [1, True, 3, True, b"1"]
+    assert valkey.denied() == []
+
+
+def test_a_worker_takes_answers_gives_back_and_restores_what_others_left(valkey: GuardedValkey) -> None:
+    queue = Queue(service_queue("a"), exchange=service_queue("a"), routing_key=service_queue("a"))
+    pidbox = Queue("w@h.celery.pidbox", exchange=Exchange("celery.pidbox", type="fanout"), expires=10, auto_delete=True)
+    with connection(valkey, "worker", visibility_timeout=0) as opened:
+        channel = opened.channel()
+        opened.Producer(channel).publish({"n": 1}, exchange="", routing_key=queue.name, declare=[queue], priority=3)
+        first = queue.bind(channel).get(no_ack=False)
+        first.reject(requeue=True)
+        queue.bind(channel).get(no_ack=False)
+        channel.qos.restore_visible(num=10, interval=1)
+        third = queue.bind(channel).get(no_ack=False)
+        third.ack()
+        with opened.Consumer([queue, pidbox], channel=channel, callbacks=[lambda *_: None]):
+            listen(opened)
+            channel.sweep_bindings()
+
+    assert third.payload == {"n": 1}
+    assert valkey.denied() == []
+
+
+def test_a_worker_holds_slots_and_announces_results(valkey: GuardedValkey) -> None:
+    link = RedisLink(settings_of(valkey, "worker"))
+    slots, hot = Slots(link), RedisHotResults(link, ResultsSettings())
+
+    slot = slots.ring_or_wake("a", slots=1, token="t")
+    slots.ring_or_wake("a", slots=1, token="u")
+    kept = slots.renew("a", slot=slot or 0, token="t")
+    woken = slots.wait("a", timeout_s=1)
+    over = slots.release_if_no_wake("a", slot=slot or 0, token="t")
+    hot.put("t", "s", [VIEW])
+    link.close()
+
+    assert (slot, kept, woken, over) == (0, True, True, True)
+    assert valkey.denied() == []
+
+
+def test_the_monitor_asks_workers_hears_events_and_counts_what_waits(valkey: GuardedValkey) -> None:
+    reply = Queue("o.reply.celery.pidbox", exchange=Exchange("reply.celery.pidbox"), routing_key="o", expires=10)
+    events = Queue("celeryev.x", exchange=Exchange("celeryev", type="fanout"), routing_key="#", auto_delete=True)
+    with connection(valkey, "monitor", ack_emulation=False) as opened:
+        channel = opened.channel()
+        fanout = Exchange("celery.pidbox", type="fanout", durable=False)
+        opened.Producer(channel).publish({"method": "ping"}, exchange=fanout, declare=[fanout])
+        with opened.Consumer([reply, events], channel=channel, no_ack=True, callbacks=[lambda *_: None]):
+            listen(opened)
+            channel.sweep_bindings()
+        waiting = valkey.client("monitor").llen("svc.a")
+
+    assert waiting == 0
+    assert valkey.denied() == []
