@@ -161,7 +161,7 @@ def _source(view: View) -> Seen | None:
     if _NO_TEXT.search(text):
         return None
     if _PYTHON.search(text):
-        return "Python source", "it is a program"
+        return "source code", "it is a program"
     if b"!!python/" in text:
         return "YAML with Python objects", "reading it calls any function that the file names"
     if text.lstrip()[:1] == b"{" and b'"class_name"' in text and b"keras" in text:
