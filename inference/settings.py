@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from inference import production
 from inference.errors import BadSettings
 
 PREFIX = "PENSTOCK_"
@@ -312,23 +312,13 @@ def _check(settings: Settings) -> None:
         raise BadSettings(
             "PENSTOCK_TELEMETRY__WORKER_LOGS must be files or stderr.", name="PENSTOCK_TELEMETRY__WORKER_LOGS"
         )
-    for name in _refused_in_production(settings) if settings.mode == "production" else ():
-        raise BadSettings(name, mode="production")
-
-
-DEFAULT_SECRETS = frozenset({"penstock", "postgres", "password", "changeme", "change-me", "secret", "guest", "admin"})
-
-
-def _refused_in_production(settings: Settings) -> list[str]:
-    """One sentence for each thing that production mode does not accept."""
-    refusals = []
-    for name in ("redis_url", "broker_url", "database_url"):
-        url = urlsplit(getattr(settings, name))
-        variable = PREFIX + name.upper()
-        if url.scheme in ("redis", "rediss", "valkey") and not url.password:
-            refusals.append(
-                f"{variable} names a Redis without a password; production mode refuses an unprotected Redis."
-            )
-        if url.password in DEFAULT_SECRETS:
-            refusals.append(f"{variable} uses a default password; production mode refuses it, choose another.")
-    return refusals
+    if settings.redis.ca_file and not Path(settings.redis.ca_file).is_file():
+        raise BadSettings(
+            f"PENSTOCK_REDIS__CA_FILE names {settings.redis.ca_file}, which is no file.", name="PENSTOCK_REDIS__CA_FILE"
+        )
+    if settings.mode == "production":
+        servers = {
+            PREFIX + name.upper(): getattr(settings, name) for name in ("redis_url", "broker_url", "database_url")
+        }
+        for sentence in production.refusals(servers):
+            raise BadSettings(sentence, mode="production")

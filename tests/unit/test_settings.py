@@ -45,6 +45,7 @@ def test_a_room_and_a_name_set_a_value_of_its_kind():
         ("PENSTOCK_TELEMETRY__LOG_LEVEL", "loud", "debug, info, warning"),
         ("PENSTOCK_STORE__SQLITE_SYNCHRONOUS", "OFF", "FULL, NORMAL or EXTRA"),
         ("PENSTOCK_CONFIG", "/does/not/exist.toml", "cannot be read"),
+        ("PENSTOCK_REDIS__CA_FILE", "/does/not/exist.pem", "names /does/not/exist.pem, which is no file"),
     ],
 )
 def test_a_wrong_name_or_value_stops_the_start_with_one_sentence(name, value, said):
@@ -79,11 +80,36 @@ def test_a_misspelt_name_in_the_file_stops_the_start(tmp_path):
         ({"PENSTOCK_REDIS_URL": "redis://:changeme@cache:6379/0"}, "default password"),
         ({"PENSTOCK_DATABASE_URL": "postgresql://penstock:penstock@db/penstock"}, "default password"),
         ({"PENSTOCK_BROKER_URL": "amqp://guest:guest@mq//"}, "default password"),
+        ({"PENSTOCK_REDIS_URL": "rediss://:8d1f0a@cache/0?ssl_cert_reqs=none"}, "says ssl_cert_reqs=none; production"),
+        (
+            {"PENSTOCK_BROKER_URL": "rediss://:8d1f0a@cache/0?ssl_cert_reqs=CERT_OPTIONAL"},
+            "says ssl_cert_reqs=cert_opt",
+        ),
+        (
+            {"PENSTOCK_REDIS_URL": "rediss://:8d1f0a@10.0.0.9/0?ssl_check_hostname=False"},
+            "says ssl_check_hostname=false",
+        ),
+        ({"PENSTOCK_DATABASE_URL": "postgresql://p:77aa01@db/penstock?sslmode=disable"}, "says sslmode=disable"),
+        ({"PENSTOCK_DATABASE_URL": "postgresql://p:77aa01@/d?host=db&sslmode=disable"}, "says sslmode=disable"),
     ],
 )
 def test_production_refuses_open_doors_and_default_secrets(url, said):
     with pytest.raises(BadSettings, match=said):
         load({"PENSTOCK_MODE": "production", **url})
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        {"PENSTOCK_REDIS_URL": "rediss://:8d1f0a@cache/0"},
+        {"PENSTOCK_REDIS_URL": "rediss://:8d1f0a@127.0.0.1/0?ssl_cert_reqs=none"},
+        {"PENSTOCK_DATABASE_URL": "postgresql://p:77aa01@localhost/penstock?sslmode=disable"},
+        {"PENSTOCK_DATABASE_URL": "postgresql://p:77aa01@/penstock?host=/run/postgresql&sslmode=disable"},
+        {"PENSTOCK_DATABASE_URL": "postgresql://p:77aa01@db/penstock?sslmode=verify-full&sslrootcert=/ca.pem"},
+    ],
+)
+def test_production_takes_checked_tls_and_servers_on_this_machine(urls):
+    assert load({"PENSTOCK_MODE": "production", **urls}).mode == "production"
 
 
 def test_production_takes_what_is_protected():
