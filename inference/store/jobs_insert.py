@@ -18,6 +18,10 @@ from inference.store.database import Database
 
 Answer = Accepted | PenstockError
 
+_STATES = sa.text(
+    "SELECT tenant_id, id, state, queue_while_stopped FROM services WHERE id IN :ids AND tenant_id IN :tenants"
+).bindparams(sa.bindparam("ids", expanding=True), sa.bindparam("tenants", expanding=True))
+
 JOB_COLUMNS = {
     "id": "text",
     "tenant_id": "text",
@@ -76,18 +80,15 @@ def _refuse_closed_services(
     connection: sa.Connection, submissions: Sequence[Submission], answers: dict[int, Answer]
 ) -> None:
     ids = {submission.jobs[0].service_id for submission in submissions}
-    statement = sa.text("SELECT id, state, queue_while_stopped FROM services WHERE id IN :ids").bindparams(
-        sa.bindparam("ids", expanding=True)
-    )
-    states = {
-        row.id: (row.state, row.queue_while_stopped) for row in connection.execute(statement, {"ids": sorted(ids)})
-    }
+    tenants = {submission.tenant_id for submission in submissions}
+    found = connection.execute(_STATES, {"ids": sorted(ids), "tenants": sorted(tenants)})
+    states = {(row.tenant_id, row.id): (row.state, row.queue_while_stopped) for row in found}
     for i, submission in enumerate(submissions):
         service_id = submission.jobs[0].service_id
-        if service_id not in states:
+        if (submission.tenant_id, service_id) not in states:
             answers[i] = ServiceNotFound(f"There is no service {service_id}.", service_id=service_id)
             continue
-        state, queues = states[service_id]
+        state, queues = states[submission.tenant_id, service_id]
         if state not in ("deploying", "running", "preempted") and not queues:
             answers[i] = WrongState(
                 f"Service {service_id} is {state} and takes no tasks; start it with POST /services/{service_id}/start, "

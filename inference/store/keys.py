@@ -122,9 +122,12 @@ class SqlKeys:
         )
 
 
-def revoke_of_service(connection: sa.Connection, service_id: str, clock: sa.ColumnElement[float]) -> None:
+def revoke_of_service(
+    connection: sa.Connection, tenant_id: str, service_id: str, clock: sa.ColumnElement[float]
+) -> None:
     """In the transaction that deletes a service: the keys that covered it alone open nothing any more."""
-    live = (api_keys.c.service_id == service_id) & api_keys.c.revoked_at.is_(None)
+    covered = (api_keys.c.tenant_id == tenant_id) & (api_keys.c.service_id == service_id)
+    live = covered & api_keys.c.revoked_at.is_(None)
     if connection.execute(sa.select(api_keys.c.id).where(live).limit(1)).first() is not None:
         connection.execute(sa.update(api_keys).where(live).values(revoked_at=clock, epoch=next_epoch(connection)))
 

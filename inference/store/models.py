@@ -84,7 +84,8 @@ class SqlModels:
             if connection.execute(sa.select(_models.c.id).where(_is(tenant_id, model_id))).first() is None:
                 raise _not_found(model_id)
             for table, word in ((tables.services, "service"), (tables.deployments, "deployment")):
-                user = connection.execute(sa.select(table.c.id).where(table.c.model_id == model_id).limit(1)).scalar()
+                using = (table.c.tenant_id == tenant_id) & (table.c.model_id == model_id)
+                user = connection.execute(sa.select(table.c.id).where(using).limit(1)).scalar()
                 if user is not None:
                     raise InUse(
                         f"The model is in use by {word} {user}; delete that first.", model_id=model_id, used_by=user

@@ -157,13 +157,15 @@ class SqlServices:
         Interrupted half-way, it may simply be called again. Raises ServiceNotFound.
         """
         self.get(scope, service_id)
-        while self._delete_jobs(service_id, DELETE_CHUNK) == DELETE_CHUNK:
+        while self._delete_jobs(scope, service_id, DELETE_CHUNK) == DELETE_CHUNK:
             pass
         with self._db.write() as connection:
-            _drop_jobs(connection, service_id, None)
-            revoke_of_service(connection, service_id, self._clock)
-            for table in (instances, replicas, service_events, deployments):
+            _drop_jobs(connection, scope, service_id, None)
+            revoke_of_service(connection, scope.tenant_id, service_id, self._clock)
+            for table in (instances, replicas, service_events):
                 connection.execute(sa.delete(table).where(table.c.service_id == service_id))
+            deployed = (deployments.c.tenant_id == scope.tenant_id) & (deployments.c.service_id == service_id)
+            connection.execute(sa.delete(deployments).where(deployed))
             connection.execute(sa.delete(services).where((services.c.id == service_id) & services_in(scope)))
 
     def watched(self) -> "builtins.list[Service]":
@@ -188,24 +190,25 @@ class SqlServices:
                 for row in connection.execute(newest)
             ]
 
-    def _delete_jobs(self, service_id: str, limit: int) -> int:
+    def _delete_jobs(self, scope: Scope, service_id: str, limit: int) -> int:
         with self._db.write() as connection:
-            return _drop_jobs(connection, service_id, limit)
+            return _drop_jobs(connection, scope, service_id, limit)
 
     def _note(self, connection: sa.Connection, service_id: str, before: str, to: ServiceState, reason: str) -> None:
         event = {"id": new_id(), "service_id": service_id, "from_state": before, "to_state": to.value, "reason": reason}
         connection.execute(sa.insert(service_events).values(at=self._clock, **event))
 
 
-def _drop_jobs(connection: sa.Connection, service_id: str, limit: int | None) -> int:
+def _drop_jobs(connection: sa.Connection, scope: Scope, service_id: str, limit: int | None) -> int:
     """Jobs of a service with all that hangs on them, oldest first; how many."""
-    found = sa.select(jobs.c.id).where(jobs.c.service_id == service_id).order_by(jobs.c.id).limit(limit)
+    mine = (jobs.c.tenant_id == scope.tenant_id) & (jobs.c.service_id == service_id)
+    found = sa.select(jobs.c.id).where(mine).order_by(jobs.c.id).limit(limit)
     ids = list(connection.execute(found).scalars())
     for start in range(0, len(ids), DELETE_CHUNK):
         chunk = ids[start : start + DELETE_CHUNK]
         for table in (payloads, results, attempts):
             connection.execute(sa.delete(table).where(table.c.job_id.in_(chunk)))
-        connection.execute(sa.delete(jobs).where(jobs.c.id.in_(chunk)))
+        connection.execute(sa.delete(jobs).where((jobs.c.tenant_id == scope.tenant_id) & jobs.c.id.in_(chunk)))
     return len(ids)
 
 

@@ -16,10 +16,17 @@ from inference.store.database import Database
 SERVICE = "5" * 32
 
 
-def add_service(database: Database, service_id: str = SERVICE, *, state: str = "running", queues: bool = False) -> str:
+def add_service(
+    database: Database,
+    service_id: str = SERVICE,
+    *,
+    state: str = "running",
+    queues: bool = False,
+    tenant_id: str = DEFAULT_TENANT,
+) -> str:
     row = {
         "id": service_id,
-        "tenant_id": DEFAULT_TENANT,
+        "tenant_id": tenant_id,
         "name": f"service {service_id}",
         "model_id": "a" * 32,
         "state": state,

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from inference.access.model import Scope
 from inference.errors import DataRefused, IdempotencyMismatch, ServiceNotFound, WrongState
+from inference.ids import new_id
 from inference.jobs.model import Accepted, Claimant, JobFilter, JobState
 from inference.store import tables
 from inference.store.database import Database
@@ -79,10 +80,24 @@ def test_one_key_with_two_bodies_in_the_same_group_commits_one_of_them(store: Sq
 
 
 def test_keys_of_two_tenants_are_strangers(store: SqlJobs, database: Database):
-    answers = store.insert([alone(job(tenant_id=tenant), key="k", body_hash=b"x") for tenant in ("a", "b")])
+    own = {tenant: add_service(database, new_id(), tenant_id=tenant) for tenant in ("a", "b")}
+
+    answers = store.insert(
+        [alone(job(tenant_id=tenant, service_id=own[tenant]), key="k", body_hash=b"x") for tenant in own]
+    )
 
     assert [answer.is_replay for answer in answers] == [False, False]
     assert count(database, tables.jobs) == 2
+
+
+def test_a_service_of_another_tenant_does_not_exist(store: SqlJobs, database: Database):
+    theirs = add_service(database, new_id(), tenant_id="b")
+
+    strange, mine = store.insert([alone(job(tenant_id="a", service_id=theirs)), alone(job())])
+
+    assert isinstance(strange, ServiceNotFound)
+    assert isinstance(mine, Accepted)
+    assert count(database, tables.jobs) == 1
 
 
 def test_a_replay_answers_after_the_job_is_done(store: SqlJobs, by: Claimant):
@@ -223,14 +238,15 @@ def test_the_oldest_age_counts_from_submission(store: SqlJobs):
 
 
 def test_views_name_the_tenant_and_hold_the_result(store: SqlJobs, by: Claimant, database: Database):
-    done, waits = job(order_key=1.0, tenant_id="a"), job(order_key=2.0, tenant_id="b")
+    done = job()
+    waits = job(tenant_id="b", service_id=add_service(database, new_id(), tenant_id="b"))
     queue(store, done, waits)
     store.finish(by, [completed(store.claim(by, max_rows=1).jobs[0], b"[1]")])
 
     views = {view.id: (tenant, view.result) for tenant, view in store.views([done.id, waits.id, "f" * 32])}
 
-    assert views == {done.id: ("a", b"[1]"), waits.id: ("b", None)}
-    assert row(database, done.id)["tenant_id"] == "a"
+    assert views == {done.id: (done.tenant_id, b"[1]"), waits.id: ("b", None)}
+    assert row(database, done.id)["tenant_id"] == done.tenant_id
 
 
 def test_a_replay_is_answered_also_when_the_service_has_stopped_since(store: SqlJobs, database: Database):
