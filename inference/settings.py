@@ -17,8 +17,8 @@ from inference import production
 from inference.errors import BadSettings
 
 PREFIX = "PENSTOCK_"
-IGNORED = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_URL"})
-"""Names of ours that are no settings: where the file is, and where the command line finds a running system."""
+IGNORED = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_URL", "PENSTOCK_API_KEY"})
+"""Names of ours that are no settings: where the file is, where the command line finds a system, and its key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,13 +133,16 @@ class RegistrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSettings:
-    """`require_keys`: also before the first key was made; the launcher sets it where others can reach the system.
+    """`require_keys`: also before the first key was made; production mode sets it, and the launcher where others can
+    reach the system. `first_key`, `metrics_key`: texts of keys that `workers.prepare` makes.
 
     `refresh_s`: how old a process's knowledge of keys may be; `stale_s`: how old while the database is away.
     The limits are those of tenants that have none of their own; 0 is none.
     """
 
     require_keys: bool = False
+    first_key: str = field(default="", repr=False)
+    metrics_key: str = field(default="", repr=False)
     refresh_s: float = 0.5
     stale_s: float = 60.0
     wrong_keys_per_minute: int = 20
@@ -164,6 +167,18 @@ class ApiSettings:
     body_limit_bytes: int = 16_777_216
     wait_limit_s: float = 60.0
     behind_front: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontSettings:
+    """With `certificate` (PEM, with its chain) and `certificate_key` the front speaks HTTPS and nothing else.
+
+    `trusted_proxies`: networks of proxies before the front, separated by commas; their X-Forwarded-* is believed.
+    """
+
+    certificate: str = ""
+    certificate_key: str = ""
+    trusted_proxies: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +211,7 @@ class Settings:
     registry: RegistrySettings = RegistrySettings()
     access: AccessSettings = AccessSettings()
     api: ApiSettings = ApiSettings()
+    front: FrontSettings = FrontSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
 
@@ -284,11 +300,13 @@ def _to_bool(value: Any) -> bool:
 def _complete(settings: Settings) -> Settings:
     """Fills what follows from other settings: SQLite in the data folder, one URL for Redis and broker."""
     data_dir = settings.data_dir.expanduser().absolute()
+    asks = settings.access.require_keys or settings.mode == "production"
     return dataclasses.replace(
         settings,
         data_dir=data_dir,
         database_url=settings.database_url or f"sqlite:///{data_dir}/penstock.db",
         broker_url=settings.broker_url or settings.redis_url,
+        access=dataclasses.replace(settings.access, require_keys=asks),
     )
 
 

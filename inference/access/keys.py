@@ -3,15 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inference.access import token
+from inference.access import checks, token
 from inference.access.model import NO_LIMITS, ApiKey, Limits, Principal, Reach, Role, Scope
 from inference.access.ports import AccessPorts
 from inference.clock import epoch_s
-from inference.errors import InvalidField, RoleTooLow, ScopeTooNarrow
+from inference.errors import (
+    InvalidField,
+    KeyNotFound,
+    RoleTooLow,
+    ScopeTooNarrow,
+    ServiceNotFound,
+    TenantNotFound,
+    WrongState,
+)
 from inference.ids import DEFAULT_TENANT
 
-MAX_NAME = 128
-MAX_WORKSPACE = 64
+MAX_NAME = checks.MAX_NAME
 MAX_OVERLAP_S = 30 * 86_400.0
 
 
@@ -41,10 +48,12 @@ def create(
     holders of system keys make keys of other tenants). Raises InvalidField, TenantNotFound.
     """
     _check(by, role=role, scope=scope, is_system=is_system)
-    if not 0 < len(name) <= MAX_NAME or not name.isprintable():
-        raise InvalidField(f"name must be 1 to {MAX_NAME} printable characters.", field="name")
+    checks.name(name)
+    checks.limits(limits)
     if scope.workspace is not None:
-        check_workspace(scope.workspace)
+        checks.workspace(scope.workspace)
+    if is_system and not scope.is_whole_tenant:
+        raise InvalidField("A key of the system covers no less than its tenant.", field="is_system")
     if expires_at is not None and expires_at <= epoch_s():
         raise InvalidField("expires_at has passed already.", field="expires_at")
     ports.tenants.get(scope.tenant_id)
@@ -84,10 +93,20 @@ def _check(by: Principal, *, role: Role, scope: Scope, is_system: bool) -> None:
         )
 
 
-def check_workspace(name: str) -> None:
-    """Raises InvalidField for what cannot be the name of a workspace."""
-    if not 0 < len(name) <= MAX_WORKSPACE or not name.isprintable() or name != name.strip():
-        raise InvalidField(f"A workspace is 1 to {MAX_WORKSPACE} printable characters.", field="workspace_id")
+def narrowed(by: Principal, *, tenant_id: str | None, workspace: str | None, service_id: str | None) -> Scope:
+    """The scope of a new key as its maker wants it; what is left open is as wide as the maker's own.
+
+    Raises TenantNotFound for another tenant than the maker's, unless that is a system key; ServiceNotFound for
+    another service than the maker's, if that is one. Whether the service exists is asked by whoever knows services.
+    """
+    own = by.scope
+    if tenant_id not in (None, own.tenant_id):
+        if by.reach is not Reach.SYSTEM:
+            raise TenantNotFound(f"There is no tenant '{tenant_id[:64]}'.", tenant_id=tenant_id[:64])
+        return Scope(checks.known_tenant_id(tenant_id), workspace, service_id)
+    if own.service_id is not None and service_id not in (None, own.service_id):
+        raise ServiceNotFound(f"There is no service `{service_id}`.", id=service_id)
+    return Scope(own.tenant_id, workspace or own.workspace, service_id or own.service_id)
 
 
 def find(
@@ -129,8 +148,10 @@ def change(
     ports: AccessPorts, *, by: Principal, key_id: str, name: str | None = None, limits: Limits | None = None
 ) -> ApiKey:
     """The key with another name or other limits. Raises KeyNotFound, InvalidField, RoleTooLow."""
-    if name is not None and (not 0 < len(name) <= MAX_NAME or not name.isprintable()):
-        raise InvalidField(f"name must be 1 to {MAX_NAME} printable characters.", field="name")
+    if name is not None:
+        checks.name(name)
+    if limits is not None:
+        checks.limits(limits)
     key = ports.keys.get(by.scope, key_id)
     _check(by, role=key.role, scope=key.scope, is_system=key.is_system)
     return ports.keys.change(by.scope, key_id, name=name, limits=limits)
@@ -153,3 +174,29 @@ def first(ports: AccessPorts, *, text: str | None = None) -> Shown | None:
         created_by="first start",
     )
     return Shown(key=key, text=made.text) if ports.keys.insert(key, made.digest, only_first=True) else None
+
+
+def metrics(ports: AccessPorts, *, text: str) -> bool:
+    """Whether the key by which figures are read was made now; it is there already otherwise.
+
+    It sees all that is measured, and may change nothing. Raises InvalidField for a text that is no key, and WrongState
+    when another key has its id.
+    """
+    made = token.of(text)
+    key = ApiKey(
+        id=made.id,
+        name="metrics",
+        role=Role.VIEWER,
+        scope=Scope(DEFAULT_TENANT),
+        is_system=True,
+        is_for_service=True,
+        created_at=epoch_s(),
+        created_by="first start",
+    )
+    try:
+        known = ports.keys.get(key.scope, made.id)
+    except KeyNotFound:
+        return ports.keys.insert(key, made.digest)
+    if known.revoked_at is not None:
+        raise WrongState(f"The metrics key {made.id} was revoked; choose another.", state="revoked", allowed=[])
+    return False
