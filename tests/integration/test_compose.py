@@ -12,15 +12,31 @@ import pytest
 import yaml
 
 from inference import settings
+from inference.redisio import acl
+from tests.conftest import start
+from tests.services import Valkey, answers, wait_for
 
 ROOT = Path(__file__).parents[2]
-PASSWORDS = ("POSTGRES_PASSWORD", "VALKEY_PASSWORD", "FLOWER_PASSWORD", "GRAFANA_PASSWORD")
+PASSWORDS = (
+    "POSTGRES_PASSWORD",
+    "VALKEY_API_PASSWORD",
+    "VALKEY_WORKER_PASSWORD",
+    "VALKEY_MONITOR_PASSWORD",
+    "FLOWER_PASSWORD",
+    "GRAFANA_PASSWORD",
+)
 
 
 @pytest.fixture
 def services() -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     return found
+
+
+@pytest.fixture
+def valkey_config() -> str:
+    found = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["configs"]["valkey"]["content"]
+    return str(found)
 
 
 @pytest.fixture
@@ -52,6 +68,7 @@ def test_ports_are_open_to_this_machine_alone(services: dict[str, Any]) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
 
     assert set(published) == {"front", "flower", "prometheus", "grafana"}
+    assert published.pop("front") == ["${HTTP_HOST:-127.0.0.1}:${HTTP_PORT:-8080}:8080"]
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
@@ -91,13 +108,55 @@ def test_the_settings_of_every_role_are_accepted_in_production(services: dict[st
     for name, service in services.items():
         if "build" not in service:
             continue
-        environ = {"PENSTOCK_MODE": "production", "PENSTOCK_DATA_DIR": "/data"}
+        environ = {"PENSTOCK_DATA_DIR": "/data"}
         environ |= {key: filled(str(text), values) for key, text in service["environment"].items()}
 
         loaded = settings.load(environ)
 
-        assert loaded.mode == "production"
+        assert name == "front" or loaded.mode == "production"
         assert name == "front" or loaded.database_url.startswith("postgresql://"), name
+
+
+def test_each_role_comes_to_valkey_under_its_own_name(services: dict[str, Any]) -> None:
+    users = {}
+    for name, service in services.items():
+        if "build" in service:
+            environ = service["environment"]
+            users[name] = str(environ.get("PENSTOCK_REDIS_URL", "")).partition("://")[2].partition(":")[0]
+            assert environ.get("PENSTOCK_REDIS_URL") == environ.get("PENSTOCK_BROKER_URL")
+
+    assert users == {
+        "front": "", "migrate": "", "api": "api", "live": "api",
+        "control": "worker", "beat": "worker", "node": "worker", "flower": "monitor",
+    }  # fmt: skip
+
+
+def test_the_users_of_valkey_are_those_that_the_code_knows(valkey_config: str) -> None:
+    written = [line for line in valkey_config.splitlines() if line.startswith("user ")]
+
+    secret = ">${{VALKEY_{}_PASSWORD:?run deploy/make-env.sh first}}"
+    assert written == ["user default reset", *(acl.line(user, secret.format(user.upper())) for user in acl.USERS)]
+    assert "requirepass" not in valkey_config
+
+
+def test_a_real_valkey_starts_with_this_configuration_and_lets_in_its_users_alone(
+    valkey_config: str, env_file: Path, tmp_path: Path
+) -> None:
+    values = dict(line.split("=", 1) for line in env_file.read_text().splitlines() if line.startswith(PASSWORDS))
+    server = start(Valkey, tmp_path / "probe")  # only to know that there is one, and for a port that is free
+    server.stop()
+    config = filled(valkey_config, values).replace("dir /data", f"dir {tmp_path}\nport {server.port}\nbind 127.0.0.1")
+    (tmp_path / "probe" / "valkey.conf").write_text(config)
+
+    server.process.start()
+    try:
+        wait_for(lambda: answers(server.port), timeout_s=10, what=server.process.log())
+        for user in acl.USERS:
+            login = f"AUTH {user} {values[f'VALKEY_{user.upper()}_PASSWORD']}\r\nPING\r\n"
+            assert answers(server.port, say=login.encode(), expect=b"+OK")
+        assert answers(server.port, say=b"PING\r\n", expect=b"-NOAUTH")
+    finally:
+        server.stop()
 
 
 def filled(text: str, values: dict[str, str]) -> str:
