@@ -41,7 +41,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it has no typ
 
         def guard(view: View) -> View:
             known = getattr(view, "_apidoc", {}).get("manual_doc", {}).get("responses", {})
-            return decorate(self.doc(**_protected(role, known))(guarded(view, role, reach)))
+            return decorate(self.doc(**_protected(role, reach, known))(guarded(view, role, reach)))
 
         return guard
 
@@ -69,7 +69,7 @@ def _id_in_path(name: str) -> dict[str, Any]:
     return {"in": "path", "name": name, "required": True, "schema": {"type": "string", "pattern": f"^{form}$"}}
 
 
-def _protected(role: Role, known: dict[str, Any]) -> dict[str, Any]:
+def _protected(role: Role, reach: Reach, known: dict[str, Any]) -> dict[str, Any]:
     """What the OpenAPI document says of a guarded operation; `known`: its other refusals."""
     more = refusals(
         errors.Unauthenticated,
@@ -82,5 +82,6 @@ def _protected(role: Role, known: dict[str, Any]) -> dict[str, Any]:
     return {
         "security": [{"bearer": []}, {"apiKey": []}],
         "x-required-role": role.value,
+        "x-required-reach": reach.name.lower(),
         "responses": merged(known, more),
     }
