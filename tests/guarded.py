@@ -1,5 +1,6 @@
 """Redis as production has it, for tests: a user for each role, nobody else; and TLS before one that has none."""
 
+import os
 import socket
 import ssl
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import redis
 
 from inference.redisio import acl
-from tests.services import Missing, Valkey, answers, wait_for
+from tests.services import NOBODY, Missing, Postgres, Valkey, answers, wait_for
 
 ADMIN_PASSWORD = "only-for-tests"
 
@@ -130,3 +131,28 @@ class TlsProxy:
                 inside.sendall(data)
         with suppress(OSError):
             inside.shutdown(socket.SHUT_RDWR)
+
+
+class TlsPostgres(Postgres):
+    """Debian's PostgreSQL with TLS: the build that other tests use has none."""
+
+    def __init__(self, folder: Path, authority: Authority, *names: str) -> None:
+        super().__init__(folder)
+        certificate, key = authority.certificate(*names)
+        own = folder / "server.key"
+        own.write_bytes(key.read_bytes())
+        own.chmod(0o600)
+        public = folder / "server.pem"
+        public.write_bytes(certificate.read_bytes())
+        if os.geteuid() == 0:
+            for path in (folder, own, public):
+                os.chown(path, NOBODY, NOBODY)
+        for option in ("ssl=on", f"ssl_cert_file={public}", f"ssl_key_file={own}"):
+            self.process.command += ["-c", option]
+
+    def _programs(self) -> Path:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+        if not found:
+            raise Missing("PostgreSQL with TLS: apt-get install postgresql")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return found[-1].parents[1]
