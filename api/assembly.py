@@ -11,10 +11,10 @@ from flask_swagger_ui import get_swaggerui_blueprint
 
 from api import context, errors, handlers, headers, origin
 from api.figures import RequestFigures
-from api.v1 import batches, deployments, health, metrics, models, services, tasks, uploads
+from api.v1 import batches, deployments, health, internal, keys, metrics, models, services, tasks, tenants, uploads
 from inference.core import Core
 
-UNDER_BASE = (services.blueprint, tasks.blueprint, batches.blueprint)
+UNDER_BASE = (services.blueprint, tasks.blueprint, batches.blueprint, keys.blueprint, tenants.blueprint)
 ABSOLUTE = (models.blueprint, deployments.blueprint)
 DOCS = "/docs"
 OF_THE_SERVER = (health.blueprint, metrics.blueprint)
@@ -23,6 +23,12 @@ DESCRIPTION = (
     f"Every path under `{context.BASE}` is also answered under `{context.ALIAS}`. Times are ISO 8601 UTC, durations "
     "are seconds. Every refusal is `{code, message, details}`; docs/errors.md lists the codes."
 )
+
+SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`; see docs/access.md"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+"""How a key is shown. Until the first one is made, a system in development mode asks for none."""
 
 
 def assemble(core: Core) -> Flask:
@@ -34,7 +40,7 @@ def assemble(core: Core) -> Flask:
         OPENAPI_VERSION="3.0.3",
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
-        API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}},
+        API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}, "components": {"securitySchemes": SECURITY}},
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
     app.url_map.merge_slashes = False
@@ -63,6 +69,7 @@ def _register(app: Flask) -> None:
         )
     for blueprint in OF_THE_SERVER:
         documented.register_blueprint(blueprint)
+    app.register_blueprint(internal.blueprint)
 
 
 def _headers(app: Flask) -> Callable[[str], tuple[headers.Header, ...]]:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import time
+from collections import Counter
 from pathlib import Path
 
 from inference.core import Core
@@ -133,7 +134,7 @@ class FakeJobs:
             result=result,
         )
 
-    def waiting(self, tenant_id):
+    def waiting(self, tenant_id, key_id=None):
         return sum(view.state is JobState.PENDING for view in self.views_by_id.values())
 
     def backlog(self):
@@ -168,9 +169,13 @@ class FakeServices:
             raise ServiceNotFound(f"There is no service {service_id}.", id=service_id)
         return self.rows[service_id]
 
-    def list(self, scope, *, state=None, limit=100, before_id=None):
+    def list(self, scope, *, state=None, workspace=None, limit=100, before_id=None):
         rows = [row for row in self.rows.values() if state in (None, row.state) and _sees(scope, row)]
+        rows = [row for row in rows if workspace in (None, row.workspace)]
         return page(rows, limit=limit, before_id=before_id)
+
+    def workspaces(self, scope):
+        return sorted(Counter(row.workspace for row in self.rows.values() if _sees(scope, row)).items())
 
     def ids(self, scope):
         return frozenset(row.id for row in self.rows.values() if _sees(scope, row))

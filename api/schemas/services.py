@@ -21,6 +21,7 @@ from api.schemas.common import (
 from api.schemas.models import FRAMEWORK, MODEL_NAME, MODEL_PATH
 from api.schemas.service_config import CHANGES, CONFIG, PROPERTIES
 from inference import clock
+from inference.access.checks import MAX_WORKSPACE
 from inference.serving.create import MAX_NAME
 from inference.serving.model import Profile, Replica, Service, ServiceEvent, ServiceState
 from inference.serving.query import ServiceView
@@ -36,6 +37,7 @@ SERVICE_EXAMPLE = {
     "service_id": AN_ID,
     "model_id": ANOTHER_ID,
     "name": "digits",
+    "workspace_id": "",
     "status": "running",
     "replicas": 1,
     "replicas_ready": 1,
@@ -78,10 +80,16 @@ class ServiceIn(ma.Schema):
     framework = Text(metadata=FRAMEWORK)
     description = Text(metadata={"description": "S2: kept in the model's metadata"})
     customer_id = Text(metadata={"description": "S2: kept in the model's metadata"})
-    workspace_id = Text(metadata={"description": "S2: kept in the model's metadata"})
+    workspace_id = Text(
+        metadata={
+            "description": "The part of the tenant it belongs to; a key of one workspace creates in that one",
+            "pattern": "^(\\S(.*\\S)?)?$",
+            "maxLength": MAX_WORKSPACE,
+        }
+    )
 
 
-OF_SHORT_FORM = ("model_path", "framework", "description", "customer_id", "workspace_id")
+OF_SHORT_FORM = ("model_path", "framework", "description", "customer_id")
 ONE_OF_TWO = {
     "allOf": [ServiceIn()],
     "oneOf": [
@@ -104,7 +112,7 @@ class ServiceCreated(ma.Schema):
     created_at = time_field("When it was created", nullable=False)
     model_id = id_field("The model version behind it")
     endpoint_url = fields.String(metadata={"description": "S2: where tasks are posted"})
-    api_key = fields.String(allow_none=True, metadata={"description": "S2: null until keys are a part of the product"})
+    api_key = fields.String(metadata={"description": "S2: a key for this service alone, shown this once"})
 
 
 class UpdateIn(ma.Schema):
@@ -167,6 +175,7 @@ class ServiceSummary(ma.Schema):
     service_id = id_field("The service")
     model_id = id_field("The model version behind it")
     name = fields.String()
+    workspace_id = fields.String(metadata={"description": "Empty: in none"})
     status = fields.String(validate=validate.OneOf(STATES))
     replicas = fields.Integer(metadata={"description": "Celery nodes wanted"})
     instances = fields.Integer(metadata={"description": "Engine processes per node"})
@@ -196,6 +205,7 @@ class ServicePage(ma.Schema):
 
 class ServiceQuery(PageIn):
     status = fields.String(load_default=None, validate=validate.OneOf(STATES, error="It must be one of {choices}."))
+    workspace_id = Text(load_default=None, metadata={"description": "Of this workspace; empty: of none"})
 
 
 class EventShown(ma.Schema):
@@ -221,6 +231,7 @@ def summary(service: Service) -> dict[str, Any]:
         "service_id": service.id,
         "model_id": service.model_id,
         "name": service.name,
+        "workspace_id": service.workspace,
         "status": service.state.value,
         "replicas": service.config.replicas,
         "instances": service.config.instances,

@@ -9,11 +9,12 @@ from api.blueprint import Blueprint
 from api.documented import READING, refuses
 from api.errors import JSON
 from api.schemas import services as schemas
+from api.schemas.access import WorkspaceList
 from api.schemas.common import EmptyIn
 from api.v1 import short_form
 from api.v1.models import require_admin_for_code
 from inference import clock, errors
-from inference.access import keys
+from inference.access import checks, keys
 from inference.access.model import Reach, Role, Scope
 from inference.serving import config as configs
 from inference.serving import control, create, query
@@ -48,6 +49,8 @@ def create_service(wanted: Json) -> tuple[Json, int, dict[str, str]]:
     core, scope = context.core(), context.scope()
     config = configs.read(wanted.get("config") or {}, config_defaults())
     require_admin_for_code(config.allow_code)
+    if wanted.get("workspace_id"):
+        checks.workspace(wanted["workspace_id"])  # before a model is registered for nothing
     if "model_path" in wanted or "framework" in wanted:
         service = short_form.create(core, scope=scope, wanted=wanted, config=config)
     else:
@@ -78,7 +81,7 @@ def _key_of(service: Service) -> str:
     made = keys.create(
         context.core().access,
         by=context.principal(),
-        name=f"service {service.name}"[: keys.MAX_NAME],
+        name=f"service {service.name}"[: keys.MAX_NAME].rstrip(),
         role=Role.SUBMITTER,
         scope=Scope(service.tenant_id, service_id=service.id),
         is_for_service=True,
@@ -112,10 +115,19 @@ def list_services(asked: Json) -> Json:
         context.core().serving,
         scope=context.scope(),
         state=ServiceState(asked["status"]) if asked["status"] else None,
+        workspace=asked["workspace_id"],
         limit=limit + 1,
         before_id=paging.before(asked["cursor"]),
     )
     return paging.page("services", found, limit, lambda service: service.id, schemas.summary)
+
+
+@blueprint.route("/workspaces", needs=Role.VIEWER)
+@blueprint.response(200, WorkspaceList())
+def list_workspaces() -> Json:
+    """List the workspaces of the services that the caller sees, by name"""
+    found = query.workspaces(context.core().serving, scope=context.scope())
+    return {"workspaces": [{"workspace_id": name, "services": count} for name, count in found]}
 
 
 @blueprint.route("/services/<service_id>", needs=Role.VIEWER)

@@ -18,6 +18,12 @@ def current() -> Actor | None:
     return _current.get()
 
 
+def key_id() -> str | None:
+    """The id of the key that acts; None when nobody does, or without a key."""
+    actor = _current.get()
+    return actor.id if actor is not None and actor.kind == "key" else None
+
+
 @contextmanager
 def acting(actor: Actor) -> Iterator[None]:
     """What is changed inside is recorded as this actor's act."""

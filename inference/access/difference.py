@@ -9,18 +9,19 @@ from typing import Any
 
 HIDDEN = "[hidden]"
 MAX_TEXT = 500
+MAX_READ = 65_536
 MAX_ITEMS = 100
 MAX_DEPTH = 8
 MAX_LENGTH = 16_384
 EXACT = 2**53
 
-_SECRET_NAME = re.compile(
-    r"passw|passphrase|secret|token|credential|authorization|digest|signature|private|cookie|(?<![a-z])(api)?keys?(?![a-z])",
-    re.IGNORECASE,
-)
-_USERINFO = re.compile(r"(?<=://)[^/?#\s@]*(?:@[^/?#\s@]*)*@")
+_SECRET_PART = re.compile("passw|passphrase|secret|credential|authoriz|signature|private|cookie")
+_SECRET_END = re.compile("(key|token|digest)s?$")
+_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
+_URL = re.compile(r"://(\S+)")
 _IN_QUERY = re.compile(r"(?<=[?&])([^=&\s]*)=[^&#\s]*")
-_OUR_KEY = re.compile(r"pst_([0-9a-f]{12})_[0-9a-f]+")
+_HEADER = re.compile(r"\b(bearer|basic)\s+\S+", re.IGNORECASE)
+_OUR_KEY = re.compile("pst_([0-9a-f]{12})_[0-9a-f]+")
 
 Json = dict[str, Any]
 
@@ -84,15 +85,13 @@ def _number(value: float) -> int | float | str:
 
 
 def _told(value: Any, name: str = "") -> Any:
-    if isinstance(value, dict):
-        if _SECRET_NAME.search(name):
-            return HIDDEN
-        told = {inner: _told(value[inner], inner) for inner in list(value)[:MAX_ITEMS]}
-        return told if len(value) <= MAX_ITEMS else {**told, "[more]": len(value) - MAX_ITEMS}
     if value is None or isinstance(value, bool):
         return value
-    if _SECRET_NAME.search(name):
+    if _is_secret(name):
         return HIDDEN
+    if isinstance(value, dict):
+        told = {inner: _told(value[inner], inner) for inner in list(value)[:MAX_ITEMS]}
+        return told if len(value) <= MAX_ITEMS else {**told, "[more]": len(value) - MAX_ITEMS}
     if isinstance(value, list):
         told_items = [_told(inner) for inner in value[:MAX_ITEMS]]
         return told_items if len(value) <= MAX_ITEMS else [*told_items, f"[{len(value) - MAX_ITEMS} more]"]
@@ -106,8 +105,21 @@ def _bounded(told: Json) -> Json:
 
 def safe_text(text: str, *, most: int = MAX_TEXT) -> str:
     """The text without what a record may not hold: secrets in URLs, keys of ours, NUL, halves of characters; cut."""
-    text = text[: most * 4].replace("\0", "").encode("utf-8", "replace").decode()
-    text = _USERINFO.sub(f"{HIDDEN}@", text)
-    text = _IN_QUERY.sub(lambda found: f"{found[1]}={HIDDEN}" if _SECRET_NAME.search(found[1]) else found[0], text)
+    text = text[:MAX_READ].replace("\0", "").encode("utf-8", "replace").decode()
+    text = _URL.sub(lambda found: f"://{_without_user(found[1])}", text)
+    text = _IN_QUERY.sub(lambda found: f"{found[1]}={HIDDEN}" if _is_secret(found[1]) else found[0], text)
+    text = _HEADER.sub(rf"\1 {HIDDEN}", text)
     text = _OUR_KEY.sub(rf"pst_\1_{HIDDEN}", text)
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _without_user(rest_of_url: str) -> str:
+    user, at, host = rest_of_url.rpartition("@")
+    return f"{HIDDEN}@{host}" if at and user else rest_of_url
+
+
+def _is_secret(name: str) -> bool:
+    if name == "key_id":
+        return False
+    words = _WORD.findall(name)
+    return bool(_SECRET_PART.search(name.lower())) or any(_SECRET_END.search(word.lower()) for word in words)

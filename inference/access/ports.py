@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from inference.access.model import ApiKey, AuditRecord, Limits, Scope, Tenant
@@ -131,10 +132,43 @@ class SharedCounts(Protocol):
         ...
 
 
+class UsageGroup(StrEnum):
+    KEY = "key"
+    SERVICE = "service"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """`group`: the id of a key ("" for no key) or service, or the number of the day since 1970."""
+
+    group: str
+    jobs: int
+    rows: int
+    engine_s: float
+
+
+class UsageStore(Protocol):
+    """What tenants and keys have used; `key_id` None asks for the whole tenant. Raises StoreUnavailable."""
+
+    def engine_s(self, tenant_id: str, key_id: str | None, *, day: int) -> float:
+        """Engine-seconds of attempts that ended on that day (UTC, days since 1970)."""
+        ...
+
+    def bytes_stored(self, tenant_id: str, key_id: str | None) -> int:
+        """Uploads, models, payloads and results together. Dear: it looks at every job."""
+        ...
+
+    def find(self, scope: Scope, *, day_from: int, day_to: int, group_by: UsageGroup) -> Sequence[Used]:
+        """Sums over the days from `day_from` to before `day_to`, by group."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessPorts:
     keys: KeyStore
     tenants: TenantStore
     audit: AuditStore
     counts: SharedCounts
+    usage: UsageStore
     settings: AccessSettings

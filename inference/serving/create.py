@@ -1,5 +1,6 @@
 """Create a service: a row that waits to be started."""
 
+from inference.access import checks
 from inference.access.model import Scope
 from inference.clock import epoch_s
 from inference.errors import InvalidField, WrongState
@@ -25,11 +26,13 @@ def create(
 
     A caller that sees one workspace creates in that one, whatever `workspace` says.
 
-    Raises ModelNotFound, NameExists, InvalidField for an impossible name, WrongState for a deprecated model,
+    Raises ModelNotFound, NameExists, InvalidField for impossible names, WrongState for a deprecated model,
     ModelRunsCode for one that runs code where `config` does not allow it.
     """
     if name is not None and not _is_name(name):
         raise InvalidField(f"name must be 1 to {MAX_NAME} printable characters.", field="name")
+    if workspace:
+        checks.workspace(workspace)
     model = ports.models.get(scope.tenant_id, model_id)
     if model.state is ModelState.DEPRECATED:
         raise WrongState(

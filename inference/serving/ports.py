@@ -37,9 +37,19 @@ class ServiceStore(Protocol):
         ...
 
     def list(
-        self, scope: Scope, *, state: ServiceState | None = None, limit: int = 100, before_id: str | None = None
+        self,
+        scope: Scope,
+        *,
+        state: ServiceState | None = None,
+        workspace: str | None = None,
+        limit: int = 100,
+        before_id: str | None = None,
     ) -> Sequence[Service]:
-        """Newest first."""
+        """Newest first. `workspace` narrows further than the scope does."""
+        ...
+
+    def workspaces(self, scope: Scope) -> Sequence[tuple[str, int]]:
+        """Each distinct name with the number of its services, by name."""
         ...
 
     def ids(self, scope: Scope) -> frozenset[str]:

@@ -38,11 +38,17 @@ def find(
     *,
     scope: Scope,
     state: ServiceState | None = None,
+    workspace: str | None = None,
     limit: int = 100,
     before_id: str | None = None,
 ) -> Sequence[Service]:
-    """Newest first; `before_id` is the cursor."""
-    return ports.services.list(scope, state=state, limit=limit, before_id=before_id)
+    """Newest first; `before_id` is the cursor. An empty `workspace` asks for services that are in none."""
+    return ports.services.list(scope, state=state, workspace=workspace, limit=limit, before_id=before_id)
+
+
+def workspaces(ports: ServingPorts, *, scope: Scope) -> Sequence[tuple[str, int]]:
+    """Name and number of services of each workspace in the scope, by name; the empty name is that of none."""
+    return ports.services.workspaces(scope)
 
 
 def ids(ports: ServingPorts, *, scope: Scope) -> frozenset[str]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from inference.access.model import ApiKey, Limits, Role, Scope
 from inference.access.ports import Changes, KeyChange
-from inference.errors import KeyNotFound, WrongState
+from inference.errors import KeyNotFound, TenantNotFound, WrongState
 from inference.store import auditing
 from inference.store.database import Database
 from inference.store.epochs import next_epoch
@@ -26,11 +26,12 @@ class SqlKeys:
         self._clock: sa.ColumnElement[float] = sa.literal_column(database.clock, sa.Double())
 
     def insert(self, key: ApiKey, digest: bytes, *, only_first: bool = False) -> bool:
-        """The epoch's row is locked before it is asked whether this is the first key, so that one of two is."""
+        """The epoch's row is locked before anything is asked: one of two first keys is first, and no tenant goes."""
         with self._db.write() as connection:
             row = {**_row(key), "digest": digest, "epoch": next_epoch(connection)}
             if only_first and _is_closed(connection):
                 return False
+            _must_exist(connection, key.scope.tenant_id)
             connection.execute(sa.insert(api_keys).values(row))
             self._note(connection, "key.create", None, key)
             return True
@@ -122,16 +123,6 @@ class SqlKeys:
         )
 
 
-def revoke_of_service(
-    connection: sa.Connection, tenant_id: str, service_id: str, clock: sa.ColumnElement[float]
-) -> None:
-    """In the transaction that deletes a service: the keys that covered it alone open nothing any more."""
-    covered = (api_keys.c.tenant_id == tenant_id) & (api_keys.c.service_id == service_id)
-    live = covered & api_keys.c.revoked_at.is_(None)
-    if connection.execute(sa.select(api_keys.c.id).where(live).limit(1)).first() is not None:
-        connection.execute(sa.update(api_keys).where(live).values(revoked_at=clock, epoch=next_epoch(connection)))
-
-
 def _in(within: Scope) -> sa.ColumnElement[bool]:
     inside: sa.ColumnElement[bool] = api_keys.c.tenant_id == within.tenant_id
     if within.workspace is not None:
@@ -147,6 +138,11 @@ def _one(connection: sa.Connection, within: Scope, key_id: str, *, lock: bool = 
     if row is None:
         raise KeyNotFound(f"There is no API key {key_id[:32]}.", key_id=key_id[:32])
     return row
+
+
+def _must_exist(connection: sa.Connection, tenant_id: str) -> None:
+    if connection.execute(sa.select(tenants.c.id).where(tenants.c.id == tenant_id)).first() is None:
+        raise TenantNotFound(f"There is no tenant '{tenant_id[:64]}'.", tenant_id=tenant_id[:64])
 
 
 def _is_closed(connection: sa.Connection) -> bool:

@@ -19,10 +19,11 @@ from inference.serving.model import (
     ServiceEvent,
     ServiceState,
 )
+from inference.store import auditing, revoking
 from inference.store.database import Database
-from inference.store.keys import revoke_of_service
 from inference.store.scoped import services_in
 from inference.store.tables import (
+    api_keys,
     attempts,
     deployments,
     instances,
@@ -60,6 +61,7 @@ class SqlServices:
             if not insert_new(connection, self._db, services, _row(service)):
                 raise NameExists(f"A service called '{service.name}' exists; choose another name.", name=service.name)
             self._note(connection, service.id, "", service.state, "created")
+            self._audit(connection, "service.create", service, None, _told(service))
 
     def get(self, scope: Scope, service_id: str) -> Service:
         return self._one(service_id, services_in(scope))
@@ -76,15 +78,29 @@ class SqlServices:
         return _service(row)
 
     def list(
-        self, scope: Scope, *, state: ServiceState | None = None, limit: int = 100, before_id: str | None = None
+        self,
+        scope: Scope,
+        *,
+        state: ServiceState | None = None,
+        workspace: str | None = None,
+        limit: int = 100,
+        before_id: str | None = None,
     ) -> "list[Service]":
         query = sa.select(services).where(services_in(scope))
+        if workspace is not None:
+            query = query.where(services.c.workspace == workspace)
         if state is not None:
             query = query.where(services.c.state == state.value)
         if before_id is not None:
             query = query.where(services.c.id < before_id)
         with self._db.read() as connection:
             return [_service(row) for row in connection.execute(query.order_by(services.c.id.desc()).limit(limit))]
+
+    def workspaces(self, scope: Scope) -> "builtins.list[tuple[str, int]]":
+        name = services.c.workspace
+        query = sa.select(name, sa.func.count()).where(services_in(scope)).group_by(name).order_by(name)
+        with self._db.read() as connection:
+            return [(row[0], row[1]) for row in connection.execute(query)]
 
     def ids(self, scope: Scope) -> frozenset[str]:
         with self._db.read() as connection:
@@ -123,7 +139,9 @@ class SqlServices:
                 where = mine & (services.c.state == before)
                 row = connection.execute(sa.update(services).where(where).values(values).returning(services)).one()
                 self._note(connection, service_id, str(before), to, reason)
-                return _service(row)
+                after = _service(row)
+                self._audit(connection, _ACTIONS.get(to, "service.move"), after, {"state": before}, {"state": to.value})
+                return after
 
         return self._db.again(work)
 
@@ -144,12 +162,14 @@ class SqlServices:
         else:
             values["revision"] = services.c.revision + 1
         mine = (services.c.id == service_id) & services_in(scope)
+        found = sa.select(services).where(mine).with_for_update()
         change = sa.update(services).where(mine).values(values).returning(services)
         with self._db.write() as connection:
-            row = connection.execute(change).one_or_none()
-        if row is None:
-            raise _missing(service_id)
-        return _service(row)
+            if (row := connection.execute(found).one_or_none()) is None:
+                raise _missing(service_id)
+            before, after = _service(row), _service(connection.execute(change).one())
+            self._audit(connection, "service.configure", after, _told(before), _told(after))
+        return after
 
     def delete(self, scope: Scope, service_id: str) -> None:
         """Jobs go in short transactions first, so that other writers get their turn; the row goes last.
@@ -161,12 +181,15 @@ class SqlServices:
             pass
         with self._db.write() as connection:
             _drop_jobs(connection, scope, service_id, None)
-            revoke_of_service(connection, scope.tenant_id, service_id, self._clock)
             for table in (instances, replicas, service_events):
                 connection.execute(sa.delete(table).where(table.c.service_id == service_id))
             deployed = (deployments.c.tenant_id == scope.tenant_id) & (deployments.c.service_id == service_id)
             connection.execute(sa.delete(deployments).where(deployed))
-            connection.execute(sa.delete(services).where((services.c.id == service_id) & services_in(scope)))
+            mine = (services.c.id == service_id) & services_in(scope)
+            row = connection.execute(sa.delete(services).where(mine).returning(services)).one_or_none()
+            revoking.revoke(self._db, connection, scope.tenant_id, api_keys.c.service_id == service_id)
+            if row is not None:
+                self._audit(connection, "service.delete", gone := _service(row), _told(gone), None)
 
     def watched(self) -> "builtins.list[Service]":
         """Read the replicas first: a replica without a watched service is then one whose service is gone."""
@@ -197,6 +220,42 @@ class SqlServices:
     def _note(self, connection: sa.Connection, service_id: str, before: str, to: ServiceState, reason: str) -> None:
         event = {"id": new_id(), "service_id": service_id, "from_state": before, "to_state": to.value, "reason": reason}
         connection.execute(sa.insert(service_events).values(at=self._clock, **event))
+
+    def _audit(
+        self,
+        connection: sa.Connection,
+        action: str,
+        service: Service,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+    ) -> None:
+        auditing.note(
+            self._db,
+            connection,
+            action=action,
+            kind="service",
+            object_id=service.id,
+            tenant_id=service.tenant_id,
+            before=before,
+            after=after,
+        )
+
+
+_ACTIONS = {ServiceState.DEPLOYING: "service.start", ServiceState.STOPPING: "service.stop"}
+
+
+def _told(service: Service) -> dict[str, Any]:
+    """A service as the audit record tells it. Of what the client wrote only what is kept nowhere else."""
+    config = dataclasses.asdict(service.config)
+    del config["raw"]
+    return {
+        "name": service.name,
+        "workspace": service.workspace,
+        "model_id": service.model_id,
+        "state": service.state,
+        "revision": service.revision,
+        "config": {**config, "auto_scaling": service.config.raw.get("auto_scaling")},
+    }
 
 
 def _drop_jobs(connection: sa.Connection, scope: Scope, service_id: str, limit: int | None) -> int:

@@ -41,6 +41,9 @@ class FakeServices:
     def list(self, scope: Scope, **_: Any) -> Sequence[Service]:
         return [row for row in self.rows.values() if row.tenant_id == scope.tenant_id]
 
+    def workspaces(self, scope: Scope) -> Sequence[tuple[str, int]]:
+        return [("", len(self.list(scope)))]
+
     def ids(self, scope: Scope) -> frozenset[str]:
         return frozenset(row.id for row in self.list(scope))
 
