@@ -25,6 +25,8 @@ class Client(AbstractContextManager["Client"]):
                 base_url=self.url,
                 transport=transport,
                 trust_env=not _is_loopback(self.url),
+                # Asked for apart, because on loopback the rest of the environment does not count.
+                verify=httpx.create_ssl_context() if self.url.startswith("https:") else True,
                 timeout=httpx.Timeout(timeout_s, connect=5.0),
             )
         except (httpx.InvalidURL, ValueError) as error:
@@ -133,6 +135,12 @@ class Client(AbstractContextManager["Client"]):
         try:
             response = self._http.request(method, path, **options)
         except httpx.ConnectError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise CallFailed(
+                    f"The certificate of {self.url} is not trusted: SSL_CERT_FILE may name the file of who signed it, "
+                    "and the URL must have a name that stands in it.",
+                    code="not_trusted",
+                ) from error
             raise CallFailed(
                 f"No Penstock answers at {self.url}; start one with ./penstock up, or name another with --url.",
                 code="no_answer",
