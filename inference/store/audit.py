@@ -39,8 +39,8 @@ class SqlAudit:
 
     def head(self) -> tuple[int, str]:
         with self._db.read() as connection:
-            row = connection.execute(sa.select(audit_head).where(audit_head.c.id == 1)).one()
-            return row.seq, row.hash
+            row = connection.execute(sa.select(audit_head).where(audit_head.c.id == 1)).one_or_none()
+            return (0, "") if row is None else (row.seq, row.hash)
 
 
 def _record(row: "sa.Row[Any]") -> AuditRecord:

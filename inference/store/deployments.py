@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from inference.access.model import Scope
 from inference.errors import DeploymentNotFound
 from inference.serving.model import Deployment
+from inference.store import auditing
 from inference.store.database import Database
 from inference.store.scoped import rows_in
 from inference.store.tables import deployments
@@ -23,6 +24,15 @@ class SqlDeployments:
         values = {column.name: getattr(deployment, column.name) for column in deployments.columns}
         with self._db.write() as connection:
             connection.execute(sa.insert(deployments).values(**{**values, "config": json.dumps(deployment.config)}))
+            auditing.note(
+                self._db,
+                connection,
+                action="deployment.create",
+                kind="deployment",
+                object_id=deployment.id,
+                tenant_id=deployment.tenant_id,
+                after={name: values[name] for name in ("model_id", "service_id", "environment")},
+            )
 
     def get(self, scope: Scope, deployment_id: str) -> Deployment:
         where = (deployments.c.id == deployment_id) & rows_in(scope, deployments)

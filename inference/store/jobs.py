@@ -21,7 +21,7 @@ from inference.jobs.model import (
     Outcome,
     Submission,
 )
-from inference.store import jobs_claim, jobs_finish, jobs_insert, jobs_recover
+from inference.store import auditing, jobs_claim, jobs_finish, jobs_insert, jobs_recover
 from inference.store.database import Database
 from inference.store.scoped import jobs_in
 
@@ -92,30 +92,37 @@ class SqlJobs:
 
     def cancel(self, scope: Scope, job_id: str) -> JobState:
         inside, bound = jobs_in(scope)
-        where = bound | {"id": job_id}
+        # Locked, since a job may come back to the queue, or leave it, between the two statements.
+        found = sa.text(
+            "SELECT state, state = 'running' AND cancel_requested_at IS NOT NULL AS is_asked, service_id FROM jobs "
+            f"WHERE {inside} AND id = :id{'' if self._db.is_sqlite else ' FOR UPDATE'}"
+        )
         with self._db.write() as connection:
-            # One statement, since a job may come back to the queue, or leave it, between two.
-            changed = connection.execute(
-                sa.text(
-                    "UPDATE jobs SET state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, "
-                    f"completed_at = CASE state WHEN 'pending' THEN {self._db.clock} END, "
-                    "cancel_requested_at = CASE state WHEN 'running' "
-                    f"THEN COALESCE(cancel_requested_at, {self._db.clock}) END "
-                    f"WHERE {inside} AND id = :id AND state IN ('pending', 'running') RETURNING state"
-                ),
-                where,
-            ).first()
-            if changed is not None:
-                return JobState(changed.state)
-            row = connection.execute(sa.text(f"SELECT state FROM jobs WHERE {inside} AND id = :id"), where).first()
-        if row is None:
-            raise _unknown(job_id)
-        state = JobState(row.state)
-        if state in FINAL and state is not JobState.CANCELLED:
-            raise WrongState(
-                f"Task {job_id} is {state} already; only a waiting or running task can be cancelled.", state=state
+            row = connection.execute(found, bound | {"id": job_id}).first()
+            if row is None:
+                raise _unknown(job_id)
+            state = JobState(row.state)
+            if state in FINAL and state is not JobState.CANCELLED:
+                raise WrongState(
+                    f"Task {job_id} is {state} already; only a waiting or running task can be cancelled.", state=state
+                )
+            if state is JobState.CANCELLED or row.is_asked:
+                return state
+            to = JobState.CANCELLED if state is JobState.PENDING else state
+            what = "cancel_requested_at" if to is JobState.RUNNING else "state = 'cancelled', completed_at"
+            change = f"UPDATE jobs SET {what} = {self._db.clock} WHERE {inside} AND id = :id"
+            connection.execute(sa.text(change), bound | {"id": job_id})
+            auditing.note(
+                self._db,
+                connection,
+                action="job.cancel",
+                kind="job",
+                object_id=job_id,
+                tenant_id=scope.tenant_id,
+                before={"state": state},
+                after={"state": to, "service_id": row.service_id, "cancel_requested": True},
             )
-        return state
+            return to
 
     def get(self, scope: Scope, job_id: str) -> JobView:
         inside, bound = jobs_in(scope, "j")
@@ -156,16 +163,10 @@ class SqlJobs:
             ).all()
         return [(row.tenant_id, _view(row)) for row in rows]
 
-    def waiting(self, tenant_id: str) -> int:
+    def waiting(self, tenant_id: str, key_id: str | None = None) -> int:
+        statement, bound = jobs_claim.count_waiting(self._db, tenant_id, key_id)
         with self._db.read() as connection:
-            return int(
-                connection.execute(
-                    sa.text(
-                        "SELECT count(*) FROM jobs WHERE tenant_id = :t AND state = 'pending' AND not_before IS NULL"
-                    ),
-                    {"t": tenant_id},
-                ).scalar_one()
-            )
+            return int(connection.execute(statement, bound).scalar_one())
 
     def backlog(self) -> Sequence[Backlog]:
         with self._db.read() as connection:

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from inference.access.model import Limits, Tenant
 from inference.errors import InUse, NameExists, TenantNotFound
-from inference.store import auditing
+from inference.store import auditing, revoking
 from inference.store.database import Database
 from inference.store.epochs import next_epoch
-from inference.store.tables import api_keys, jobs, models, services, tenants, uploads
+from inference.store.tables import jobs, models, services, tenants, uploads
 from inference.store.upsert import insert_new
 
 _LIMITS = tuple(field.name for field in dataclasses.fields(Limits))
@@ -76,10 +76,9 @@ class SqlTenants:
                 if connection.execute(owned).first() is not None:
                     raise InUse(f"The tenant {tenant_id} has {word}; delete those first.", tenant_id=tenant_id)
             # Its keys stay as revoked rows: a process that learns of changes by epoch must see them change.
-            live = (api_keys.c.tenant_id == tenant_id) & api_keys.c.revoked_at.is_(None)
-            epoch = next_epoch(connection)
-            connection.execute(sa.update(api_keys).where(live).values(revoked_at=self._clock, epoch=epoch))
+            next_epoch(connection)  # also for none: whoever makes a key now waits, and finds no tenant
             connection.execute(sa.delete(tenants).where(tenants.c.id == tenant_id))
+            revoking.revoke(self._db, connection, tenant_id, sa.true())
             self._note(connection, "tenant.delete", tenant_id, before, None)
 
     def _note(
