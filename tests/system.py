@@ -94,6 +94,11 @@ class System:
             kill(pid)
         assert not left, f"left behind: {left}"
 
+    @property
+    def launcher_pid(self) -> int:
+        assert self._up is not None
+        return self._up.pid
+
     def kill_everything(self) -> int:
         """SIGKILL to the launcher and to all that belongs to the folder; how many there were."""
         assert self._up is not None

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from inference import lifeline
 from inference import settings as settings_room
 from inference.errors import BadSettings, PenstockError
-from workers.launching import folder, front
+from workers.launching import folder, front, tls
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,16 +22,24 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--listen", default="127.0.0.1:8080", help="address:port")
     parser.add_argument("--api", required=True, help="URL of the API, without a path")
     parser.add_argument("--live", required=True, help="URL of the live process, without a path")
+    parser.add_argument("--flower", help="URL of Flower, without a path; it must run with --url_prefix=flower")
     asked = parser.parse_args(arguments)
     settings = settings_room.load(os.environ)
+    has_tls = tls.check(settings.front)
     config = front.render(
         listen=asked.listen,
         body_limit_bytes=settings.api.body_limit_bytes,
         api=address(asked.api),
         live=address(asked.live),
+        flower=address(asked.flower) if asked.flower else "",
         dns=name_server(Path("/etc/resolv.conf").read_text()),
+        has_tls=has_tls,
+        trusted_proxies=front.networks(settings.front.trusted_proxies),
     )
+    lifeline.leave_no_core()
     folder.prepare(settings.data_dir)
+    if has_tls:
+        tls.place(settings.front, settings.data_dir)
     (settings.data_dir / "run" / "nginx.conf").write_text(config)
     os.chdir(settings.data_dir)
     nginx = str(front.binary())

@@ -25,7 +25,7 @@ def test_flower_shows_drains_and_jobs_with_their_outcome(system: System):
     system.until_done(service, timeout_s=30)
 
     def seen() -> dict[str, dict[str, object]]:
-        answer = httpx.get(f"{system.flower_url}/api/tasks", params={"limit": 1000}, timeout=10)
+        answer = httpx.get(f"{system.flower_url}api/tasks", params={"limit": 1000}, timeout=10)
         return answer.json() if answer.status_code == 200 else {}
 
     wait_for(lambda: {*tasks, refused} <= seen().keys(), timeout_s=30, what="every job in Flower")

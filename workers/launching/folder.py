@@ -24,7 +24,7 @@ def prepare(data_dir: Path) -> None:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in ("run/nginx", "run/metrics", "logs", "valkey"):
+        for name in ("run/nginx", "run/flower", "run/metrics", "logs", "valkey"):
             (data_dir / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise BadSettings(

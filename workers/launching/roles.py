@@ -42,7 +42,6 @@ class Ports:
     """Loopback ports chosen once for a data folder and kept across restarts; 0 where a part is not started."""
 
     broker: int = 0
-    flower: int = 0
     node: int = 0
 
 
@@ -83,13 +82,14 @@ def work(ports: Ports) -> list[Role]:
     ]
 
 
-def flower(port: int) -> Role:
-    """Flower on loopback, without the login that it otherwise asks for; it is not routed to by the front."""
+def flower() -> Role:
+    """Flower with no login of its own: it listens in a folder closed to others, and the front asks for a key."""
     return Role(
         name=FLOWER,
         argv=(
             *(sys.executable, "-m", "celery", "-A", "workers.app", "flower"),
-            *("--address=127.0.0.1", f"--port={port}", "--persistent=False", "--max_tasks=20000"),
+            *(f"--unix_socket={front.FLOWER_SOCKET}", f"--url_prefix={front.FLOWER_PREFIX}"),
+            *("--persistent=False", "--max_tasks=20000"),
         ),
         environment={"FLOWER_UNAUTHENTICATED_API": "true"},
     )

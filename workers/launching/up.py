@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from inference import clock, lifeline
 from inference.errors import BadSettings
 from inference.settings import Settings
-from workers.launching import broker, folder, front, roles
+from workers.launching import broker, folder, front, roles, tls
 from workers.launching.roles import BROKER, Ports, Role
 from workers.launching.supervise import Supervisor, say
 
@@ -36,10 +37,13 @@ def run(
 ) -> int:
     """Runs the system in the foreground until SIGINT or SIGTERM; gives back the exit code.
 
-    Raises AlreadyRunning when another launcher has the data folder, BadSettings when the front's address is taken.
+    Raises AlreadyRunning when another launcher has the data folder, BadSettings when the front's address is taken or
+    its certificate cannot be used.
     """
     began = time.monotonic()
     data_dir = settings.data_dir
+    tls.check(settings.front)
+    front.networks(settings.front.trusted_proxies)
     os.umask(0o077)  # what the parts write is for their owner alone
     lifeline.leave_no_core()
     folder.prepare(data_dir)
@@ -74,13 +78,14 @@ class _System:
         self.embedded_broker = not settings.redis_url
         self.flower = flower
         self.listener = listener
-        names = [roles.NODE, *([BROKER] if self.embedded_broker else []), *([roles.FLOWER] if flower else [])]
+        names = [roles.NODE, *([BROKER] if self.embedded_broker else [])]
         self.ports = folder.choose_ports(settings.data_dir, names=tuple(names))
         # Production mode refuses a broker without a password, ours too; in development one is only in the way.
         is_guarded = self.embedded_broker and settings.mode == "production"
         self.broker_passwords = {user: secrets.token_hex(24) for user in broker.USERS} if is_guarded else {}
         self.redis_url = broker.url(port=self.ports.broker)
-        self.urls = _urls(listener, settings.api.host, self.ports)
+        self.has_tls = tls.check(settings.front)
+        self.urls = _urls(listener, settings.api.host, self.ports, has_tls=self.has_tls, has_flower=flower)
         self.supervisor = Supervisor(
             data_dir=settings.data_dir,
             environment=roles.environment(
@@ -98,9 +103,7 @@ class _System:
         """Starts everything in order; False when it could not be, or the end was asked for meanwhile."""
         supervisor, data_dir = self.supervisor, self.settings.data_dir
         supervisor.listen_to_signals()
-        address = _address(self.listener)
-        config = front.render(listen=address, body_limit_bytes=self.settings.api.body_limit_bytes)
-        (data_dir / "run" / "nginx.conf").write_text(config)
+        self.write_front()
         if self.embedded_broker:
             folder.write_text(
                 data_dir / "run" / "valkey.conf",
@@ -124,7 +127,7 @@ class _System:
             return False
         supervisor.add(self.with_users(work(self.ports)))
         if self.flower:
-            supervisor.add(self.with_users([roles.flower(self.ports.flower)]))
+            supervisor.add(self.with_users([roles.flower()]))
         if not supervisor.wait(self.is_ready, limit_s=_READY_LIMIT_S, every_s=0.05) and not supervisor.stopping:
             say(f"not ready after {_READY_LIMIT_S:.0f} s: {self.why_not()} Logs are in {data_dir}/logs; still trying.")
             supervisor.wait(self.is_ready, limit_s=float("inf"), every_s=0.5)
@@ -140,6 +143,20 @@ class _System:
         return broker.answers(
             self.ports.broker, user=broker.MONITOR, password=self.broker_passwords.get(broker.MONITOR, "")
         )
+
+    def write_front(self) -> None:
+        """What nginx reads at its start."""
+        wanted, data_dir = self.settings.front, self.settings.data_dir
+        if self.has_tls:
+            tls.place(wanted, data_dir)
+        config = front.render(
+            listen=_address(self.listener),
+            body_limit_bytes=self.settings.api.body_limit_bytes,
+            flower=f"unix:{front.FLOWER_SOCKET}" if self.flower else "",
+            has_tls=self.has_tls,
+            trusted_proxies=front.networks(wanted.trusted_proxies),
+        )
+        (data_dir / "run" / "nginx.conf").write_text(config)
 
     def is_ready(self) -> bool:
         """Whether /readyz answers 200. Blocks a second at most."""
@@ -170,8 +187,7 @@ class _System:
 
     def _ask_readyz(self) -> tuple[int, bytes]:
         """(status, body); (0, empty) without an answer."""
-        address = urlsplit(self.urls["api"])
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=1.0)
+        connection = _connection(self.urls["api"])
         try:
             connection.request("GET", "/readyz")
             answer = connection.getresponse()
@@ -248,6 +264,17 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _connection(url: str) -> http.client.HTTPConnection:
+    """To our own front. Its certificate is for the name that others call it by, and is not looked at."""
+    address = urlsplit(url)
+    host = address.hostname or ""
+    if address.scheme == "http":
+        return http.client.HTTPConnection(host, address.port, timeout=1.0)
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, address.port, timeout=1.0, context=trusting)
+
+
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{host}:{port}"
@@ -258,13 +285,13 @@ def _is_loopback(listener: socket.socket) -> bool:
     return host == "::1" or host.startswith("127.")
 
 
-def _urls(listener: socket.socket, host: str, ports: Ports) -> dict[str, str]:
+def _urls(listener: socket.socket, host: str, ports: Ports, *, has_tls: bool, has_flower: bool) -> dict[str, str]:
     """Where a person on this machine finds things."""
     port = listener.getsockname()[1]
     local = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104
-    base = f"http://{local}:{port}"
+    base = f"{'https' if has_tls else 'http'}://{local}:{port}"
     urls = {"api": base, "docs": f"{base}/docs", "metrics": f"{base}/metrics"}
     urls["workers"] = f"http://127.0.0.1:{ports.node}/metrics"
-    if ports.flower:
-        urls["flower"] = f"http://127.0.0.1:{ports.flower}"
+    if has_flower:
+        urls["flower"] = f"{base}/{front.FLOWER_PREFIX}/"
     return urls

@@ -1,5 +1,7 @@
 """Stand-in parts for tests of the launcher: the real front, broker, API server and supervision, a toy behind them."""
 
+import base64
+import json
 import os
 import signal
 import subprocess
@@ -14,15 +16,30 @@ from workers.launching.roles import Ports, Role
 
 ROOT = Path(__file__).parents[3]
 HERE = "tests.integration.launcher.standin"
+LOGINS = {
+    "Basic " + base64.b64encode(f"me:{password}".encode()).decode(): line
+    for password, line in (("good", "204 Yes"), ("low", "403 No"), ("often", "429 Later"), ("ill", "503 Ill"))
+}
 
 
 def create_app():
-    """Echoes who answered, the path and the size of the body. `POST /slow` would block a thread while a body stalls."""
+    """Echoes who answered, the path and the size of the body. `POST /slow` would block a thread while a body stalls.
+
+    `/headers` echoes what came with the request; the front's question about Flower is answered by the password.
+    """
 
     def app(environ, start_response):
         size = 0
         while chunk := environ["wsgi.input"].read(1 << 20):
             size += len(chunk)
+        if environ["PATH_INFO"] == "/internal/flower-login":
+            line = LOGINS.get(environ.get("HTTP_AUTHORIZATION", ""), "401 Who")
+            asked = environ.get("HTTP_X_ORIGINAL_METHOD", "")
+            start_response(line, [("WWW-Authenticate", 'Basic realm="penstock"'), ("Retry-After", "7")])
+            return [asked.encode()]
+        if environ["PATH_INFO"] == "/headers":
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps({name: text for name, text in environ.items() if name.startswith("HTTP_")}).encode()]
         name = os.environ["PENSTOCK_ROLE"]
         start_response("200 OK", [("Content-Type", "text/plain")])
         target = environ["PATH_INFO"] + (f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else "")
@@ -69,6 +86,7 @@ def main() -> int:
             return up.run(
                 settings_of(asked, os.environ),
                 environ=os.environ,
+                flower=asked.flower,
                 print_json=asked.print_json,
                 work=work,
                 migrate=(sys.executable, "-c", ""),

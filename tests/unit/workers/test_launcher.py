@@ -13,7 +13,7 @@ from workers.launching import broker, folder, front, roles, status
 from workers.launching.roles import Ports, Stage
 from workers.launching.supervise import restart_delay_s
 
-PORTS = Ports(broker=6001, flower=6002, node=6003)
+PORTS = Ports(broker=6001, node=6003)
 
 
 @pytest.fixture
