@@ -8,7 +8,7 @@ import marshmallow as ma
 from flask import Request, request
 from webargs.flaskparser import FlaskParser
 
-from api import context
+from api import context, query
 from inference.errors import InvalidField, TooLarge, UnknownField, UnsupportedMediaType
 from inference.jobs import json_text
 
@@ -87,6 +87,12 @@ class StrictParser(FlaskParser):
     """Reads bodies by our rules, lets an absent body be `{}`, and refuses with our errors."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": ma.RAISE}  # noqa: RUF012
+
+    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
+        for name, values in req.args.lists():
+            if len(values) > 1:
+                raise query.repeated(json_text.short(name))
+        return super().load_querystring(req, schema)
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
         del schema

@@ -53,7 +53,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
             raise JobNotFound(f"There is no task `{task_id[:64]}`.", id=task_id[:64])
         loop = asyncio.get_running_loop()
         scope = await loop.run_in_executor(readers, enter, request)
-        wait_s = task_view.wait_s(request.query_params.get("wait", "0"), limit_s=core.settings.api.wait_limit_s)
+        wait_s = task_view.wait_s(request.query_params.multi_items(), limit_s=core.settings.api.wait_limit_s)
         gone = asyncio.ensure_future(_disconnected(request))
         try:
             view = await waiters.last_view(

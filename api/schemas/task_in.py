@@ -94,7 +94,7 @@ def checked(options: Options, *, priority: int = 0) -> dict[str, Any]:
     return {
         "priority": _priority(options.priority) if options.priority is not UNSET else priority,
         "timeout_s": _timeout_s(options.timeout_s),
-        "deadline": _deadline(options.deadline) if options.deadline else None,
+        "deadline": _deadline(options.deadline),
         "metadata": _metadata(options.metadata) if options.metadata else None,
     }
 
@@ -136,7 +136,9 @@ def _timeout_s(value: float | UnsetType | None) -> float | None:
     return float(value)
 
 
-def _deadline(text: str) -> float:
+def _deadline(text: str | UnsetType | None) -> float | None:
+    if text is None or isinstance(text, UnsetType):
+        return None
     try:
         deadline = clock.from_iso(text)
     except (ValueError, OverflowError) as error:

@@ -1,10 +1,12 @@
 """A task as its owner sees it: one pure function, used by Flask and by the live process."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
+from api import query
 from inference import clock
 from inference.errors import InvalidField
 from inference.jobs.model import FINAL, JobState, JobView
@@ -52,8 +54,12 @@ def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
     return shown
 
 
-def wait_s(text: str, *, limit_s: float) -> float:
-    """The seconds that `?wait=` asks for; more than the limit counts as the limit. Raises InvalidField."""
+def wait_s(pairs: Iterable[tuple[str, str]], *, limit_s: float) -> float:
+    """The seconds that the query asks to wait; more than the limit counts as the limit.
+
+    Raises InvalidField, UnknownField.
+    """
+    text = query.read(pairs, ("wait",)).get("wait", "0")
     if not _SECONDS.fullmatch(text):
         raise InvalidField(f"The query parameter `wait` must be seconds, 0 to {limit_s:g}.", field="wait")
     return min(float(text), limit_s)

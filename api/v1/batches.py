@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import orjson
 from flask import Response, request, stream_with_context
 
-from api import body, context
+from api import body, context, query
 from api.blueprint import Blueprint
 from api.documented import by_hand
 from api.errors import JSON, again, answer
@@ -109,7 +109,7 @@ def _submit_lines(service_id: str) -> Response:
 
 
 def _default_priority() -> int:
-    text = request.args.get("priority", "0")
+    text = query.read(request.args.items(multi=True), ("priority",)).get("priority", "0")
     if len(text) != 1 or text not in "0123456789":
         raise InvalidField("The query parameter `priority` must be a whole number from 0 to 9.", field="priority")
     return int(text)

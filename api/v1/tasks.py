@@ -137,8 +137,7 @@ def show_task(task_id: str) -> Response:
     """
     context.known_form(task_id, errors.JobNotFound, "task")
     wait_limit = context.core().settings.api.wait_limit_s
-    if (wait := request.args.get("wait")) is not None:
-        task_view.wait_s(wait, limit_s=wait_limit)
+    task_view.wait_s(request.args.items(multi=True), limit_s=wait_limit)
     view = query.get(context.core().jobs, scope=context.scope(), job_id=task_id)
     return Ready.of(task_view.render(view))
 
