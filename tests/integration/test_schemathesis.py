@@ -1,0 +1,137 @@
+"""The OpenAPI document against the API: every operation, with what the document allows and with what it does not."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from schemathesis.checks import CHECKS, load_all_checks
+
+from api.app import create_app
+from api.schemas.inputs import INPUT_DATA
+from api.schemas.models import MODEL_NAME, MODEL_PATH
+from api.v1.tasks import KEY_HEADER
+from inference.clock import ISO_FORM
+from tests import fakes
+from tests.integration.api_world import AN_ID, World
+
+load_all_checks()
+CHECKED = CHECKS.get_by_names(
+    [
+        "ignored_auth",
+        "negative_data_rejection",
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+        "response_headers_conformance",
+    ]
+)
+EXAMPLES = 40
+KEY, KEY_FORM, _ = KEY_HEADER
+AN_INPUT = {"x": [[1, 2, 3, 4]]}
+
+
+@pytest.fixture(scope="module")
+def world(shared_valkey):
+    with tempfile.TemporaryDirectory(prefix="penstock-world-", ignore_cleanup_errors=True) as name:
+        made = World(Path(name), shared_valkey.url)
+        RUNNING.append(made.app)
+        yield made
+        RUNNING.clear()
+        made.close()
+
+
+RUNNING = []
+
+
+def relay(environ, start_response):
+    """The application, known to schemathesis before it runs."""
+    return RUNNING[0](environ, start_response)
+
+
+def document():
+    """Known before any server is up, so that each operation is a test of its own."""
+    config = schemathesis.Config()
+    project = config.projects.default
+    project.generation.update(deterministic=True, max_examples=EXAMPLES)
+    project.phases.update(phases=["examples", "coverage", "fuzzing"])
+    refused = project.checks.negative_data_rejection
+    refused.expected_statuses = [*refused.expected_statuses, "413"]
+    text = create_app(fakes.make_core()).test_client().get("/openapi.json").json
+    read = schemathesis.openapi.from_dict(text, config=config)
+    read.app = relay
+    return read
+
+
+@schemathesis.serializer("application/x-ndjson")
+def as_one_line(_, value):
+    return json.dumps(value).encode() + b"\n"
+
+
+operations = document()
+
+
+@operations.parametrize()
+def test_the_api_does_what_its_document_says(case, world):
+    if case.path == "/readyz":
+        world.let_parts_report()
+    settle(case, world)
+
+    case.call_and_validate(checks=CHECKED, headers=world.headers)
+
+    if case.method != "GET":
+        world.heal()
+
+
+def settle(case, world):
+    """Puts in what only this system knows, where the form is right: ids, a file, tensors that the model takes.
+
+    Otherwise every call would be refused for those, whatever else is wrong with it.
+    """
+    is_negative = case.meta is not None and case.meta.generation.mode.is_negative
+    for name, value in dict(case.path_parameters or {}).items():
+        if isinstance(value, str) and AN_ID.fullmatch(value):
+            case.path_parameters[name] = world.next_task() if name == "task_id" else world.ids[name]
+    for part in (case.query, case.body):
+        if isinstance(part, dict):
+            settle_ids(part, world)
+    if isinstance(case.headers.get(KEY), str) and fits(KEY_FORM, case.headers[KEY]):
+        case.headers[KEY] = world.next_name()
+    if isinstance(case.body, dict):
+        settle_inputs(case.body, world)
+        settle_model(case.body, world, is_negative or world.may_register())
+
+
+def settle_ids(part, world):
+    for name in ("model_id", "service_id", "other"):
+        if isinstance(part.get(name), str) and AN_ID.fullmatch(part[name]):
+            part[name] = world.ids["model_id" if name == "other" else name]
+    for name in ("from", "to", "deadline"):
+        if fits({"type": "string", "pattern": f"^{ISO_FORM}$"}, part.get(name)):
+            part[name] = "2099-01-01T12:00:00Z"
+
+
+def settle_inputs(body, world):
+    if "input_data" in body and fits(INPUT_DATA, body["input_data"]):
+        body["input_data"] = AN_INPUT
+    if isinstance(listed := body.get("input_data_list"), list):
+        body["input_data_list"] = [AN_INPUT if fits(INPUT_DATA, one) else one for one in listed]
+    if isinstance(reference := body.get("input_ref"), str) and AN_ID.fullmatch(reference.removeprefix("upload:")):
+        body["input_ref"] = f"upload:{world.ids['upload_id']}"
+
+
+def settle_model(body, world, with_file):
+    """Each model that is registered takes a process for its trial: without need, the file stays away."""
+    if fits({"type": "string", "pattern": "^[^\u0000]+$"}, body.get("framework")):
+        body["framework"] = "onnx"
+    if fits({"type": "string", **MODEL_NAME}, body.get("name")):
+        body["name"] = world.next_name()
+    if with_file and fits({"type": "string", **MODEL_PATH}, body.get("model_path")):
+        body["model_path"] = str(world.model_file)
+
+
+def fits(schema, value):
+    return jsonschema_rs.is_valid(schema, value)
