@@ -31,6 +31,7 @@ from inference.store.services import SqlServices
 from inference.store.tenants import SqlTenants
 from inference.store.ticks import SqlTicks
 from inference.store.uploads import SqlUploads
+from inference.store.usage import SqlUsage
 
 
 class Silence:
@@ -92,7 +93,12 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             engines=settings.engines,
         ),
         access=AccessPorts(
-            keys=keys, tenants=SqlTenants(database), audit=SqlAudit(database), counts=counts, settings=settings.access
+            keys=keys,
+            tenants=SqlTenants(database),
+            audit=SqlAudit(database),
+            counts=counts,
+            usage=SqlUsage(database),
+            settings=settings.access,
         ),
         door=Door(KeyRing(keys, settings.access), wrong_keys),
         ping_store=database.ping,

@@ -171,11 +171,37 @@ class FakeCounts:
             raise HotUnavailable("Redis is away.", part="redis", retry_after_s=1)
 
 
+class FakeUsage:
+    """`UsageStore`: what a test writes into `engine`, `bytes` and `rows`."""
+
+    def __init__(self):
+        self.engine = self.bytes = self.reads = 0
+        self.rows = []
+        self.asked = None
+
+    def engine_s(self, tenant_id, key_id, *, day):
+        self.reads += 1
+        return self.engine
+
+    def bytes_stored(self, tenant_id, key_id):
+        self.reads += 1
+        return self.bytes
+
+    def find(self, scope, *, day_from, day_to, group_by):
+        self.asked = (scope, day_from, day_to, group_by)
+        return self.rows
+
+
 def make_access(settings):
     """`AccessPorts` over fakes."""
     tenants = FakeTenants()
     return AccessPorts(
-        keys=FakeKeys(tenants), tenants=tenants, audit=FakeAudit(), counts=FakeCounts(), settings=settings.access
+        keys=FakeKeys(tenants),
+        tenants=tenants,
+        audit=FakeAudit(),
+        counts=FakeCounts(),
+        usage=FakeUsage(),
+        settings=settings.access,
     )
 
 

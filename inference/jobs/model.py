@@ -124,6 +124,7 @@ class ClaimedJob:
     timeout_s: float
     metadata_json: str | None
     payload: bytes
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

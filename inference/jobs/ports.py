@@ -92,8 +92,8 @@ class JobStore(Protocol):
         """Newest first, without results."""
         ...
 
-    def waiting(self, tenant_id: str) -> int:
-        """Jobs of a tenant that wait to be claimed."""
+    def waiting(self, tenant_id: str, key_id: str | None = None) -> int:
+        """Jobs of a tenant that wait to be claimed; with `key_id` those that came with this key."""
         ...
 
     def backlog(self) -> Sequence[Backlog]:

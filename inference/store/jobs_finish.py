@@ -1,4 +1,4 @@
-"""Finish: states, results and attempts of a batch in one fenced transaction."""
+"""Finish: states, results, attempts and usage of a batch in one fenced transaction."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from inference.errors import DataRefused
 from inference.jobs.model import FINAL, Claim, Claimant, JobState, Moved, Outcome
+from inference.store import usage
 from inference.store.database import Database
 from inference.store.jobs_claim import claim
 
@@ -64,6 +65,7 @@ def _finish(
         changed = [outcome for outcome in outcomes if outcome.job.id in moved]
         _save_results(db, connection, [o for o in changed if moved[o.job.id].state is JobState.COMPLETED])
         _save_attempts(db, connection, by, changed, moved)
+        usage.add(db, connection, by, changed, moved)
         claimed = (
             claim(db, connection, by, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead) if max_rows else Claim()
         )

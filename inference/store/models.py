@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from inference.access import acting
 from inference.errors import InUse, ModelNotFound, VersionExists
 from inference.registry.model import ModelState, ModelVersion, Signature
 from inference.store import tables
@@ -119,11 +120,12 @@ def _not_found(model_id: str) -> ModelNotFound:
 
 def _to_row(model: ModelVersion) -> dict[str, Any]:
     row: dict[str, Any] = msgspec.to_builtins(model)
+    row["key_id"] = acting.key_id()
     return {**row, **{key: json.dumps(row[key], allow_nan=False) for key in ("signature", *_JSON)}}
 
 
 def _from_row(row: "sa.Row[Any]") -> ModelVersion:
-    values = dict(row._mapping)
+    values = {name: value for name, value in row._mapping.items() if name != "key_id"}
     signature = msgspec.json.decode(values["signature"], type=Signature)
     return ModelVersion(
         **{

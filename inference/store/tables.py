@@ -63,6 +63,7 @@ models = sa.Table(
     text("deployment_config"),
     time("created_at"),
     sa.Column("runs_code", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("key_id", sa.String(16)),
     sa.UniqueConstraint("tenant_id", "name", "version"),
 )
 
@@ -74,6 +75,7 @@ uploads = sa.Table(
     text("sha256"),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     time("created_at"),
+    sa.Column("key_id", sa.String(16)),
 )
 
 deployments = sa.Table(

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from inference.access import acting
 from inference.clock import epoch_s
 from inference.errors import UploadNotFound
 from inference.registry.ports import StoredBlob
@@ -25,6 +26,7 @@ class SqlUploads:
             "sha256": blob.key,
             "size_bytes": blob.size_bytes,
             "created_at": epoch_s(),
+            "key_id": acting.key_id(),
         }
         with self._database.write() as connection:
             connection.execute(sa.insert(_uploads).values(row))

@@ -15,6 +15,8 @@ ADDED = (
     ("models", sa.Column("runs_code", sa.Boolean(), nullable=False, server_default=sa.false())),
     ("services", sa.Column("workspace", sa.String(length=64), nullable=False, server_default="")),
     ("jobs", sa.Column("key_id", sa.String(length=16), nullable=True)),
+    ("models", sa.Column("key_id", sa.String(length=16), nullable=True)),
+    ("uploads", sa.Column("key_id", sa.String(length=16), nullable=True)),
 )
 
 

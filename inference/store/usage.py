@@ -1,0 +1,120 @@
+"""What tenants and keys have used: engine time, added up as jobs end, and bytes, counted where they lie."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import sqlalchemy as sa
+
+from inference.access.model import Scope
+from inference.access.ports import UsageGroup, Used
+from inference.jobs.model import Claimant, JobState, Moved, Outcome
+from inference.store.database import Database
+from inference.store.scoped import rows_in
+from inference.store.tables import usage
+
+DAY_S = 86_400
+ENDED = frozenset({JobState.COMPLETED, JobState.FAILED})
+COLUMNS = {
+    "day": "int",
+    "tenant_id": "text",
+    "key_id": "text",
+    "jobs": "bigint",
+    "rows": "bigint",
+    "engine_s": "float8",
+}
+GROUPS: Mapping[UsageGroup, "sa.Column[str] | sa.Column[int]"] = {
+    UsageGroup.KEY: usage.c.key_id,
+    UsageGroup.SERVICE: usage.c.service_id,
+    UsageGroup.DAY: usage.c.day,
+}
+
+
+def add(
+    db: Database, connection: sa.Connection, by: Claimant, outcomes: Sequence[Outcome], moved: Mapping[str, Moved]
+) -> None:
+    """Inside the transaction that finishes these attempts, so that each is counted exactly once.
+
+    An attempt's engine time is its share of the engine call, whatever became of it; jobs and rows count when they
+    end as completed or failed. One statement, with a row for each day, tenant and key.
+    """
+    sums: dict[tuple[int, str, str], list[float]] = defaultdict(lambda: [0, 0, 0.0])
+    for outcome in outcomes:
+        job = outcome.job
+        total = sums[int(outcome.ended_at // DAY_S), job.tenant_id, job.key_id or ""]
+        if moved[job.id].state in ENDED:
+            total[0] += 1
+            total[1] += job.rows
+        total[2] += max(0.0, outcome.ended_at - outcome.started_at) / max(1, outcome.batch_size)
+    if sums:
+        rows = [(*key, *total) for key, total in sorted(sums.items())]
+        who = {"service": by.service_id, "instance": by.instance_id}
+        connection.execute(_add(db), who | db.rows("r", COLUMNS, rows))
+
+
+@lru_cache(maxsize=4)
+def _add(db: Database) -> sa.TextClause:
+    return sa.text(
+        "INSERT INTO usage (day, tenant_id, key_id, service_id, instance_id, jobs, rows, engine_s) "
+        "SELECT r.day, r.tenant_id, r.key_id, :service, :instance, r.jobs, r.rows, r.engine_s "
+        f"FROM {db.rows_from('r', COLUMNS)} WHERE true "
+        "ON CONFLICT (day, tenant_id, key_id, service_id, instance_id) DO UPDATE SET "
+        "jobs = usage.jobs + excluded.jobs, rows = usage.rows + excluded.rows, "
+        "engine_s = usage.engine_s + excluded.engine_s"
+    )
+
+
+class SqlUsage:
+    """`UsageStore` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def engine_s(self, tenant_id: str, key_id: str | None, *, day: int) -> float:
+        wanted = sa.select(sa.func.coalesce(sa.func.sum(usage.c.engine_s), 0.0)).where(
+            usage.c.tenant_id == tenant_id, usage.c.day == day
+        )
+        if key_id is not None:
+            wanted = wanted.where(usage.c.key_id == key_id)
+        with self._db.read() as connection:
+            return float(connection.execute(wanted).scalar_one())
+
+    def bytes_stored(self, tenant_id: str, key_id: str | None) -> int:
+        """Reads every job of the tenant or key with its payload's and result's length, not their content.
+
+        Measured with 1 M jobs of 4 KB on a busy machine: see docs/limits.md.
+        """
+        key = "" if key_id is None else " AND key_id = :key"
+        size = "length" if self._db.is_sqlite else "octet_length"
+        bodies = " + ".join(
+            f"(SELECT COALESCE(sum({size}(b.body)), 0) FROM jobs j JOIN {table} b ON b.job_id = j.id "
+            f"WHERE j.tenant_id = :tenant{key.replace('key_id', 'j.key_id')})"
+            for table in ("payloads", "results")
+        )
+        files = " + ".join(
+            f"(SELECT COALESCE(sum(size_bytes), 0) FROM {table} WHERE tenant_id = :tenant{key})"
+            for table in ("uploads", "models")
+        )
+        with self._db.read() as connection:
+            asked = sa.text(f"SELECT {files} + {bodies}")
+            bound = {"tenant": tenant_id} | ({} if key_id is None else {"key": key_id})
+            return int(connection.execute(asked, bound).scalar_one())
+
+    def find(self, scope: Scope, *, day_from: int, day_to: int, group_by: UsageGroup) -> Sequence[Used]:
+        column = GROUPS[group_by]
+        wanted = (
+            sa.select(
+                sa.cast(column, sa.Text).label("group"),
+                sa.func.sum(usage.c.jobs).label("jobs"),
+                sa.func.sum(usage.c.rows).label("rows"),
+                sa.func.sum(usage.c.engine_s).label("engine_s"),
+            )
+            .where(rows_in(scope, usage), usage.c.day >= day_from, usage.c.day < day_to)
+            .group_by(column)
+            .order_by(column)
+        )
+        with self._db.read() as connection:
+            return [
+                Used(group=row.group, jobs=int(row.jobs), rows=int(row.rows), engine_s=float(row.engine_s))
+                for row in connection.execute(wanted)
+            ]
