@@ -11,10 +11,30 @@ from flask_swagger_ui import get_swaggerui_blueprint
 
 from api import context, errors, handlers, headers, origin
 from api.figures import RequestFigures
-from api.v1 import batches, deployments, health, internal, keys, metrics, models, services, tasks, tenants, uploads
+from api.v1 import (
+    audit,
+    batches,
+    deployments,
+    health,
+    internal,
+    keys,
+    metrics,
+    models,
+    services,
+    tasks,
+    tenants,
+    uploads,
+)
 from inference.core import Core
 
-UNDER_BASE = (services.blueprint, tasks.blueprint, batches.blueprint, keys.blueprint, tenants.blueprint)
+UNDER_BASE = (
+    services.blueprint,
+    tasks.blueprint,
+    batches.blueprint,
+    keys.blueprint,
+    tenants.blueprint,
+    audit.blueprint,
+)
 ABSOLUTE = (models.blueprint, deployments.blueprint)
 DOCS = "/docs"
 OF_THE_SERVER = (health.blueprint, metrics.blueprint)

@@ -1,6 +1,7 @@
 """The access room's ports in memory: same promises, no I/O."""
 
 import dataclasses
+import math
 import time
 
 from inference.access.door import Door
@@ -139,13 +140,24 @@ class FakeTenants:
 
 
 class FakeAudit:
-    """`AuditStore` without a record."""
+    """`AuditStore` of `rows`, oldest first, which a test may put there and tamper with; `end` is the head."""
+
+    def __init__(self):
+        self.rows = []
+        self.end = (0, "")
 
     def find(self, which):
-        return []
+        asked = {name: getattr(which, name) for name in ("tenant_id", "action", "actor_id", "object_kind", "object_id")}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        found = [row for row in self.rows if all(getattr(row, name) == value for name, value in asked.items())]
+        found = [row for row in found if (which.at_from or 0) <= row.at < (which.at_to or math.inf)]
+        if which.after_seq is not None:
+            return [row for row in found if row.seq > which.after_seq][: which.limit]
+        found = [row for row in found if which.before_seq is None or row.seq < which.before_seq]
+        return found[::-1][: which.limit]
 
     def head(self):
-        return 0, ""
+        return self.end
 
 
 class FakeCounts:

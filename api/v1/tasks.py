@@ -1,12 +1,11 @@
 """Tasks: submit one (the hot path), read, list, cancel."""
 
 import hashlib
-import re
 from typing import Any
 
 from flask import Response, request
 
-from api import body, context, paging
+from api import body, context, paging, times
 from api.blueprint import Blueprint
 from api.documented import READING, by_hand, refuses
 from api.errors import JSON
@@ -22,9 +21,6 @@ from inference.jobs.model import JobFilter, JobSpec, JobState
 from inference.registry.model import ModelVersion
 
 MAX_KEY = 255
-
-_LOST_PLUS = re.compile(r"(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)$")
-"""A `+` that was not escaped in a query arrives as a space."""
 
 blueprint = Blueprint("tasks", __name__, description="Submit inference tasks and read their answers")
 
@@ -174,24 +170,14 @@ def _page(asked: dict[str, Any], service_id: str | None) -> Response:
         service_id=service_id,
         state=JobState(asked["status"]) if asked["status"] else None,
         priority=asked["priority"],
-        created_from=_time(asked, "from_", "from"),
-        created_to=_time(asked, "to", "to"),
+        created_from=times.epoch_of(asked["from_"], "from"),
+        created_to=times.epoch_of(asked["to"], "to"),
         before_id=paging.before(asked["cursor"]),
         limit=limit + 1,
     )
     found = list(query.find(context.core().jobs, scope=context.scope(), which=which))
     following = found[limit - 1].id if len(found) > limit else None
     return Response(task_view.render_page(found[:limit], following), content_type=JSON)
-
-
-def _time(asked: dict[str, Any], name: str, parameter: str) -> float | None:
-    if asked[name] is None:
-        return None
-    try:
-        return clock.from_iso(_LOST_PLUS.sub(r"\1+\2", asked[name]))
-    except (ValueError, OverflowError) as error:
-        message = f"The query parameter `{parameter}` must be an ISO 8601 time such as 2026-11-20T12:00:00Z."
-        raise errors.InvalidField(message, field=parameter) from error
 
 
 @blueprint.route("/tasks/<task_id>/cancel", methods=["POST"], needs=Role.SUBMITTER)

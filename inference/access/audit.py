@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from inference.access import chain
+from inference.access import chain, checks
 from inference.access.chain import BEGINNING, Break, Link
 from inference.access.model import AuditRecord, Principal, Reach
 from inference.access.ports import AccessPorts, AuditFilter, AuditStore
@@ -31,11 +31,11 @@ def tenant_for(by: Principal, tenant_id: str | None) -> str | None:
 
     Raises TenantNotFound for another tenant than its own, unless the key is the system's.
     """
-    if by.reach is Reach.SYSTEM:
-        return tenant_id
-    if tenant_id not in (None, by.scope.tenant_id):
-        raise TenantNotFound(f"There is no tenant '{str(tenant_id)[:64]}'.", tenant_id=str(tenant_id)[:64])
-    return by.scope.tenant_id
+    if tenant_id is None:
+        return None if by.reach is Reach.SYSTEM else by.scope.tenant_id
+    if by.reach is not Reach.SYSTEM and tenant_id != by.scope.tenant_id:
+        raise TenantNotFound(f"There is no tenant '{tenant_id[:64]}'.", tenant_id=tenant_id[:64])
+    return checks.known_tenant_id(tenant_id)
 
 
 def find(ports: AccessPorts, *, by: Principal, which: AuditFilter) -> Sequence[AuditRecord]:

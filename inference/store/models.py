@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from inference.access import acting
 from inference.errors import InUse, ModelNotFound, VersionExists
 from inference.registry.model import ModelState, ModelVersion, Signature
-from inference.store import tables
+from inference.store import auditing, tables
 from inference.store.database import Database
 
 _models = tables.models
@@ -40,14 +40,12 @@ class SqlModels:
                     name=model.name,
                     version=model.version,
                 )
+            self._audit(connection, "model.register", model, None, _told(model))
 
     def get(self, tenant_id: str, model_id: str) -> ModelVersion:
         """Raises ModelNotFound."""
         with self._database.read() as connection:
-            row = connection.execute(sa.select(_models).where(_is(tenant_id, model_id))).first()
-        if row is None:
-            raise _not_found(model_id)
-        return _from_row(row)
+            return _one(connection, tenant_id, model_id)
 
     def find(self, tenant_id: str, name: str, version: str) -> ModelVersion | None:
         wanted = sa.select(_models).where(
@@ -74,16 +72,15 @@ class SqlModels:
         """Raises ModelNotFound."""
         change = sa.update(_models).where(_is(tenant_id, model_id)).values(state=state.value).returning(_models)
         with self._database.write() as connection:
-            row = connection.execute(change).first()
-        if row is None:
-            raise _not_found(model_id)
-        return _from_row(row)
+            before = _one(connection, tenant_id, model_id, lock=True)
+            after = _from_row(connection.execute(change).one())
+            self._audit(connection, _ACTIONS.get(state, "model.move"), after, _told(before), _told(after))
+        return after
 
     def delete(self, tenant_id: str, model_id: str) -> None:
         """Removes the row and its profiles. Raises ModelNotFound; InUse while a service or deployment names it."""
         with self._database.write() as connection:
-            if connection.execute(sa.select(_models.c.id).where(_is(tenant_id, model_id))).first() is None:
-                raise _not_found(model_id)
+            model = _one(connection, tenant_id, model_id, lock=True)
             for table, word in ((tables.services, "service"), (tables.deployments, "deployment")):
                 using = (table.c.tenant_id == tenant_id) & (table.c.model_id == model_id)
                 user = connection.execute(sa.select(table.c.id).where(using).limit(1)).scalar()
@@ -93,6 +90,7 @@ class SqlModels:
                     )
             connection.execute(sa.delete(tables.profiles).where(tables.profiles.c.model_id == model_id))
             connection.execute(sa.delete(_models).where(_is(tenant_id, model_id)))
+            self._audit(connection, "model.delete", model, _told(model), None)
 
     def blob_users(self, key: str) -> int:
         """How many rows name this blob: models, as artefact or golden pair, and uploads; of every tenant."""
@@ -108,6 +106,44 @@ class SqlModels:
         )
         with self._database.read() as connection:
             return int(connection.execute(wanted).scalar_one())
+
+    def _audit(
+        self,
+        connection: sa.Connection,
+        action: str,
+        model: ModelVersion,
+        before: dict[str, Any] | None,
+        after: dict[str, Any] | None,
+    ) -> None:
+        auditing.note(
+            self._database,
+            connection,
+            action=action,
+            kind="model",
+            object_id=model.id,
+            tenant_id=model.tenant_id,
+            before=before,
+            after=after,
+        )
+
+
+_ACTIONS = {ModelState.DEPRECATED: "model.deprecate"}
+
+
+def _told(model: ModelVersion) -> dict[str, Any]:
+    """A model as the audit record tells it: nothing that its maker wrote freely."""
+    return {
+        name: getattr(model, name)
+        for name in ("name", "version", "framework", "state", "sha256", "size_bytes", "runs_code")
+    }
+
+
+def _one(connection: sa.Connection, tenant_id: str, model_id: str, *, lock: bool = False) -> ModelVersion:
+    query = sa.select(_models).where(_is(tenant_id, model_id))
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise _not_found(model_id)
+    return _from_row(row)
 
 
 def _is(tenant_id: str, model_id: str) -> sa.ColumnElement[bool]:

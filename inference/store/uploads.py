@@ -6,7 +6,7 @@ from inference.access import acting
 from inference.clock import epoch_s
 from inference.errors import UploadNotFound
 from inference.registry.ports import StoredBlob
-from inference.store import tables
+from inference.store import auditing, tables
 from inference.store.database import Database
 
 _uploads = tables.uploads
@@ -30,6 +30,15 @@ class SqlUploads:
         }
         with self._database.write() as connection:
             connection.execute(sa.insert(_uploads).values(row))
+            auditing.note(
+                self._database,
+                connection,
+                action="upload.create",
+                kind="upload",
+                object_id=upload_id,
+                tenant_id=tenant_id,
+                after={"sha256": blob.key, "size_bytes": blob.size_bytes},
+            )
 
     def get(self, tenant_id: str, upload_id: str) -> StoredBlob:
         """Raises UploadNotFound."""

@@ -1,0 +1,19 @@
+"""Times in a query."""
+
+import re
+
+from inference import clock, errors
+
+_LOST_PLUS = re.compile(r"(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)$")
+"""A `+` that was not escaped in a query arrives as a space."""
+
+
+def epoch_of(text: str | None, parameter: str) -> float | None:
+    """Epoch seconds of an ISO 8601 time in a query; None stays None. Raises InvalidField, naming the parameter."""
+    if text is None:
+        return None
+    try:
+        return clock.from_iso(_LOST_PLUS.sub(r"\1+\2", text))
+    except (ValueError, OverflowError) as error:
+        message = f"The query parameter `{parameter}` must be an ISO 8601 time such as 2026-11-20T12:00:00Z."
+        raise errors.InvalidField(message, field=parameter) from error
