@@ -29,6 +29,7 @@ MEANINGS = {
     "model_invalid": "The model file does not load, or fails its one trial run.",
     "model_runs_code": "Loading this model would run code of its maker, which no admin allowed. `details.format`.",
     "model_path_refused": "`model_path` cannot be read by the API, or is outside the folders that it may name.",
+    "callback_refused": "A webhook may not go to this `callback_url`; the message says why.",
     "data_refused": "The database cannot store this text (a NUL character, say).",
     "too_large": "Over a limit. `details.limit_bytes`; send large inputs and models as an upload.",
     "unauthenticated": "No API key, or one that is unknown, revoked or expired. Send `Authorization: Bearer KEY`.",
@@ -76,7 +77,7 @@ MEANINGS = {
 }
 """One sentence per code, those of the front included."""
 
-NEVER_SENT = frozenset({"penstock_error", "bad_settings"})
+NEVER_SENT = frozenset({"penstock_error", "bad_settings", "keys_needed"})
 
 
 def page() -> str:

@@ -2,10 +2,12 @@
 
 PenstockError
 |-- BadSettings                       the process must not start
+|   |-- KeysNeeded                    others could reach it, and nobody would be asked for a key
 |-- BadRequest                        the text itself cannot be read
 |   |-- MalformedJson, JsonTooDeep, DuplicateKey, UnsupportedMediaType
 |-- Invalid                           it can be read, and says something impossible
 |   |-- InvalidField, UnknownField, InvalidTensor, ModelInvalid, ModelRunsCode, ModelPathRefused, DataRefused
+|   |-- CallbackRefused
 |-- TooLarge
 |-- Unauthenticated                   no key, or one that opens nothing
 |-- Denied                            the key is known, and may not do this
@@ -56,6 +58,10 @@ class BadSettings(PenstockError):
     """A setting is unknown, or its value is impossible."""
 
 
+class KeysNeeded(BadSettings):
+    """Other machines could reach the system, and there is no key yet."""
+
+
 class BadRequest(PenstockError):
     """The body cannot be read at all."""
 
@@ -96,6 +102,10 @@ class ModelRunsCode(Invalid):
 
 
 class ModelPathRefused(Invalid): ...
+
+
+class CallbackRefused(Invalid):
+    """A webhook may not go there: not a public address, or not a URL for it."""
 
 
 class DataRefused(Invalid):

@@ -182,6 +182,21 @@ class FrontSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotifySettings:
+    """Webhooks. `allowed_networks`: CIDRs, separated by commas, that they may reach though they are not public.
+
+    `lease_s`: how long one sender has for a delivery; longer than an attempt can take. `keep_s`: how long a delivery
+    is shown after its end.
+    """
+
+    allowed_networks: str = ""
+    senders: int = 8
+    timeout_s: float = 15.0
+    lease_s: float = 60.0
+    keep_s: float = 604_800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySettings:
     """`job_events`: whether Flower is told of each job, one message a batch. `worker_logs`: files, or stderr."""
 
@@ -212,6 +227,7 @@ class Settings:
     access: AccessSettings = AccessSettings()
     api: ApiSettings = ApiSettings()
     front: FrontSettings = FrontSettings()
+    notify: NotifySettings = NotifySettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
 
