@@ -44,6 +44,17 @@ class Silence:
         pass
 
 
+def has_keys(settings: Settings) -> bool:
+    """Whether a person's key was ever made. Opens the database for this alone. Raises what `build` raises."""
+    database = Database(settings.database_url, settings.store)
+    try:
+        require_current(database)
+        known = SqlKeys(database).changes(0)
+        return known is not None and known.is_closed
+    finally:
+        database.close()
+
+
 def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = None) -> Core:
     """The ports of one process. Opens no connection to Redis yet, and one to the database, to check its schema.
 

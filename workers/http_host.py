@@ -15,8 +15,10 @@ from granian import Granian
 from granian.constants import Interfaces
 
 from inference import settings as settings_room
-from inference.errors import BadSettings
+from inference.access import opening
+from inference.errors import BadSettings, KeysNeeded
 from inference.lifeline import die_with_parent
+from inference.settings import Settings
 from inference.telemetry import sharing
 
 APPLICATION = "api.app:create_app"
@@ -33,6 +35,14 @@ def load(main_pid: int, target: str) -> Any:
     die_with_parent(parent_pid=main_pid)
     module, _, factory = target.partition(":")
     return getattr(importlib.import_module(module), factory)()
+
+
+def ask_for_keys(settings: Settings, host: str) -> None:
+    """For a listener that others may reach: the workers ask for keys from their start. Raises KeysNeeded."""
+    from inference import wiring  # after it was said where metrics are kept
+
+    if opening.must_ask(settings, host, is_closed=lambda: wiring.has_keys(settings)):
+        os.environ["PENSTOCK_ACCESS__REQUIRE_KEYS"] = "true"
 
 
 class _Loader:
@@ -54,11 +64,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--target", default=APPLICATION, help="package.module:factory")
     asked = parser.parse_args(arguments)
     settings = settings_room.load(os.environ)
+    host = asked.host or settings.api.host
     if asked.uds is not None:
         asked.uds.unlink(missing_ok=True)
     server = Granian(
         asked.target,
-        address=asked.host or settings.api.host,
+        address=host,
         port=asked.port or settings.api.port,
         uds=asked.uds,
         uds_permissions=0o600,
@@ -77,6 +88,8 @@ def main(arguments: list[str]) -> int:
         sharing.share(settings.data_dir / "run" / "metrics" / "api")
         for module in SHARED:
             importlib.import_module(module)
+        if asked.uds is None:
+            ask_for_keys(settings, host)
         gc.freeze()
     server.serve(target_loader=_Loader(os.getpid()))
     return 0
@@ -85,5 +98,8 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
+    except KeysNeeded as error:
+        sys.stderr.write(f"penstock: {error.message}\n")
+        sys.exit(2)
     except BadSettings as error:
         sys.exit(f"penstock: {error.message}")

@@ -9,19 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from inference import settings as settings_room
-from inference.errors import PenstockError
+from inference.errors import KeysNeeded, PenstockError
 from inference.settings import Settings
 from workers.launching import status, up
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
-    """Exit code: 0 ended as asked, 1 could not start, 2 wrong arguments, 130 killed by a second Ctrl-C."""
+    """Exit code: 0 ended as asked, 1 could not start, 2 wrong arguments or no key where one is needed, 130 killed."""
     asked = parser().parse_args(arguments)
     try:
         if asked.command == "status":
             return _status(asked, settings_room.load(environ))
         return up.run(settings_of(asked, environ), environ=environ, flower=asked.flower, ready_file=asked.ready_file,
                       print_json=asked.print_json)  # fmt: skip
+    except KeysNeeded as error:
+        sys.stderr.write(f"penstock: {error.message}\n")
+        return 2
     except PenstockError as error:
         sys.stderr.write(f"penstock: {error.message}\n")
         return 1

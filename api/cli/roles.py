@@ -89,8 +89,8 @@ ROLES = (
 
 @click.command()
 def migrate() -> None:
-    """Bring the database to the newest schema."""
-    become(["-m", "inference.store.migrate"])
+    """Bring the database to the newest schema; in production, make the first key if there is none."""
+    become(["-m", "workers.prepare"])
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

@@ -1,6 +1,7 @@
 """Serves the live process: `python -m api.live.server --uds PATH`, or `--host H --port P`."""
 
 import argparse
+import dataclasses
 import functools
 import os
 import sys
@@ -12,7 +13,8 @@ from api.live import headers
 from api.live.app import create_app
 from inference import settings as settings_room
 from inference import wiring
-from inference.errors import BadSettings
+from inference.access import opening
+from inference.errors import BadSettings, KeysNeeded
 from inference.lifeline import die_with_parent
 from inference.redisio import news
 from inference.telemetry import log
@@ -29,6 +31,8 @@ def main(arguments: list[str]) -> int:
     if settings.process.role:
         die_with_parent()
     log.configure(settings, settings.process.role or "live")
+    if asked.uds is None and opening.must_ask(settings, asked.host, is_closed=lambda: wiring.has_keys(settings)):
+        settings = dataclasses.replace(settings, access=dataclasses.replace(settings.access, require_keys=True))
     core = wiring.build(settings)
     if asked.uds is not None:
         asked.uds.unlink(missing_ok=True)
@@ -54,5 +58,8 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
+    except KeysNeeded as error:
+        sys.stderr.write(f"penstock: {error.message}\n")
+        sys.exit(2)
     except BadSettings as error:
         sys.exit(f"penstock: {error.message}")

@@ -14,7 +14,9 @@ BROKER, FRONT, API, LIVE = "broker", "front", "api", "live"
 CONTROL, BEAT, NODE, FLOWER = "control", "beat", "node", "flower"
 BROKER_USERS = {API: "api", LIVE: "api", CONTROL: "worker", BEAT: "worker", NODE: "worker", FLOWER: "monitor"}
 """Who each role is to the embedded broker (`inference.redisio.acl`); the others have no business with it."""
-MIGRATE = (sys.executable, "-m", "inference.store.migrate")
+MIGRATE = (sys.executable, "-m", "workers.prepare")
+SECRETS = ("PENSTOCK_ACCESS__FIRST_KEY", "PENSTOCK_ACCESS__METRICS_KEY", "PENSTOCK_API_KEY")
+"""Texts of keys: `MIGRATE` makes keys of them, and no other process needs one."""
 
 
 class Stage(IntEnum):
@@ -111,7 +113,7 @@ def environment(settings: Settings, *, run_id: str, redis_url: str, inherited: M
     `redis_url` is the embedded broker's, for what the user has not named a server for; empty where each role has one of
     its own.
     """
-    values = dict(inherited)
+    values = {name: value for name, value in inherited.items() if name not in SECRETS}
     values.update(
         PENSTOCK_DATA_DIR=str(settings.data_dir),
         PENSTOCK_RUN_ID=run_id,
@@ -123,6 +125,11 @@ def environment(settings: Settings, *, run_id: str, redis_url: str, inherited: M
     if config := values.get("PENSTOCK_CONFIG"):
         values["PENSTOCK_CONFIG"] = str(Path(config).absolute())
     return values
+
+
+def secrets_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """What `MIGRATE` finds in its environment besides."""
+    return {name: environ[name] for name in SECRETS if name in environ}
 
 
 def _absolute(database_url: str) -> str:

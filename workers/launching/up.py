@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from inference import clock, lifeline
 from inference.errors import BadSettings
 from inference.settings import Settings
-from workers.launching import broker, folder, front, roles, tls
+from workers.launching import broker, folder, front, opening, roles, tls
 from workers.launching.roles import BROKER, Ports, Role
 from workers.launching.supervise import Supervisor, say
 
@@ -37,8 +37,8 @@ def run(
 ) -> int:
     """Runs the system in the foreground until SIGINT or SIGTERM; gives back the exit code.
 
-    Raises AlreadyRunning when another launcher has the data folder, BadSettings when the front's address is taken or
-    its certificate cannot be used.
+    Raises KeysNeeded when others can reach the address and there is no key, AlreadyRunning when another launcher has
+    the data folder, BadSettings when the front's address is taken or its certificate cannot be used.
     """
     began = time.monotonic()
     data_dir = settings.data_dir
@@ -52,6 +52,8 @@ def run(
         if left := folder.sweep(data_dir):
             say(f"ended {len(left)} process(es) that an earlier run left on {data_dir}")
         with _listen(settings.api.host, settings.api.port) as listener:
+            if not _is_loopback(listener):
+                environ = opening.closed(settings, environ, migrate)
             system = _System(settings, listener=listener, environ=environ, flower=flower)
             try:
                 if not system.start(work, migrate):
@@ -78,6 +80,7 @@ class _System:
         self.embedded_broker = not settings.redis_url
         self.flower = flower
         self.listener = listener
+        self.secrets = roles.secrets_of(environ)
         names = [roles.NODE, *([BROKER] if self.embedded_broker else [])]
         self.ports = folder.choose_ports(settings.data_dir, names=tuple(names))
         # Production mode refuses a broker without a password, ours too; in development one is only in the way.
@@ -114,7 +117,7 @@ class _System:
             roles.ground(ports=self.ports, listener=self.listener.fileno(), embedded_broker=self.embedded_broker)
         )
         supervisor.log_of("migrate").unlink(missing_ok=True)  # what is shown of it below is of this start
-        code = supervisor.run_once("migrate", migrate)
+        code = supervisor.run_once("migrate", migrate, self.secrets)
         if code:
             say("the database could not be brought up to date:")
             for line in folder.last_lines(supervisor.log_of("migrate"), 15):
@@ -185,11 +188,18 @@ class _System:
             return str(json.loads(body)["message"])
         return f"/readyz answers {status}." if status else "the front does not answer."
 
+    def is_open(self) -> bool:
+        """Whether somebody without a key is let in: asked, not supposed."""
+        return self._ask("/api/v1/inference/me")[0] == 200
+
     def _ask_readyz(self) -> tuple[int, bytes]:
+        return self._ask("/readyz")
+
+    def _ask(self, path: str) -> tuple[int, bytes]:
         """(status, body); (0, empty) without an answer."""
         connection = _connection(self.urls["api"])
         try:
-            connection.request("GET", "/readyz")
+            connection.request("GET", path)
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException):
@@ -221,10 +231,8 @@ class _System:
         say(f"ready after {took_s:.1f} s")
         for name, url in self.urls.items():
             say(f"  {name:8} {url}")
-        if _is_loopback(self.listener):
-            say("no key is needed: only this machine can reach it")
-        else:
-            say("WARNING: this address can be reached from other machines, and no key is asked for yet")
+        for sentence in opening.sentences(self.settings.data_dir, is_open=self.is_open()):
+            say(sentence)
         say("Ctrl-C stops it")
         if ready_file is not None:
             folder.write_json(ready_file, self.state())

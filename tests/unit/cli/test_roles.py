@@ -40,7 +40,7 @@ def become(monkeypatch, penstock):
         (("worker",), ["-m", "workers.node"]),
         (("control",), ["-m", "workers.control"]),
         (("beat",), ["-m", "workers.beat"]),
-        (("migrate",), ["-m", "inference.store.migrate"]),
+        (("migrate",), ["-m", "workers.prepare"]),
     ],
 )
 def test_a_role_is_the_same_python_with_its_module(become, arguments, argv):
