@@ -84,7 +84,7 @@ say "image: $(docker image inspect --format '{{.Size}}' "$APP_IMAGE" | awk '{ pr
 rm -f "$work/env"
 "$here/make-env.sh" "$work/env" >/dev/null
 # any free port
-printf 'HTTP_PORT=0\nFLOWER_PORT=0\nPROMETHEUS_PORT=0\nGRAFANA_PORT=0\n' >>"$work/env"
+printf 'HTTP_PORT=0\nPROMETHEUS_PORT=0\nGRAFANA_PORT=0\n' >>"$work/env"
 mapfile -t services < <(compose config --services | if [ -n "$is_private" ]; then grep -vx grafana; else cat; fi)
 say "starting: ${services[*]}"
 is_up=yes
@@ -123,7 +123,7 @@ python3 "$here/try/post_job.py" "$base" collect "${tasks[@]}"
 await_health
 
 # --- what watched it ---------------------------------------------------------------------------------------------------
-python3 "$here/try/check_watchers.py" all "$prometheus" "http://$(compose port flower 5555)" "$work/env"
+python3 "$here/try/check_watchers.py" all "$prometheus" "$base/flower"
 
 compose ps -a --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
 say "it works"

@@ -174,11 +174,13 @@ class FrontSettings:
     """With `certificate` (PEM, with its chain) and `certificate_key` the front speaks HTTPS and nothing else.
 
     `trusted_proxies`: networks of proxies before the front, separated by commas; their X-Forwarded-* is believed.
+    `flower_login`: `user:password` that Flower asks the front for, where others could reach it past the front.
     """
 
     certificate: str = ""
     certificate_key: str = ""
     trusted_proxies: str = ""
+    flower_login: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         api=address(asked.api),
         live=address(asked.live),
         flower=address(asked.flower) if asked.flower else "",
+        flower_login=settings.front.flower_login,
         dns=name_server(Path("/etc/resolv.conf").read_text()),
         has_tls=has_tls,
         trusted_proxies=front.networks(settings.front.trusted_proxies),
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     folder.prepare(settings.data_dir)
     if has_tls:
         tls.place(settings.front, settings.data_dir)
-    (settings.data_dir / "run" / "nginx.conf").write_text(config)
+    folder.write_text(settings.data_dir / "run" / "nginx.conf", config)
     os.chdir(settings.data_dir)
     nginx = str(front.binary())
     os.execv(nginx, [nginx, "-p", "./", "-c", "run/nginx.conf", "-e", "stderr"])  # noqa: S606

@@ -67,7 +67,7 @@ def test_every_part_that_stays_has_a_health_check_and_comes_back_by_itself(servi
 def test_ports_are_open_to_this_machine_alone(services: dict[str, Any]) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
 
-    assert set(published) == {"front", "flower", "prometheus", "grafana"}
+    assert set(published) == {"front", "prometheus", "grafana"}
     assert published.pop("front") == ["${HTTP_HOST:-127.0.0.1}:${HTTP_PORT:-8080}:8080"]
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 

@@ -1,5 +1,6 @@
 """The front: nginx on the public port. It buffers slow bodies, answers errors as JSON and routes by path."""
 
+import base64
 import ipaddress
 import json
 import platform
@@ -62,6 +63,7 @@ def render(
     api: str = f"unix:{API_SOCKET}",
     live: str = f"unix:{LIVE_SOCKET}",
     flower: str = "",
+    flower_login: str = "",
     dns: str = "",
     has_tls: bool = False,
     trusted_proxies: Sequence[str] = (),
@@ -69,6 +71,7 @@ def render(
     """The nginx configuration. `listen` is `address:port`; sockets are relative to the working directory.
 
     `api`, `live` and `flower` are `unix:PATH` or `host:port`; without `flower` its path is the API's, who knows none.
+    `flower_login` is the front's own, `user:password`; what people send stays with the front.
     With `dns`, the address of a name server, hosts are looked up again every few seconds, so that a container may come
     back at another address. With `has_tls` the certificate lies where `tls.place` puts it.
     Bodies up to twice `body_limit_bytes` are buffered and handed on (the API says what is wrong with them, naming its
@@ -78,7 +81,9 @@ def render(
         "@PROXIES@": _proxies(trusted_proxies),
         "@TLS@": _TLS if has_tls else "",
         "@FLOWER_SERVER@": f"upstream flower {{ {_server('flower', flower, dns)} keepalive 8; }}" if flower else "",
-        "@FLOWER@": _FLOWER.replace("@FLOWER_CSP@", _FLOWER_CSP) if flower else "",
+        "@FLOWER@": _FLOWER if flower else "",
+        "@FLOWER_CSP@": _FLOWER_CSP,
+        "@FLOWER_LOGIN@": f"Basic {base64.b64encode(flower_login.encode()).decode()}" if flower_login else "",
     }
     values = {
         "@ERRORS@": _ERRORS,
@@ -183,7 +188,7 @@ _FLOWER = """location /flower/ {
             proxy_set_header Host $http_host;
             proxy_set_header Connection $connection_header;
             proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Authorization "";
+            proxy_set_header Authorization "@FLOWER_LOGIN@";
             proxy_hide_header Access-Control-Allow-Origin;
             proxy_hide_header Access-Control-Allow-Headers;
             proxy_hide_header Access-Control-Allow-Methods;

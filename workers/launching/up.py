@@ -159,7 +159,7 @@ class _System:
             has_tls=self.has_tls,
             trusted_proxies=front.networks(wanted.trusted_proxies),
         )
-        (data_dir / "run" / "nginx.conf").write_text(config)
+        folder.write_text(data_dir / "run" / "nginx.conf", config)
 
     def is_ready(self) -> bool:
         """Whether /readyz answers 200. Blocks a second at most."""

@@ -3,13 +3,16 @@
 import base64
 import json
 import socket
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from api import headers
 from inference.errors import BadSettings
-from tests.integration.launcher.running import until, up
+from tests import services
+from tests.integration.launcher.running import ROOT, STANDIN, until, up
 from workers.launching import front
 
 LIMIT = 10_000
@@ -175,6 +178,54 @@ def test_flower_listens_on_a_socket_that_is_closed_to_others_and_on_no_port(with
     assert folder.stat().st_mode & 0o777 == 0o700
     assert (folder / "flower.sock").is_socket()
     assert listening(with_flower.pid("flower")) == []
+
+
+@pytest.fixture
+def containers(tmp_path, shared_valkey):
+    """The front before a Flower with a login of its own, each on a port, as in compose; the API is a stand-in."""
+    ports = {name: services.free_port() for name in ("front", "api", "flower")}
+    common = {"PENSTOCK_DATA_DIR": str(tmp_path), "PENSTOCK_REDIS_URL": shared_valkey.url, "PYTHONPATH": str(ROOT)}
+    python = (sys.executable, "-m")
+    api, flower = (f"http://127.0.0.1:{ports[name]}" for name in ("api", "flower"))
+    listen = f"127.0.0.1:{ports['front']}"
+    started = [
+        services.Process(list(command), tmp_path, environ={**common, **environ})
+        for command, environ in (
+            ((*python, "workers.http_host", "--target", f"{STANDIN}:create_app", "--host", "127.0.0.1", "--port",
+              str(ports["api"])), {"PENSTOCK_ROLE": "api"}),
+            ((*python, "celery", "-A", "workers.app", "flower", "--address=127.0.0.1", f"--port={ports['flower']}",
+              "--url_prefix=flower", "--persistent=False"), {"FLOWER_BASIC_AUTH": "front:s3cret"}),
+            ((*python, "workers.front", "--listen", listen, "--api", api, "--live", api, "--flower", flower),
+             {"PENSTOCK_FRONT__FLOWER_LOGIN": "front:s3cret"}),
+        )
+    ]  # fmt: skip
+    try:
+        for process in started:
+            process.start()
+        yield f"http://{listen}", flower
+    finally:
+        for process in started:
+            process.stop()
+
+
+def test_in_containers_the_front_has_a_login_of_its_own_and_what_people_send_stays_with_it(containers):
+    url, flower = containers
+    entered = httpx.Client(base_url=url, headers=key("good"), timeout=20)
+    services.wait_for(lambda: is_there(entered, "/flower/healthcheck"), timeout_s=40, what="front and Flower")
+
+    through = entered.get("/flower/api/workers", headers=key("good")).status_code
+    past = httpx.get(f"{flower}/flower/api/workers", headers=key("good")).status_code
+    without = httpx.get(f"{url}/flower/api/workers").status_code
+    entered.close()
+
+    assert (through, past, without) == (200, 401, 401)
+
+
+def is_there(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def listening(pid: int) -> list[str]:

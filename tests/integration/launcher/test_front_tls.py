@@ -159,3 +159,17 @@ def test_with_a_bad_certificate_nothing_is_started(made, tmp_path):
     assert done.returncode != 0
     assert f"PENSTOCK_FRONT__CERTIFICATE names {tmp_path / 'none.pem'}, which cannot be read" in done.stderr
     assert not data_dir.exists()
+
+
+def test_the_health_check_of_containers_speaks_https_too(system):
+    check = [sys.executable, str(ROOT / "deploy" / "health.py")]
+
+    well, ill = (
+        subprocess.run(
+            [*check, f"{scheme}://127.0.0.1:{system.port}/healthz"], capture_output=True, text=True, check=False
+        )
+        for scheme in ("https", "http")
+    )
+
+    assert (well.returncode, well.stdout) == (0, "")
+    assert (ill.returncode, ill.stdout.strip()) == (1, "status 400")
