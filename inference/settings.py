@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference import production
+from inference import production, ranges
 from inference.errors import BadSettings
 
 PREFIX = "PENSTOCK_"
@@ -331,9 +331,9 @@ def _complete(settings: Settings) -> Settings:
 def _check(settings: Settings) -> None:
     if settings.mode not in ("development", "production"):
         raise BadSettings("PENSTOCK_MODE must be development or production.", name="PENSTOCK_MODE")
-    for name, port in (("API__PORT", settings.api.port), ("WORKERS__METRICS_PORT", settings.workers.metrics_port)):
-        if not 0 <= port <= 65_535:
-            raise BadSettings(f"{PREFIX}{name} must be a port, 0 to 65535 (0 takes a free one).", name=PREFIX + name)
+    for where, what in ranges.refusals({room: getattr(settings, room) for room in _ROOMS}):
+        name = PREFIX + where.replace(".", "__").upper()
+        raise BadSettings(f"{name} {what}.", name=name)
     if settings.store.sqlite_synchronous not in ("FULL", "NORMAL", "EXTRA"):
         raise BadSettings(
             "PENSTOCK_STORE__SQLITE_SYNCHRONOUS must be FULL, NORMAL or EXTRA.",

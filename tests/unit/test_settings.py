@@ -1,9 +1,12 @@
 """Settings: names, kinds, files, and what production refuses."""
 
+import dataclasses
+
 import pytest
 
+from inference import ranges
 from inference.errors import BadSettings
-from inference.settings import load
+from inference.settings import Settings, load
 
 
 def test_a_default_works_with_nothing_set():
@@ -18,7 +21,7 @@ def test_a_room_and_a_name_set_a_value_of_its_kind():
     settings = load(
         {
             "PENSTOCK_JOBS__MAX_ATTEMPTS": "5",
-            "PENSTOCK_WORKERS__LEASE_S": "2.5",
+            "PENSTOCK_WORKERS__LEASE_S": "20.5",
             "PENSTOCK_TELEMETRY__JOB_EVENTS": "yes",
             "PENSTOCK_ROLE": "worker",
             "PATH": "/bin",
@@ -26,7 +29,7 @@ def test_a_room_and_a_name_set_a_value_of_its_kind():
     )
 
     assert settings.jobs.max_attempts == 5
-    assert settings.workers.lease_s == 2.5
+    assert settings.workers.lease_s == 20.5
     assert settings.telemetry.job_events is True
     assert settings.process.role == "worker"
 
@@ -42,6 +45,12 @@ def test_a_room_and_a_name_set_a_value_of_its_kind():
         ("PENSTOCK_TELEMETRY__JOB_EVENTS", "perhaps", "must be a bool"),
         ("PENSTOCK_MODE", "staging", "development or production"),
         ("PENSTOCK_API__PORT", "99999", "PENSTOCK_API__PORT must be a port, 0 to 65535"),
+        ("PENSTOCK_WORKERS__METRICS_PORT", "-1", "must be a port, 0 to 65535 (0 takes a free one), not -1"),
+        ("PENSTOCK_JOBS__MAX_ATTEMPTS", "0", "PENSTOCK_JOBS__MAX_ATTEMPTS must be from 1 to 100, not 0."),
+        ("PENSTOCK_JOBS__TIMEOUT_S", "nan", "must be from 0.001 to 86400, not nan"),
+        ("PENSTOCK_RESULTS__KEEP_S", "inf", "not inf"),
+        ("PENSTOCK_API__WORKERS", "-2", "must be from 1 to 1024, not -2"),
+        ("PENSTOCK_WORKERS__RENEW_S", "15", "must be less than workers.lease_s"),
         ("PENSTOCK_TELEMETRY__LOG_LEVEL", "loud", "debug, info, warning"),
         ("PENSTOCK_STORE__SQLITE_SYNCHRONOUS", "OFF", "FULL, NORMAL or EXTRA"),
         ("PENSTOCK_CONFIG", "/does/not/exist.toml", "cannot be read"),
@@ -53,6 +62,22 @@ def test_a_wrong_name_or_value_stops_the_start_with_one_sentence(name, value, sa
         load({name: value})
 
     assert said in refusal.value.message
+
+
+def test_every_number_has_a_range_and_its_default_is_in_it():
+    defaults = Settings()
+    numbers = {
+        (room.name, one.name)
+        for room in dataclasses.fields(Settings)
+        if dataclasses.is_dataclass(inner := getattr(defaults, room.name)) and room.name != "process"
+        for one in dataclasses.fields(inner)
+        if type(getattr(inner, one.name)) in (int, float)
+    }
+
+    ranged = {(room, name) for room, names in ranges.RANGES.items() for name in names}
+
+    assert numbers == ranged, "give each its line in inference/ranges.py"
+    assert list(ranges.refusals({room: getattr(defaults, room) for room in ranges.RANGES})) == []
 
 
 def test_the_environment_wins_over_the_file(tmp_path):
