@@ -1,5 +1,6 @@
 """Errors on the wire: a status by nearest ancestor, and always the same body."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +60,7 @@ def answer(error: PenstockError) -> Answer:
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="penstock"'
     if status in (429, 503):
-        headers["Retry-After"] = str(max(1, round(float(error.details.get("retry_after_s", RETRY_AFTER_S)))))
+        headers["Retry-After"] = str(max(1, math.ceil(float(error.details.get("retry_after_s", RETRY_AFTER_S)))))
     return Answer(status=status, body=body(error.code, error.message, error.details), headers=headers)
 
 

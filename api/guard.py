@@ -29,6 +29,7 @@ def guarded(view: View, needs: Role, reach: Reach) -> View:
             address=address,
             host=environ.get("HTTP_HOST", ""),
         )
+        core.door.count(principal)
         allow(principal, needs, reach)
         environ[context.PRINCIPAL] = principal
         if environ["REQUEST_METHOD"] in READS:

@@ -2,7 +2,9 @@
 
 from inference.access.door import Door
 from inference.access.ports import AccessPorts
+from inference.access.rates import Rates
 from inference.access.ring import KeyRing
+from inference.access.sharing import Sharing
 from inference.access.wrong_keys import WrongKeys
 from inference.blobs.files import FileBlobs
 from inference.core import Core
@@ -69,7 +71,10 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     keys, counts = SqlKeys(database), RedisCounts(link)
     wrong_keys = WrongKeys(counts, per_minute=settings.access.wrong_keys_per_minute)
 
+    sharing = Sharing(counts, every_s=settings.access.share_every_s)
+
     def close() -> None:
+        sharing.close()
         link.close()
         database.close()
 
@@ -111,7 +116,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             usage=SqlUsage(database),
             settings=settings.access,
         ),
-        door=Door(KeyRing(keys, settings.access), wrong_keys),
+        door=Door(KeyRing(keys, settings.access), wrong_keys, Rates(sharing, settings.access)),
         ping_store=database.ping,
         ping_redis=link.ping,
         close=close,

@@ -7,7 +7,9 @@ import time
 from inference.access.door import Door
 from inference.access.model import ApiKey, Tenant
 from inference.access.ports import AccessPorts, Changes, KeyChange
+from inference.access.rates import Rates
 from inference.access.ring import KeyRing
+from inference.access.sharing import Sharing
 from inference.access.wrong_keys import WrongKeys
 from inference.errors import (
     HotUnavailable,
@@ -220,4 +222,5 @@ def make_access(settings):
 def make_door(access, settings):
     """A door over these ports."""
     wrong_keys = WrongKeys(access.counts, per_minute=settings.access.wrong_keys_per_minute)
-    return Door(KeyRing(access.keys, settings.access), wrong_keys)
+    rates = Rates(Sharing(access.counts, every_s=0), settings.access)
+    return Door(KeyRing(access.keys, settings.access), wrong_keys, rates)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
@@ -38,12 +39,14 @@ def create_app(core: Core, listen: Listen) -> Starlette:
     waiters = Waiters()
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
 
-    def enter(request: Request) -> Scope:
+    def enter(request: Request, *, is_new: bool = True) -> Scope:
         principal = core.door.enter(
             presented_in(request.headers),
             address=peer.of_asgi(request.scope, behind_front=core.settings.api.behind_front),
             host=request.headers.get("host", ""),
         )
+        if is_new:
+            core.door.count(principal)
         allow(principal, Role.VIEWER, Reach.SERVICE)
         return principal.scope
 
@@ -64,7 +67,8 @@ def create_app(core: Core, listen: Listen) -> Starlette:
             )
         finally:
             gone.cancel()
-        await loop.run_in_executor(readers, enter, request)  # the key may have been revoked meanwhile
+        # The key may have been revoked meanwhile.
+        await loop.run_in_executor(readers, functools.partial(enter, request, is_new=False))
         return Response(task_view.render(view), media_type=errors.JSON)
 
     async def healthz(_: Request) -> Response:

@@ -3,6 +3,7 @@
 import ipaddress
 
 from inference.access.model import ANYBODY, Principal, Reach, Role
+from inference.access.rates import Rates
 from inference.access.ring import KeyRing
 from inference.access.wrong_keys import WrongKeys
 from inference.errors import HostRefused, RoleTooLow, ScopeTooNarrow, Unauthenticated
@@ -11,11 +12,15 @@ MAX_KEY_LENGTH = 256
 
 
 class Door:
-    """One per process, thread-safe; a check costs microseconds and no round trip."""
+    """One per process, thread-safe; a check costs microseconds and no round trip.
 
-    def __init__(self, ring: KeyRing, wrong_keys: WrongKeys) -> None:
+    `count(principal)` counts one request of a caller who came in. Raises RateLimited.
+    """
+
+    def __init__(self, ring: KeyRing, wrong_keys: WrongKeys, rates: Rates) -> None:
         self._ring = ring
         self._wrong_keys = wrong_keys
+        self.count = rates.count
 
     def enter(self, key: str | None, *, address: str, host: str) -> Principal:
         """Who asks. A key that is shown is always checked; without one, only an open system says ANYBODY.
