@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import redis
 from kombu import Connection
 
+from inference.access import token
 from inference.settings import Settings
 from tests.system import BASE, System, environ_of, wait_for
 from workers.app import make_app
@@ -47,7 +47,10 @@ class Bomb:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    started = System(Path(tmp_path_factory.mktemp("production")), MODE="production").start("--flower")
+    key = token.make().text
+    folder = Path(tmp_path_factory.mktemp("production"))
+    started = System(folder, MODE="production", ACCESS__FIRST_KEY=key).start("--flower")
+    started.http.headers["Authorization"] = f"Bearer {key}"
     yield started
     started.stop()
 
@@ -119,21 +122,20 @@ def test_each_role_has_its_own_user_and_only_those_with_business_at_the_broker_h
 
 
 def test_jobs_run_a_service_is_scaled_and_stopped_flower_sees_it_and_nothing_is_denied(system: System) -> None:
-    service = system.run("double")
+    flower, service = system.flower_url.rstrip("/"), system.run("double")
     tasks = system.submit_many(service, range(20))
     counts = system.until_done(service, timeout_s=30)
     system.ask("POST", f"{BASE}/services/{service}/scale", {"replicas": 1, "instances": 2})
     wait_for(lambda: len(system.pids("engine", service)) == 2, timeout_s=30, what="two instances")
 
     def seen_by_flower() -> bool:
-        answer = httpx.get(f"{system.flower_url.rstrip('/')}/api/workers", params={"refresh": 1}, timeout=20)
+        answer = system.http.get(f"{flower}/api/workers", params={"refresh": 1})
         names = list(answer.json()) if answer.status_code == 200 else []
         return any(name.startswith(service) for name in names) and any(name.startswith("control.") for name in names)
 
     wait_for(seen_by_flower, timeout_s=30, what="both kinds of worker in Flower")
-    flower = system.flower_url.rstrip("/")
-    shown = httpx.get(f"{flower}/api/tasks", params={"limit": 1000}, timeout=20).json()
-    queues = httpx.get(f"{flower}/api/queues/length", timeout=20).json()["active_queues"]
+    shown = system.http.get(f"{flower}/api/tasks", params={"limit": 1000}).json()
+    queues = system.http.get(f"{flower}/api/queues/length").json()["active_queues"]
     system.ask("POST", f"{BASE}/services/{service}/stop")
     wait_for(lambda: system.show(service)["status"] == "stopped", timeout_s=30, what="stopped")
 
