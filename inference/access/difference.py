@@ -16,7 +16,7 @@ MAX_LENGTH = 16_384
 EXACT = 2**53
 
 _SECRET_PART = re.compile("passw|passphrase|secret|credential|authoriz|signature|private|cookie")
-_SECRET_END = re.compile("(key|token|digest)s?$")
+_SECRET_END = re.compile("(key|token|digest)s?$|^(pass|pwd)$")
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
 _URL = re.compile(r"://(\S+)")
 _IN_QUERY = re.compile(r"(?<=[?&])([^=&\s]*)=[^&#\s]*")
