@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from operator import eq, ge, gt, lt
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,17 +22,17 @@ class SqlAudit:
     def find(self, which: AuditFilter) -> Sequence[AuditRecord]:
         columns = audit.c
         parts = (
-            (which.tenant_id, columns.tenant_id == which.tenant_id),
-            (which.action, columns.action == which.action),
-            (which.actor_id, columns.actor_id == which.actor_id),
-            (which.object_kind, columns.object_kind == which.object_kind),
-            (which.object_id, columns.object_id == which.object_id),
-            (which.at_from, columns.at >= which.at_from),
-            (which.at_to, columns.at < which.at_to),
-            (which.before_seq, columns.seq < which.before_seq),
-            (which.after_seq, columns.seq > which.after_seq),
+            (eq, columns.tenant_id, which.tenant_id),
+            (eq, columns.action, which.action),
+            (eq, columns.actor_id, which.actor_id),
+            (eq, columns.object_kind, which.object_kind),
+            (eq, columns.object_id, which.object_id),
+            (ge, columns.at, which.at_from),
+            (lt, columns.at, which.at_to),
+            (lt, columns.seq, which.before_seq),
+            (gt, columns.seq, which.after_seq),
         )
-        conditions = [condition for value, condition in parts if value is not None]
+        conditions = [compare(column, value) for compare, column, value in parts if value is not None]
         order = columns.seq.asc() if which.after_seq is not None else columns.seq.desc()
         query = sa.select(audit).where(*conditions).order_by(order).limit(which.limit)
         with self._db.read() as connection:
