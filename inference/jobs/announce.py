@@ -5,15 +5,21 @@ from collections.abc import Sequence
 
 from inference.jobs.model import FINAL, JobView
 from inference.jobs.ports import JobPorts
+from inference.telemetry import metrics
 
 
-def announce(ports: JobPorts, job_ids: Sequence[str]) -> None:
-    """Makes hot copies of those of `job_ids` that are final, and publishes the news. Never raises for Redis."""
+def announce(ports: JobPorts, job_ids: Sequence[str], *, is_counted: bool = True) -> None:
+    """Makes hot copies of those of `job_ids` that are final, publishes the news, and counts them. Redis may be away.
+
+    `is_counted`: False for jobs whose end somebody else may have counted.
+    """
     if not job_ids:
         return
     by_owner: dict[tuple[str, str], list[JobView]] = defaultdict(list)
     for tenant_id, view in ports.store.views(job_ids):
         if view.state in FINAL:
             by_owner[tenant_id, view.service_id].append(view)
+            if is_counted:
+                metrics.finished.labels(view.service_id, view.state.value).inc()
     for (tenant_id, service_id), views in by_owner.items():
         ports.hot.put(tenant_id, service_id, views)

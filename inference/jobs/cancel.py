@@ -12,7 +12,8 @@ def cancel(ports: JobPorts, *, scope: Scope, job_id: str) -> JobState:
     A running job whose cancellation was asked for ends cancelled instead of completed. Raises JobNotFound, and
     WrongState for a job that ended otherwise; cancelling twice is no error.
     """
+    before = ports.store.get(scope, job_id).state
     state = ports.store.cancel(scope, job_id)
-    if state is JobState.CANCELLED:
+    if state is JobState.CANCELLED and before is not state:
         announce(ports, [job_id])
     return state

@@ -1,6 +1,5 @@
 """Drain: claim, run, finish, tell, until the queue is empty, the time is over or the instance must stop."""
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,11 @@ import structlog
 
 from inference.access.model import Scope
 from inference.clock import monotonic_s
-from inference.errors import NoRoom, PenstockError, StoreUnavailable, Unavailable
+from inference.errors import NoRoom, PenstockError, Unavailable
 from inference.jobs.announce import announce
 from inference.jobs.directory import slots
 from inference.jobs.execute import Batch
-from inference.jobs.model import FINAL, Claim, Claimant, ClaimedJob, JobView, Moved, Outcome
+from inference.jobs.model import FINAL, Claim, Claimant, ClaimedJob, JobState, JobView, Moved, Outcome
 from inference.jobs.ports import JobPorts
 from inference.telemetry import metrics
 
@@ -170,9 +169,10 @@ class Drain:
     def _give_back_unknown(self) -> None:
         """After a claim whose answer was lost with its connection: what it may have taken goes back."""
         if self._is_unsure:
-            count = self._ports.store.disown(self._hands.claimant)
+            released = self._ports.store.disown(self._hands.claimant)
             self._is_unsure = False
-            log.info("unknown_claims_released", jobs=count)
+            log.info("unknown_claims_released", jobs=len(released))
+            self._announce(_final(released))
 
     def _finish(
         self, outcomes: Sequence[Outcome], *, max_rows: int, min_rows: int = 1, is_ahead: bool = False
@@ -203,8 +203,8 @@ class Drain:
                 wait_s = min(wait_s * 2, STORE_WAIT_S[1])
         self._tell(outcomes, moved)
         if self._is_unsure:
-            with contextlib.suppress(*AWAY):
-                announce(self._ports, [outcome.job.id for outcome in outcomes if outcome.job.id not in moved])
+            unsure = [outcome.job.id for outcome in outcomes if outcome.job.id not in moved]
+            self._announce(unsure, is_counted=False)
             return Claim() if is_ahead or not max_rows else self._claim()
         return self._told(claim)
 
@@ -226,22 +226,24 @@ class Drain:
 
     def _told(self, claim: Claim) -> Claim:
         """Announces what the claim found too late. Never raises: a claim that is committed must not be lost here."""
-        by_owner: dict[str, list[JobView]] = {}
-        try:
-            for tenant_id, view in self._ports.store.views(claim.expired_ids) if claim.expired_ids else ():
-                by_owner.setdefault(tenant_id, []).append(view)
-        except StoreUnavailable as error:
-            log.warning("expired_not_told", reason=error.message, jobs=len(claim.expired_ids))
-        for tenant_id, views in by_owner.items():
-            self._ports.hot.put(tenant_id, self._hands.claimant.service_id, views)
+        self._announce(claim.expired_ids)
         return claim
+
+    def _announce(self, job_ids: Sequence[str], *, is_counted: bool = True) -> None:
+        """Tells of jobs that ended otherwise than at the engine's hands. Losing that costs waiters time."""
+        try:
+            announce(self._ports, job_ids, is_counted=is_counted)
+        except AWAY as error:
+            log.warning("end_not_told", reason=error.message, jobs=len(job_ids))
 
     def _release(self, jobs: Sequence[ClaimedJob]) -> None:
         try:
-            self._ports.store.release(self._hands.claimant, {job.id: job.attempt for job in jobs})
+            released = self._ports.store.release(self._hands.claimant, jobs)
         except AWAY as error:
             self._is_unsure = True
             log.warning("release_failed", reason=error.message, jobs=len(jobs))
+            return
+        self._announce(_final(released))
 
     def _ring_next(self) -> None:
         """More is waiting than this instance takes: another free one should help."""
@@ -256,6 +258,10 @@ class Drain:
             self._ports.bell.ring(service.id, slots=most)
 
 
+def _final(moved: Mapping[str, JobState]) -> list[str]:
+    return [job_id for job_id, state in moved.items() if state in FINAL]
+
+
 def _view(outcome: Outcome, change: Moved, by: Claimant) -> JobView:
     """The final view as SQL would show it."""
     job = outcome.job
@@ -265,6 +271,7 @@ def _view(outcome: Outcome, change: Moved, by: Claimant) -> JobView:
         state=change.state,
         priority=job.priority,
         attempts=job.attempt,
+        generation=job.generation,
         created_at=job.submitted_at,
         started_at=outcome.started_at,
         completed_at=change.completed_at,

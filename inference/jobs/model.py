@@ -48,6 +48,7 @@ class JobSpec:
     timeout_s: float | None = None
     deadline: float | None = None
     callback_url: str | None = None
+    callback_events: int = 1
     metadata: Mapping[str, Any] | None = None
 
 
@@ -70,6 +71,7 @@ class NewJob:
     metadata_json: str | None
     payload: bytes
     key_id: str | None = None
+    callback_events: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ class Claimant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedJob:
-    """A job in the hands of an instance. `attempt` is its fencing token."""
+    """A job in the hands of an instance. `generation` and `attempt` are its fencing token."""
 
     id: str
     tenant_id: str
@@ -125,6 +127,8 @@ class ClaimedJob:
     metadata_json: str | None
     payload: bytes
     key_id: str | None = None
+    callback_events: int = 1
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +169,10 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """A job as its owner may see it. Times are epoch seconds; `result` is JSON text."""
+    """A job as its owner may see it. Times are epoch seconds; `result` is JSON text.
+
+    `attempts`: of its newest `generation`; each retry or requeue of a finished job begins one.
+    """
 
     id: str
     service_id: str
@@ -183,6 +190,7 @@ class JobView:
     error_message: str | None = None
     metadata_json: str | None = None
     result: bytes | None = None
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from inference.jobs.model import (
     Backlog,
     Claim,
     Claimant,
+    ClaimedJob,
     JobFilter,
     JobState,
     JobView,
@@ -65,12 +66,18 @@ class JobStore(Protocol):
         """
         ...
 
-    def release(self, by: Claimant, jobs: Mapping[str, int]) -> int:
-        """Gives back claimed jobs (id -> attempt) that were never started; their budget is as before."""
+    def release(self, by: Claimant, jobs: Sequence[ClaimedJob]) -> Mapping[str, JobState]:
+        """Gives back claimed jobs that were never started; their budget is as before.
+
+        What the row of each became, where it really changed: CANCELLED where that was asked for, else PENDING.
+        """
         ...
 
-    def disown(self, by: Claimant) -> int:
-        """Gives back, uncharged, all that the claimant has: for one that knows of nothing, after a lost answer."""
+    def disown(self, by: Claimant) -> Mapping[str, JobState]:
+        """Gives back, uncharged, all that the claimant has: for one that knows of nothing, after a lost answer.
+
+        Answers as `release` does.
+        """
         ...
 
     def cancel(self, scope: Scope, job_id: str) -> JobState:

@@ -31,6 +31,7 @@ class _Copy(msgspec.Struct, array_like=True):
     error_message: str | None
     metadata_json: str | None
     result: bytes | None
+    generation: int = 1
 
 
 _decoder = msgspec.msgpack.Decoder(_Copy)

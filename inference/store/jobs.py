@@ -14,6 +14,7 @@ from inference.jobs.model import (
     Backlog,
     Claim,
     Claimant,
+    ClaimedJob,
     JobFilter,
     JobState,
     JobView,
@@ -32,7 +33,7 @@ CLOCK_AGAIN_S = 1.0
 VIEW = (
     "j.id, j.service_id, j.state, j.priority, j.attempt AS attempts, j.submitted_at AS created_at, j.started_at, "
     "j.completed_at, j.deadline, j.batch_size, j.model_version, j.worker, j.error_code, j.error_message, "
-    "j.metadata AS metadata_json"
+    "j.metadata AS metadata_json, j.generation"
 )
 
 
@@ -84,10 +85,10 @@ class SqlJobs:
     ) -> tuple[dict[str, Moved], Claim]:
         return jobs_finish.finish(self._db, by, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
 
-    def release(self, by: Claimant, jobs: Mapping[str, int]) -> int:
+    def release(self, by: Claimant, jobs: Sequence[ClaimedJob]) -> Mapping[str, JobState]:
         return jobs_claim.release(self._db, by, jobs)
 
-    def disown(self, by: Claimant) -> int:
+    def disown(self, by: Claimant) -> Mapping[str, JobState]:
         return jobs_claim.disown(self._db, by)
 
     def cancel(self, scope: Scope, job_id: str) -> JobState:

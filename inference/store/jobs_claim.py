@@ -1,17 +1,17 @@
 """Claim and release: the head of a service's queue goes to an instance, or comes back from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import sqlalchemy as sa
 
 from inference.errors import DeadlinePassed
 from inference.jobs.choose import Candidate, choose
-from inference.jobs.model import Claim, Claimant, ClaimedJob
+from inference.jobs.model import Claim, Claimant, ClaimedJob, JobState
 from inference.store.database import Database
 
 COLUMNS = (
-    "id, tenant_id, attempt, max_attempts, priority, bucket, rows, crashes, "
+    "id, tenant_id, generation, attempt, max_attempts, priority, bucket, rows, crashes, "
     "submitted_at, claimed_at, deadline, timeout_s, key_id, metadata AS metadata_json"
 )
 
@@ -110,32 +110,39 @@ def expire_statement(db: Database, chosen: str) -> sa.TextClause:
     )
 
 
-def release(db: Database, by: Claimant, jobs: Mapping[str, int]) -> int:
+RELEASED = {"id": "text", "job_generation": "int", "attempt": "int"}
+
+
+def release(db: Database, by: Claimant, jobs: Sequence[ClaimedJob]) -> dict[str, JobState]:
     """See `JobStore.release`. The attempt is taken back, so that numbers stay without gap; who cancelled is obeyed."""
+    return _release(db, by, [(job.id, job.generation, job.attempt) for job in jobs])
+
+
+def _release(db: Database, by: Claimant, jobs: Sequence[tuple[str, int, int]]) -> dict[str, JobState]:
     if not jobs:
-        return 0
-    columns = {"id": "text", "attempt": "int"}
+        return {}
     statement = sa.text(
         "UPDATE jobs SET state = CASE WHEN cancel_requested_at IS NULL THEN 'pending' ELSE 'cancelled' END, "
         f"completed_at = CASE WHEN cancel_requested_at IS NOT NULL THEN {db.clock} END, "
         "attempt = jobs.attempt - 1, instance_id = NULL, "
-        f"instance_generation = NULL, claimed_at = NULL, started_at = NULL FROM {db.rows_from('r', columns)} "
-        "WHERE jobs.id = r.id AND jobs.attempt = r.attempt AND jobs.state = 'running' "
-        "AND jobs.instance_id = :instance AND jobs.instance_generation = :generation RETURNING jobs.id"
+        f"instance_generation = NULL, claimed_at = NULL, started_at = NULL FROM {db.rows_from('r', RELEASED)} "
+        "WHERE jobs.id = r.id AND jobs.generation = r.job_generation AND jobs.attempt = r.attempt "
+        "AND jobs.state = 'running' AND jobs.instance_id = :instance AND jobs.instance_generation = :generation "
+        "RETURNING jobs.id, jobs.state"
     )
-    bound = {"instance": by.instance_id, "generation": by.generation} | db.rows("r", columns, list(jobs.items()))
+    bound = {"instance": by.instance_id, "generation": by.generation} | db.rows("r", RELEASED, jobs)
 
-    def work() -> int:
+    def work() -> dict[str, JobState]:
         with db.write() as connection:
-            return len(connection.execute(statement, bound).all())
+            return {row.id: JobState(row.state) for row in connection.execute(statement, bound)}
 
     return db.again(work)
 
 
-def disown(db: Database, by: Claimant) -> int:
+def disown(db: Database, by: Claimant) -> dict[str, JobState]:
     """See `JobStore.disown`."""
     who = {"instance": by.instance_id, "generation": by.generation}
     mine = "state = 'running' AND instance_id = :instance AND instance_generation = :generation"
     with db.read() as connection:
-        held = connection.execute(sa.text(f"SELECT id, attempt FROM jobs WHERE {mine}"), who).all()
-    return release(db, by, {row.id: row.attempt for row in held})
+        held = connection.execute(sa.text(f"SELECT id, generation, attempt FROM jobs WHERE {mine}"), who).all()
+    return _release(db, by, [(row.id, row.generation, row.attempt) for row in held])

@@ -14,6 +14,7 @@ from inference.store.jobs_claim import claim
 
 COLUMNS = {
     "id": "text",
+    "job_generation": "int",
     "attempt": "int",
     "state": "text",
     "is_final": "int",
@@ -25,6 +26,7 @@ COLUMNS = {
 }
 ATTEMPT_COLUMNS = {
     "job_id": "text",
+    "generation": "int",
     "attempt": "int",
     "claimed_at": "float8",
     "started_at": "float8",
@@ -82,8 +84,8 @@ def _update(db: Database) -> sa.TextClause:
         "started_at = r.started_at, batch_size = r.batch_size, error_code = r.error_code, "
         "error_message = r.error_message "
         f"FROM {db.rows_from('r', COLUMNS)} "
-        "WHERE jobs.id = r.id AND jobs.attempt = r.attempt AND jobs.state = 'running' "
-        "AND jobs.instance_id = :instance AND jobs.instance_generation = :generation "
+        "WHERE jobs.id = r.id AND jobs.generation = r.job_generation AND jobs.attempt = r.attempt "
+        "AND jobs.state = 'running' AND jobs.instance_id = :instance AND jobs.instance_generation = :generation "
         "RETURNING jobs.id, jobs.state, jobs.completed_at"
     )
 
@@ -92,6 +94,7 @@ def _move(db: Database, connection: sa.Connection, by: Claimant, outcomes: Seque
     rows = [
         (
             o.job.id,
+            o.job.generation,
             o.job.attempt,
             o.state.value,
             int(o.state in FINAL),
@@ -136,6 +139,7 @@ def _save_attempts(
     rows = [
         (
             o.job.id,
+            o.job.generation,
             o.job.attempt,
             o.job.claimed_at,
             o.started_at,
@@ -147,17 +151,17 @@ def _save_attempts(
         for o in outcomes
     ]
     names = ", ".join(ATTEMPT_COLUMNS)
-    who = f"{names}, generation, instance_id, worker, ended_at"
+    who = f"{names}, instance_id, worker, ended_at"
     if db.is_sqlite:
         marks = ", ".join("?" * len(ATTEMPT_COLUMNS))
         connection.exec_driver_sql(
-            f"INSERT INTO attempts ({who}) VALUES ({marks}, 1, ?, ?, {db.clock})",
+            f"INSERT INTO attempts ({who}) VALUES ({marks}, ?, ?, {db.clock})",
             [(*row, by.instance_id, by.worker) for row in rows],
         )
         return
     connection.execute(
         sa.text(
-            f"INSERT INTO attempts ({who}) SELECT {names}, 1, :instance, :worker, {db.clock} "
+            f"INSERT INTO attempts ({who}) SELECT {names}, :instance, :worker, {db.clock} "
             f"FROM {db.rows_from('r', ATTEMPT_COLUMNS)}"
         ),
         {"instance": by.instance_id, "worker": by.worker} | db.rows("r", ATTEMPT_COLUMNS, rows),

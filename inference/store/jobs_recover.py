@@ -15,6 +15,7 @@ LOST_MESSAGE = "The engine process died or fell silent while it had this job."
 
 VERDICT_COLUMNS = {
     "id": "text",
+    "job_generation": "int",
     "attempt": "int",
     "state": "text",
     "batch_cap": "int",
@@ -57,6 +58,7 @@ def _reap(db: Database, *, limit: int) -> list[tuple[str, JobState]]:
             changes.append(
                 (
                     row.id,
+                    row.generation,
                     row.attempt,
                     verdict.state.value,
                     verdict.batch_cap,
@@ -96,7 +98,8 @@ def _apply(db: Database, connection: sa.Connection, changes: list[tuple[object, 
             f"completed_at = CASE WHEN r.is_dead = 1 THEN {db.clock} END, "
             f"error_code = '{LOST_CODE}', error_message = '{LOST_MESSAGE}' "
             f"FROM {db.rows_from('r', VERDICT_COLUMNS)} "
-            "WHERE jobs.id = r.id AND jobs.attempt = r.attempt AND jobs.state = 'running'"
+            "WHERE jobs.id = r.id AND jobs.generation = r.job_generation AND jobs.attempt = r.attempt "
+            "AND jobs.state = 'running'"
         ),
         db.rows("r", VERDICT_COLUMNS, changes),
     )

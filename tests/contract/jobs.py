@@ -146,7 +146,7 @@ def attempts(database: Database, job_id: str) -> list[tuple[int, str]]:
     statement = (
         sa.select(tables.attempts.c.attempt, tables.attempts.c.outcome)
         .where(tables.attempts.c.job_id == job_id)
-        .order_by(tables.attempts.c.attempt)
+        .order_by(tables.attempts.c.generation, tables.attempts.c.attempt)
     )
     with database.read() as connection:
         return [(attempt, outcome) for attempt, outcome in connection.execute(statement)]

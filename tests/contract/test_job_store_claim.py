@@ -156,25 +156,27 @@ def test_a_job_that_waits_for_its_next_try_is_not_claimed(store: SqlJobs, by: Cl
 
 def test_a_released_job_is_as_it_was_before_the_claim(store: SqlJobs, by: Claimant, database: Database):
     kept, given = queue(store, job(order_key=1.0), job(order_key=2.0))
-    store.claim(by, max_rows=8)
+    held = store.claim(by, max_rows=8).jobs
 
-    changed = store.release(by, {given: 1})
+    changed = store.release(by, held[1:])
 
-    assert changed == 1
+    assert changed == {given: JobState.PENDING}
     assert states(database) == {kept: "running", given: "pending"}
     left = row(database, given)
     assert (left["attempt"], left["instance_id"], left["crashes"], left["batch_cap"]) == (0, None, 0, 0)
     assert [claimed.attempt for claimed in store.claim(by, max_rows=8).jobs] == [1]
 
 
-@pytest.mark.parametrize("wrong", ["attempt", "generation", "instance", "state"])
+@pytest.mark.parametrize("wrong", ["attempt", "generation", "life", "instance", "state"])
 def test_a_release_that_is_out_of_date_changes_nothing(store: SqlJobs, by: Claimant, database: Database, wrong: str):
     (sent,) = queue(store, job())
     (claimed,) = store.claim(by, max_rows=8).jobs
-    attempt, who = claimed.attempt, by
+    given, who = claimed, by
     if wrong == "attempt":
-        attempt += 1
+        given = dataclasses.replace(claimed, attempt=claimed.attempt + 1)
     elif wrong == "generation":
+        given = dataclasses.replace(claimed, generation=claimed.generation + 1)
+    elif wrong == "life":
         who = dataclasses.replace(by, generation=by.generation + 1)
     elif wrong == "instance":
         who = add_instance(database)
@@ -182,12 +184,12 @@ def test_a_release_that_is_out_of_date_changes_nothing(store: SqlJobs, by: Claim
         store.finish(by, [jobs.completed(claimed)])
     before = row(database, sent)
 
-    assert store.release(who, {sent: attempt}) == 0
+    assert store.release(who, [given]) == {}
     assert row(database, sent) == before
 
 
 def test_releasing_nothing_is_nothing(store: SqlJobs, by: Claimant):
-    assert store.release(by, {}) == 0
+    assert store.release(by, []) == {}
 
 
 def test_a_claim_of_nothing_is_empty(store: SqlJobs, by: Claimant):
@@ -225,13 +227,14 @@ def test_a_claim_whose_answer_was_lost_can_be_given_back(store: SqlJobs, by: Cla
     queue(store, job(), job(), job())
     other = add_instance(database)
     theirs = store.claim(other, max_rows=1).jobs
-    store.claim(by, max_rows=2)
+    mine = store.claim(by, max_rows=2).jobs
+    store.cancel(Scope(mine[0].tenant_id), mine[0].id)
 
     released = store.disown(by)
 
-    assert released == 2
+    assert released == {mine[0].id: JobState.CANCELLED, mine[1].id: JobState.PENDING}
     assert states(database)[theirs[0].id] == "running"
-    assert sorted(states(database).values()) == ["pending", "pending", "running"]
+    assert sorted(states(database).values()) == ["cancelled", "pending", "running"]
     assert {one.attempt for one in store.claim(by, max_rows=4).jobs} == {1}
 
 
@@ -242,10 +245,11 @@ def test_a_released_job_whose_cancellation_was_asked_for_ends_cancelled(
     (claimed,) = store.claim(by, max_rows=1, is_ahead=True).jobs
     store.cancel(Scope(claimed.tenant_id), sent)
 
-    store.release(by, {sent: 1})
+    released = store.release(by, [claimed])
 
     left = row(database, sent)
     assert (left["state"], left["attempt"], left["completed_at"] is not None) == ("cancelled", 0, True)
+    assert released == {sent: JobState.CANCELLED}
 
 
 def test_the_clock_goes_on_while_the_database_is_away(

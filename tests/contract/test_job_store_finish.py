@@ -77,7 +77,7 @@ def test_finish_of_nothing_is_a_plain_claim(store: SqlJobs, by: Claimant):
     assert (changed, [claimed.id for claimed in after.jobs]) == ({}, [sent])
 
 
-@pytest.mark.parametrize("wrong", ["attempt", "generation", "instance", "state"])
+@pytest.mark.parametrize("wrong", ["attempt", "generation", "life", "instance", "state"])
 def test_a_late_finish_changes_nothing(store: SqlJobs, by: Claimant, database: Database, wrong: str):
     (sent,) = queue(store, job())
     (claimed,) = store.claim(by, max_rows=1).jobs
@@ -85,6 +85,8 @@ def test_a_late_finish_changes_nothing(store: SqlJobs, by: Claimant, database: D
     if wrong == "attempt":
         jobs.change(database, sent, attempt=2)
     elif wrong == "generation":
+        jobs.change(database, sent, generation=2)
+    elif wrong == "life":
         who = dataclasses.replace(by, generation=by.generation + 1)
     elif wrong == "instance":
         who = add_instance(database)

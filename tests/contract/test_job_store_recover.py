@@ -201,7 +201,7 @@ def test_attempts_are_numbered_without_gap_through_every_kind_of_end(store: SqlJ
     (claimed,) = store.claim(by, max_rows=1).jobs
     store.finish(by, [ended(claimed, JobState.PENDING)])
     (claimed,) = store.claim(by, max_rows=1).jobs
-    store.release(by, {sent: claimed.attempt})
+    store.release(by, [claimed])
     (claimed,) = store.claim(by, max_rows=1).jobs
     store.finish(by, [completed(claimed)])
 

@@ -3,13 +3,14 @@
 import dataclasses
 import time
 
+import prometheus_client
 import pytest
 
 from inference.errors import NoRoom, StoreUnavailable
 from inference.jobs.choose import Candidate, choose
 from inference.jobs.drain import Drain, Ended
 from inference.jobs.execute import Batch
-from inference.jobs.model import Claim, Claimant, JobState, Moved, Outcome
+from inference.jobs.model import Claim, Claimant, JobState, JobView, Moved, Outcome
 from inference.jobs.ports import JobPorts
 from inference.settings import JobsSettings
 from tests.unit.jobs.test_execute import claimed
@@ -19,6 +20,8 @@ ME = Claimant(service_id="s", instance_id="i", generation=1, worker="w", model_v
 
 class Queue:
     """A job store of one service: claims in order, remembers every call."""
+
+    after_release = JobState.PENDING
 
     def __init__(self, jobs):
         self.pending, self.finished, self.released = list(jobs), {}, []
@@ -46,12 +49,16 @@ class Queue:
         return moved, claim
 
     def release(self, by, jobs):
-        self.released += jobs
-        return len(jobs)
+        self.released += [job.id for job in jobs]
+        return {job.id: self.after_release for job in jobs}
 
     def disown(self, by):
         self.disowned.append(set(self.finished))
-        return 0
+        return {}
+
+    def views(self, job_ids):
+        ends = {"service_id": "s", "state": JobState.CANCELLED, "priority": 0, "attempts": 0, "created_at": 1.0}
+        return [("default", JobView(id=job_id, **ends)) for job_id in job_ids]
 
     def has_waiting(self, service_id):
         return bool(self.pending)
@@ -202,6 +209,27 @@ def test_a_job_claimed_ahead_whose_deadline_passed_goes_back_unstarted():
     drain(queue, hands)
 
     assert queue.released == ["004", "005", "006", "007"]
+
+
+def test_jobs_that_end_when_they_are_given_back_are_told_and_counted():
+    late = jobs(12)
+    late[4:8] = [dataclasses.replace(job, deadline=9.0) for job in late[4:8]]
+    queue = Queue(late)
+    queue.after_release = JobState.CANCELLED
+    before = counted("cancelled")
+
+    _, hot = drain(queue, Hands(ahead=True))
+
+    assert [view.id for view in hot if view.state is JobState.CANCELLED] == ["004", "005", "006", "007"]
+    assert counted("cancelled") - before == 4
+
+
+def counted(state):
+    """What the counter of finished jobs says of this test's service."""
+    return (
+        prometheus_client.REGISTRY.get_sample_value("penstock_jobs_finished_total", {"service": "s", "state": state})
+        or 0.0
+    )
 
 
 def test_a_claim_whose_answer_was_lost_is_remembered_until_it_is_given_back():
