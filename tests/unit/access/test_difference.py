@@ -69,7 +69,8 @@ def test_values_become_plain_json(value, told):
 @pytest.mark.parametrize(
     "name",
     ["password", "db_passwd", "passphrase", "client_secret", "SECRET", "token", "apiToken", "api_key", "apiKey",
-     "apikey", "db_pass", "pwd", "sshKey", "ACCESS_KEY", "keys", "digest", "previous_digest", "Authorization", "credentials", "private", "Cookie"],
+     "apikey", "db_pass", "pwd", "sshKey", "ACCESS_KEY", "keys", "digest", "previous_digest", "Authorization",
+     "credentials", "private", "Cookie"],
 )  # fmt: skip
 def test_what_a_name_calls_secret_is_hidden_at_every_depth(name):
     values = {"a": [{"b": {name: "hunter2"}}], name: {"x": "hunter2"}}
