@@ -1,5 +1,6 @@
 """What a view knows of its surroundings."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from flask import current_app, request
@@ -8,6 +9,7 @@ from inference.access.model import Principal, Scope
 from inference.core import Core
 from inference.errors import NotFound
 from inference.ids import is_id
+from inference.notify import guard
 
 EXTENSION = "penstock"
 PRINCIPAL = "penstock.principal"
@@ -35,6 +37,11 @@ def scope() -> Scope:
 def tenant_id() -> str:
     """Whose models and uploads these are: they belong to a tenant as a whole."""
     return principal().scope.tenant_id
+
+
+def may_call() -> Sequence[guard.Network]:
+    """What a webhook of this caller may reach though it is not public: on an open system also this machine itself."""
+    return guard.reach(core().settings.notify.allowed_networks, is_open=principal().key_id is None)
 
 
 def known_form(text: str, otherwise: type[NotFound], what: str) -> str:

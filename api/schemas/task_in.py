@@ -1,7 +1,7 @@
 """A submission as it arrives: read by msgspec in one pass, its tensors left as raw JSON."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 import msgspec
 import orjson
@@ -11,10 +11,12 @@ from inference import clock
 from inference.errors import InvalidField, TooLarge
 from inference.jobs import inputs, json_text
 from inference.jobs.model import MAX_PRIORITY, JobSpec
+from inference.notify import guard
 from inference.tensors import TensorSpec
 
 METADATA_LIMIT_BYTES = 4096
 MAX_TIMEOUT_S = 86_400.0
+CALLBACK_EVENTS = {"finished": 1, "started": 2}
 UPLOAD_WAY_OUT = " Send it through POST /v1/uploads and refer to it with `input_ref`."
 
 Parsed: TypeAlias = tuple[bytes, int, str]
@@ -27,6 +29,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     timeout_s: float | UnsetType | None = UNSET
     deadline: str | UnsetType | None = UNSET
     callback_url: str | UnsetType | None = UNSET
+    callback_events: list[str] | UnsetType | None = UNSET
     metadata: msgspec.Raw = msgspec.Raw()
 
 
@@ -81,17 +84,19 @@ def _written(options: Options) -> int:
         + (options.timeout_s is not UNSET)
         + (options.deadline is not UNSET)
         + (options.callback_url is not UNSET)
+        + (options.callback_events is not UNSET)
     )
 
 
-def checked(options: Options, *, priority: int = 0) -> dict[str, Any]:
-    """The keyword arguments of a JobSpec that `options` stand for. Raises InvalidField, TooLarge.
+def checked(
+    options: Options, *, priority: int = 0, may_call: Callable[[], Sequence[guard.Network]] = tuple
+) -> dict[str, Any]:
+    """The keyword arguments of a JobSpec that `options` stand for. Raises InvalidField, TooLarge, CallbackRefused.
 
-    `priority`: of a task that names none.
+    `priority`: of a task that names none. `may_call`: networks that a webhook may reach though they are not public.
     """
-    if options.callback_url is not UNSET and options.callback_url is not None:
-        _refuse_callback(options.callback_url)
     return {
+        **_callback(options, may_call),
         "priority": _priority(options.priority) if options.priority is not UNSET else priority,
         "timeout_s": _timeout_s(options.timeout_s),
         "deadline": _deadline(options.deadline),
@@ -150,18 +155,18 @@ def _deadline(text: str | UnsetType | None) -> float | None:
     return deadline
 
 
-def _refuse_callback(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise InvalidField("`callback_url` must be an http or https URL.", field="callback_url")
-    raise InvalidField(
-        "`callback_url`: webhooks are not available yet; leave it out and use GET /tasks/{id}?wait=60.",
-        field="callback_url",
-    )
+def _callback(options: Options, may_call: Callable[[], Sequence[guard.Network]]) -> dict[str, Any]:
+    """Empty for the many tasks without one."""
+    url = options.callback_url
+    if url is UNSET or url is None:
+        if isinstance(options.callback_events, list):
+            raise InvalidField("`callback_events` goes with `callback_url` only.", field="callback_events")
+        return {}
+    guard.check_early(url, allowed=may_call)
+    events = options.callback_events if isinstance(options.callback_events, list) else ["finished"]
+    if not events or set(events) - CALLBACK_EVENTS.keys() or len(set(events)) < len(events):
+        raise InvalidField("`callback_events` must name `finished`, `started` or both.", field="callback_events")
+    return {"callback_url": url, "callback_events": sum(CALLBACK_EVENTS[event] for event in events)}
 
 
 def _metadata(raw: msgspec.Raw) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from api.schemas.task_in import MAX_TIMEOUT_S
 from inference.clock import ISO_FORM
 from inference.ids import FORM
 from inference.jobs.model import MAX_PRIORITY, JobState
+from inference.notify import guard
 
 INPUT_DATA = {"image": [[0.0, 0.5], [1.0, 0.25]]}
 SUBMIT_EXAMPLE = {"input_data": INPUT_DATA, "priority": 5}
@@ -57,7 +58,18 @@ class TaskOptions(ma.Schema):
         allow_none=True,
     )
     callback_url = fields.String(
-        metadata={"description": "Only null until webhooks exist", "enum": [None]}, allow_none=True
+        metadata={
+            "description": "Told of the task's end by a signed webhook; http or https, a public address",
+            "pattern": "^https?://[!-~]+$",
+            "maxLength": guard.LONGEST_URL,
+            "example": "https://example.com/hooks/penstock",
+        },
+        allow_none=True,
+    )
+    callback_events = fields.List(
+        fields.String(validate=validate.OneOf(("finished", "started"))),
+        metadata={"description": "Default: finished", "minItems": 1, "uniqueItems": True},
+        allow_none=True,
     )
     metadata = fields.Dict(metadata={"description": "Yours; shown with the task; at most 4 KB"})
 

@@ -78,7 +78,8 @@ def submit_batch(service_id: str) -> Response:
 
 def _specify(core: Core, batch: task_in.BatchIn, model: ModelVersion, priority: int) -> list[JobSpec]:
     """One job per input. Raises what is wrong with the first bad one, naming its index."""
-    options, limit = task_in.checked(batch, priority=priority), core.settings.api.inline_limit_bytes
+    options = task_in.checked(batch, priority=priority, may_call=context.may_call)
+    limit = core.settings.api.inline_limit_bytes
     specs = []
     for index, raw in enumerate(batch.input_data_list):
         try:

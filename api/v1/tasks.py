@@ -70,7 +70,7 @@ def submit_task(service_id: str) -> Response:
 
 def specify(core: Core, task: task_in.TaskIn, model: ModelVersion, *, priority: int = 0) -> JobSpec:
     """The checked job that a task stands for. Raises what is wrong with it."""
-    options = task_in.checked(task, priority=priority)
+    options = task_in.checked(task, priority=priority, may_call=context.may_call)
     signature, is_inline = model.signature.inputs, bool(task.input_data)
     if is_inline == isinstance(task.input_ref, str):
         what = "stand both" if is_inline else "are both missing"

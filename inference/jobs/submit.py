@@ -61,6 +61,7 @@ def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float) -> N
         bucket=spec.bucket,
         rows=spec.rows,
         callback_url=spec.callback_url,
+        callback_events=spec.callback_events,
         metadata_json=None if spec.metadata is None else orjson.dumps(spec.metadata).decode(),
         payload=spec.payload,
         key_id=by.key_id,

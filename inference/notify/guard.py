@@ -52,6 +52,8 @@ def check_form(url: str) -> tuple[str, str, int, str]:
         raise _refused("it must be http:// or https:// with a host")
     if parts.username is not None or parts.password is not None:
         raise _refused("a user name or password does not belong in it")
+    if _is_disguised(parts.hostname):
+        raise _refused("its host is a number in disguise; write the address as 192.0.2.1 or [2001:db8::1]")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), path
 
@@ -70,6 +72,33 @@ def check(url: str, *, allowed: Sequence[Network] = (), resolve: Resolve | None 
     if not addresses:
         raise _refused("its host has no address")
     return Target(scheme=scheme, host=host, port=port, path=path, address=addresses[0])
+
+
+def check_early(url: str, *, allowed: Callable[[], Sequence[Network]]) -> None:
+    """What can be said of a URL without a name server: its form, and of a host that is an address where it leads.
+
+    Raises CallbackRefused.
+    """
+    host = check_form(url)[1]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return
+    check(url, allowed=allowed(), resolve=lambda text, _: [text])
+
+
+def _is_disguised(host: str) -> bool:
+    """Whether the system would read an IPv4 address where none is plainly written: 2130706433, 0x7f.1, 127.1.
+
+    Source: the WHATWG URL standard's "ends in a number" rule.
+    """
+    last = host.rstrip(".").rpartition(".")[2].lower()
+    if not (last.isdigit() or last.startswith("0x")):
+        return False
+    try:
+        return str(ipaddress.IPv4Address(host)) != host
+    except ValueError:
+        return True
 
 
 def lookup(host: str, port: int) -> list[str]:
@@ -116,6 +145,13 @@ def hidden_ipv4(address: Address) -> tuple[ipaddress.IPv4Address, ...]:
 def networks(text: str) -> tuple[Network, ...]:
     """The networks of a setting: CIDRs, separated by commas. Raises ValueError."""
     return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def reach(allowed_networks: str, *, is_open: bool) -> tuple[Network, ...]:
+    """What is allowed beside public addresses: the setting's networks; and, where only this machine can call us
+    and no key is asked for, its own loopback: who can call may reach that anyway.
+    """
+    return networks(allowed_networks) + (LOOPBACK if is_open else ())
 
 
 def _refused(why: str) -> CallbackRefused:

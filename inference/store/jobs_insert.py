@@ -37,6 +37,7 @@ JOB_COLUMNS = {
     "callback_url": "text",
     "metadata": "text",
     "key_id": "text",
+    "callback_events": "smallint",
 }
 
 
@@ -198,4 +199,5 @@ def _row(job: NewJob) -> tuple[object, ...]:
         job.callback_url,
         job.metadata_json,
         job.key_id,
+        job.callback_events,
     )

@@ -38,7 +38,7 @@ class SqlOutbox:
         statement = sa.text(
             f"UPDATE outbox SET due_at = {clock} + :lease, leased_by = :by "
             f"WHERE id IN (SELECT id FROM outbox WHERE id IN ({first}) AND {due} {lock}) RETURNING {COLUMNS}"
-        ).bindparams(sa.bindparam("busy", expanding=True))
+        ).bindparams(sa.bindparam("busy", expanding=True, type_=sa.String))
         bound = {"lease": lease_s, "by": by, "n": limit, "of_one": of_one, "busy": sorted(busy)}
         with self._db.write() as connection:
             return [_delivery(row) for row in connection.execute(statement, bound)]

@@ -18,7 +18,9 @@ STARTED = (
     "NEW.id || '.' || NEW.generation || '.started', NEW.tenant_id, NEW.service_id, NEW.id, NEW.generation, "
     "'started', NEW.state, NEW.callback_url, NEW.claimed_at, NEW.claimed_at, 'pending', 0"
 )
-IS_ENDED = f"NEW.callback_url IS NOT NULL AND NEW.state IN {FINAL} AND OLD.state <> NEW.state"
+IS_ENDED = (
+    f"NEW.callback_url IS NOT NULL AND NEW.callback_events <> 2 AND NEW.state IN {FINAL} AND OLD.state <> NEW.state"
+)
 IS_STARTED = (
     "NEW.callback_url IS NOT NULL AND NEW.callback_events >= 2 AND NEW.state = 'running' AND OLD.state <> 'running'"
 )
