@@ -15,7 +15,14 @@ View = TypeVar("View", bound=Callable[..., Any])
 Parameter: TypeAlias = tuple[str, dict[str, Any], str]
 """Name, JSON Schema, description."""
 
-READING = (errors.MalformedJson, errors.JsonTooDeep, errors.DuplicateKey, errors.UnknownField, errors.InvalidField)
+READING = (
+    errors.MalformedJson,
+    errors.JsonTooDeep,
+    errors.DuplicateKey,
+    errors.UnsupportedMediaType,
+    errors.UnknownField,
+    errors.InvalidField,
+)
 
 
 def refuses(*kinds: type[PenstockError]) -> Callable[[View], View]:
