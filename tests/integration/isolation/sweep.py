@@ -1,0 +1,203 @@
+"""Reads the OpenAPI document for operations that take somebody's id, and knows how to make each such call.
+
+What an operation takes stands in the document; what makes a call valid besides stands in `CALLS`. An operation that
+takes an id in a way that is written nowhere here makes `unknown` say so: then add it.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from string import Template
+from typing import Any
+
+from inference.ids import new_id
+
+BASE = "/api/v1/inference"
+ALIAS = "/api/inference"
+TASK = {"input_data": {"x": [[1, 2, 3, 4]]}}
+LINE = b'{"input_data": {"x": [[1, 2, 3, 4]]}}\n'
+
+NO_IDS = {"workspace_id", "customer_id"}
+"""Names that a client chooses freely, and that name no row."""
+
+FURTHER_IDS = {"other", "cursor", "input_ref", "model_path", "actor"}
+"""Fields that hold an id, though their name does not say so."""
+
+FILTERS = {"cursor", "object_id", "actor"}
+"""Query parameters that only leave something out: what they name need not exist, and may be gone already."""
+
+FILTERED = {("GET /v1/deployments", "model_id")}
+"""A parameter that is a filter in this operation: a model may be gone."""
+
+
+OF_THE_INSTALLATION = {"/metrics"} | {f"{BASE}/{name}" for name in ("tenants", "audit", "audit/export", "audit/verify")}
+"""What a key of the system is answered for all tenants; everybody else for their own part of it."""
+
+CHOSEN = {(f"POST {BASE}/tenants", "tenant_id")}
+"""What the caller gives to a new thing is the id of none yet."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One way to make a valid call; `$name` in a query or a body stands for an id."""
+
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    raw: bytes = b""
+
+
+EMPTY: dict[str, Any] = {}
+CALLS: dict[str, list[Call]] = {
+    f"POST {BASE}/services": [
+        Call(body={"model_id": "$model_id"}),
+        Call(body={"name": "by-upload", "framework": "onnx", "model_path": "upload:$model_upload_id"}),
+    ],
+    f"GET {BASE}/services": [Call(query={"cursor": "$service_id"})],
+    f"PATCH {BASE}/services/{{service_id}}": [Call(body={"config": {"max_batch": 16}})],
+    f"POST {BASE}/services/{{service_id}}/scale": [Call(body={"replicas": 2})],
+    f"POST {BASE}/services/{{service_id}}/tasks": [Call(body=TASK), Call(body={"input_ref": "upload:$upload_id"})],
+    f"POST {BASE}/services/{{service_id}}/tasks/batch": [
+        Call(body={"input_data_list": [TASK["input_data"]]}),
+        Call(raw=LINE),
+        Call(raw=b'{"input_ref": "upload:$upload_id"}\n'),
+    ],
+    f"GET {BASE}/services/{{service_id}}/tasks": [Call(), Call(query={"cursor": "$task_id"})],
+    f"GET {BASE}/tasks": [Call(query={"service_id": "$service_id"}), Call(query={"cursor": "$task_id"})],
+    f"GET {BASE}/tasks/{{task_id}}": [Call(), Call(query={"wait": "0.1"})],
+    "POST /v1/models/register": [
+        Call(body={"name": "again", "version": "1.0.0", "framework": "onnx", "model_path": "upload:$model_upload_id"})
+    ],
+    "GET /v1/models": [Call(query={"cursor": "$model_id"})],
+    "GET /v1/models/{model_id}/diff": [Call(query={"other": "$newer_model_id"})],
+    "POST /v1/deployments": [Call(body={"model_id": "$model_id", "environment": "test"})],
+    "GET /v1/deployments": [Call(query={"model_id": "$model_id"}), Call(query={"cursor": "$deployment_id"})],
+    f"POST {BASE}/keys": [
+        Call(body={"name": "for one service", "role": "viewer", "service_id": "$service_id"}),
+        Call(body={"name": "for the tenant", "role": "viewer", "tenant_id": "$tenant_id"}),
+    ],
+    f"GET {BASE}/keys": [Call(query={"cursor": "41da000000000000$key_id"})],
+    f"PATCH {BASE}/keys/{{key_id}}": [Call(body={"name": "renamed"})],
+    f"PATCH {BASE}/tenants/{{tenant_id}}": [Call(body={"name": "renamed"})],
+    f"GET {BASE}/audit": [
+        Call(query={"object_id": "$service_id"}),
+        Call(query={"actor": "$key_id"}),
+        Call(query={"tenant_id": "$tenant_id"}),
+        Call(query={"cursor": "$audit_seq"}),
+    ],
+    f"GET {BASE}/audit/export": [Call(query={"tenant_id": "$tenant_id"})],
+    f"GET {BASE}/tenants": [Call(query={"cursor": "$tenant_id"})],
+}
+"""By method and path. An operation that takes ids in its path alone, and no body, needs no line here."""
+
+_IN_PATH = re.compile(r"{(\w+)}")
+_MARK = re.compile(r"\$(\w+)")
+_ORDER = {"GET": 0, "POST": 1, "PUT": 2, "PATCH": 2, "DELETE": 3}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A valid call with one of its ids, `name`, that may be somebody else's."""
+
+    operation: str
+    reach: str
+    call: Call
+    name: str
+
+    @property
+    def is_filter(self) -> bool:
+        """The id comes in a parameter that only leaves something out."""
+        asked = [parameter for parameter, text in self.call.query.items() if f"${self.name}" in text]
+        return any(each in FILTERS or (self.operation, each) in FILTERED for each in asked)
+
+    @property
+    def needed(self) -> set[str]:
+        """Every id of the call."""
+        return {*_IN_PATH.findall(self.operation), *_marks(self.call)}
+
+    def request(self, ids: Mapping[str, str], *, prefix: str = BASE) -> dict[str, Any]:
+        """Method, path, query and body with these ids."""
+        method, path = self.operation.split(" ")
+        filled = _IN_PATH.sub(lambda found: ids[found[1]], path).replace(BASE, prefix, 1)
+        query = {name: Template(text).substitute(ids) for name, text in self.call.query.items()}
+        asked: dict[str, Any] = {"method": method, "path": filled, "query": query}
+        if self.call.raw:
+            kind = {"Content-Type": "application/x-ndjson"}
+            return asked | {"body": Template(self.call.raw.decode()).substitute(ids).encode(), "headers": kind}
+        if self.call.body is not None:
+            asked["body"] = json.loads(Template(json.dumps(self.call.body)).substitute(ids))
+        return asked
+
+    def __str__(self) -> str:
+        return f"{self.operation} {dict(self.call.query) or ''}{self.call.body or self.call.raw or ''} ({self.name})"
+
+
+def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(method and path, what the document says of it), destroying ones last."""
+    found = [
+        (f"{method.upper()} {path}", said)
+        for path, methods in document["paths"].items()
+        for method, said in methods.items()
+        if method.upper() in _ORDER
+    ]
+    return iter(sorted(found, key=lambda one: _ORDER[one[0].split(" ")[0]]))
+
+
+def ids_of(document: Mapping[str, Any], operation: str, said: Mapping[str, Any]) -> set[str]:
+    """Every id that an operation takes, by the name of the parameter or field that holds it."""
+    fields = {parameter["name"] for parameter in said.get("parameters", ()) if parameter["in"] == "query"}
+    for media in said.get("requestBody", {}).get("content", {}).values():
+        fields |= _fields(document, media["schema"])
+    named = {name for name in fields if (name.endswith(("_id", "_ids")) or name in FURTHER_IDS) and name not in NO_IDS}
+    chosen = {name for of, name in CHOSEN if of == operation}
+    return named - chosen | set(_IN_PATH.findall(operation))
+
+
+def _fields(document: Mapping[str, Any], schema: Mapping[str, Any]) -> set[str]:
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    found = set(schema.get("properties", ()))
+    inner = [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]
+    for part in [*inner, *(one for kind in ("oneOf", "anyOf", "allOf") for one in schema.get(kind, ()))]:
+        found |= _fields(document, part)
+    return found
+
+
+def cases(document: Mapping[str, Any]) -> list[Case]:
+    """One for each operation, way to call it and id in that."""
+    return [
+        Case(operation, said.get("x-required-reach", ""), call, name)
+        for operation, said in operations(document)
+        if ids_of(document, operation, said)
+        for call in CALLS.get(operation, [Call()])
+        for name in sorted({*_IN_PATH.findall(operation), *_marks(call)})
+    ]
+
+
+def _marks(call: Call) -> set[str]:
+    return set(_MARK.findall(f"{dict(call.query)} {json.dumps(call.body)} {call.raw.decode()}"))
+
+
+def unknown(document: Mapping[str, Any]) -> list[str]:
+    """What is missing in `CALLS`: operations whose ids, or whose body, nothing here fills."""
+    lost = []
+    for operation, said in operations(document):
+        wanted = ids_of(document, operation, said) - set(_IN_PATH.findall(operation))
+        filled = {name for call in CALLS.get(operation, ()) for name in _filled(call)}
+        lost += [f"{operation}: nothing fills {name}" for name in sorted(wanted - filled)]
+        if said.get("requestBody", {}).get("required") and _IN_PATH.search(operation) and operation not in CALLS:
+            lost.append(f"{operation}: no body is known")
+    there = {operation for operation, _ in operations(document)}
+    return lost + [f"{operation}: not in the document" for operation in CALLS if operation not in there]
+
+
+def _filled(call: Call) -> set[str]:
+    """The fields in which a call has an id."""
+    bodies = [call.body or {}, json.loads(call.raw or b"{}")]
+    fields = [*call.query.items(), *(item for body in bodies for item in body.items())]
+    return {name for name, value in fields if "$" in json.dumps(value)}
+
+
+def unknown_id(name: str) -> str:
+    """An id of the right form that nobody has."""
+    return {"key_id": new_id()[-12:], "tenant_id": "nobody", "audit_seq": "999999"}.get(name, new_id())
