@@ -115,7 +115,8 @@ def _audit() -> None:
         # INSERT OR REPLACE removes the old row without asking the trigger on DELETE.
         op.execute(
             "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit "
-            "WHEN EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq) BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END"
+            "WHEN EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq) "
+            "BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END"
         )
         return
     op.execute(

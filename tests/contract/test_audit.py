@@ -2,79 +2,34 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
 
 from inference.access import audit, keys
 from inference.access.acting import acting
-from inference.access.model import ANYBODY, Actor, AuditRecord, Limits, Role, Scope, Tenant
+from inference.access.model import ANYBODY, AuditRecord, Limits, Role, Scope, Tenant
 from inference.access.ports import AccessPorts, AuditFilter
-from inference.errors import NameExists, StoreUnavailable, WrongState
+from inference.errors import NameExists, WrongState
 from inference.ids import DEFAULT_TENANT, new_id
 from inference.registry.model import ModelState, ModelVersion, Signature
 from inference.registry.ports import StoredBlob
-from inference.serving.model import Deployment, Service, ServiceConfig, ServiceState
-from inference.settings import Settings, StoreSettings
-from inference.store import migrate, tables
-from inference.store.audit import SqlAudit
+from inference.serving.model import Deployment, ServiceConfig, ServiceState
+from inference.store import tables
 from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
 from inference.store.jobs import SqlJobs
-from inference.store.keys import SqlKeys
 from inference.store.models import SqlModels
 from inference.store.services import SqlServices
-from inference.store.tenants import SqlTenants
 from inference.store.uploads import SqlUploads
-from tests.conftest import KINDS, own_database
 from tests.contract import jobs
-from tests.contract.serving import make_service
-from tests.fakes_access import make_access
+from tests.contract.audits import MINE, WHO, recorded, service_of
 
 S = ServiceState
-MINE = Scope(DEFAULT_TENANT)
-WHO = Actor(
-    tenant_id=DEFAULT_TENANT, kind="key", id="0b51e3c2a9d4", name="line 3", address="192.0.2.7", operation="POST /x"
-)
-
-
-@pytest.fixture(params=KINDS)
-def migrated(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database as migrations leave it: with the triggers, which the tables alone do not have."""
-    if request.param == "sqlite":
-        opened = Database(f"sqlite:///{tmp_path}/penstock.db", StoreSettings())
-        migrate.upgrade(opened)
-        yield opened
-        opened.close()
-        return
-    with own_database(request.getfixturevalue("postgres_url")) as url:
-        opened = Database(url, StoreSettings())
-        migrate.upgrade(opened)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def ports(migrated: Database) -> AccessPorts:
-    return dataclasses.replace(
-        make_access(Settings()), keys=SqlKeys(migrated), tenants=SqlTenants(migrated), audit=SqlAudit(migrated)
-    )
-
-
-def recorded(database: Database) -> list[AuditRecord]:
-    return list(SqlAudit(database).find(AuditFilter(tenant_id=None, after_seq=0, limit=1000)))
 
 
 def told(database: Database) -> list[tuple[str, str, dict[str, object], dict[str, object]]]:
     return [(one.action, one.object_id, dict(one.before), dict(one.after)) for one in recorded(database)]
-
-
-def service_of(tenant_id: str = DEFAULT_TENANT, **changes: object) -> Service:
-    return dataclasses.replace(make_service(new_id(), tenant_id=tenant_id), **changes)
 
 
 def make_model() -> ModelVersion:
@@ -286,117 +241,6 @@ def test_a_task_that_is_over_is_not_cancelled_and_not_recorded(migrated: Databas
         store.cancel(MINE, job_id)
 
     assert recorded(migrated) == []
-
-
-def test_eight_writers_at_once_make_one_chain_without_gap(migrated: Database, ports: AccessPorts):
-    services = SqlServices(migrated)
-    made = [service_of() for _ in range(8)]
-    start = Barrier(8)
-
-    def write(service: Service) -> None:
-        start.wait()
-        with acting(WHO):
-            services.insert(service)
-            for _ in range(5):
-                services.move(MINE, service.id, allowed=[S.PENDING, S.STOPPING], to=S.DEPLOYING, reason="asked")
-                services.move(MINE, service.id, allowed=[S.DEPLOYING], to=S.STOPPING, reason="asked")
-            services.delete(MINE, service.id)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, made))
-
-    found = recorded(migrated)
-    assert [one.seq for one in found] == list(range(1, 8 * 12 + 1))
-    assert ports.audit.head() == (found[-1].seq, found[-1].hash)
-    assert audit.verify(ports) == audit.Soundness(records=96, head=found[-1].hash)
-
-
-STATEMENTS = {
-    "update": "UPDATE audit SET actor_name = 'nobody' WHERE seq = 1",
-    "update of none": "UPDATE audit SET actor_name = 'nobody'",
-    "delete": "DELETE FROM audit WHERE seq = 2",
-    "replace": "",
-    "truncate": "TRUNCATE audit",
-}
-REPLACE = (
-    "INSERT OR REPLACE INTO audit SELECT 1, at, tenant_id, actor_kind, actor_id, 'nobody', address, operation, action, "
-    "object_kind, object_id, before, after, previous_hash, hash FROM audit WHERE seq = 2"
-)
-
-
-@pytest.mark.parametrize("verb", STATEMENTS)
-def test_the_database_refuses_to_change_or_remove_a_record(migrated: Database, ports: AccessPorts, verb: str):
-    statement = STATEMENTS[verb]
-    if verb == "replace":
-        statement = REPLACE if migrated.is_sqlite else "INSERT INTO audit SELECT * FROM audit WHERE seq = 1 " + UPSERT
-    elif verb == "truncate" and migrated.is_sqlite:
-        statement = "DELETE FROM audit"
-    services = SqlServices(migrated)
-    with acting(WHO):
-        for _ in range(2):
-            services.insert(service_of())
-    before = recorded(migrated)
-
-    with pytest.raises(Exception, match="append-only"), migrated.write() as connection:
-        connection.exec_driver_sql(statement)
-
-    assert recorded(migrated) == before
-    assert audit.verify(ports).is_sound
-
-
-UPSERT = "ON CONFLICT (seq) DO UPDATE SET actor_name = 'nobody'"
-
-
-def unlocked(database: Database, *statements: str) -> None:
-    """What somebody with the owner's rights may do to the database: the chain has to tell."""
-    with database.write() as connection:
-        if database.is_sqlite:
-            for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").all():
-                connection.exec_driver_sql(f"DROP TRIGGER {name}")
-        else:
-            connection.exec_driver_sql("ALTER TABLE audit DISABLE TRIGGER ALL")
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-
-
-@pytest.mark.parametrize(
-    ("statements", "says"),
-    [
-        (["DELETE FROM audit WHERE seq = 3"], "Record 3 is missing."),
-        (["DELETE FROM audit WHERE seq >= 4"], "Records 4 to 5 are missing."),
-        (["DELETE FROM audit"], "Records 1 to 5 are missing."),
-        (["UPDATE audit SET actor_name = 'nobody' WHERE seq = 2"], "Record 2 was changed"),
-        (["UPDATE audit SET at = at + 1 WHERE seq = 2"], "Record 2 was changed"),
-        (["DELETE FROM audit WHERE seq = 2", "UPDATE audit SET seq = 2 WHERE seq = 3",
-          "UPDATE audit SET seq = 3 WHERE seq = 4", "UPDATE audit SET seq = 4 WHERE seq = 5"], "Record 2 was changed"),
-        (["DELETE FROM audit WHERE seq = 5", "UPDATE audit_head SET seq = 4"], "Record 4 is not the one"),
-        (["UPDATE audit_head SET seq = 3, hash = (SELECT hash FROM audit WHERE seq = 3)"], "should end at record 3"),
-        (["DELETE FROM audit_head"], "should end at record 0"),
-    ],
-)  # fmt: skip
-def test_who_gets_past_the_triggers_is_found_out(migrated: Database, ports: AccessPorts, statements, says):
-    services = SqlServices(migrated)
-    with acting(WHO):
-        for _ in range(5):
-            services.insert(service_of())
-    sound = audit.verify(ports)
-
-    unlocked(migrated, *statements)
-    found = audit.verify(ports)
-
-    assert sound.is_sound
-    assert found.broken is not None
-    assert says in found.broken.message
-
-
-def test_without_the_end_of_the_chain_nothing_is_changed_unrecorded(migrated: Database):
-    services, service = SqlServices(migrated), service_of()
-    unlocked(migrated, "DELETE FROM audit_head")
-
-    with acting(WHO), pytest.raises(StoreUnavailable):
-        services.insert(service)
-
-    assert services.list(MINE) == []
 
 
 def test_records_are_found_by_all_that_they_can_be_asked_for(migrated: Database, ports: AccessPorts):
