@@ -13,10 +13,10 @@ REDIS_SCHEMES = ("redis://", "rediss://", "valkey://", "redis+socket://")
 
 def celery_config(settings: Settings) -> dict[str, Any]:
     """For `Celery.conf.update`."""
-    url = tls.without_options(settings.broker_url) or "redis://127.0.0.1:6379/0"
+    url = tls.spelled_out(settings.broker_url, settings.redis) or "redis://127.0.0.1:6379/0"
     config: dict[str, Any] = {
         "broker_url": url,
-        # Said in full: for an URL without options kombu would encrypt, and check nothing.
+        # Said in full, here and in the URL: without, kombu would encrypt, and check nothing.
         "broker_use_ssl": broker_tls(settings),
         "result_backend": tls.without_options(settings.redis_url) or None,
         "redis_backend_use_ssl": tls.options(settings.redis_url, settings.redis) or None,

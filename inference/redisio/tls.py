@@ -37,3 +37,13 @@ def without_options(url: str) -> str:
         return url
     kept = [(name, value) for name, value in parse_qsl(parts.query) if not name.startswith("ssl_")]
     return parts._replace(query=urlencode(kept)).geturl()
+
+
+def spelled_out(url: str, settings: RedisSettings) -> str:
+    """The same URL with every option in it: kombu calls a `rediss://` URL insecure that leaves one out."""
+    found = options(url, settings)
+    if not found:
+        return url
+    plain = urlsplit(without_options(url))
+    query = urlencode(found)
+    return plain._replace(query=f"{plain.query}&{query}" if plain.query else query).geturl()

@@ -44,7 +44,7 @@ def test_a_url_keeps_everything_but_its_tls_options():
 def test_celery_checks_the_certificate_of_broker_and_result_backend():
     config = celery_config(Settings(redis_url="rediss://r/0", broker_url="rediss://b/0?ssl_ca_certs=/ca.pem"))
 
-    assert config["broker_url"] == "rediss://b/0"
+    assert config["broker_url"] == "rediss://b/0?ssl_cert_reqs=required&ssl_check_hostname=True&ssl_ca_certs=%2Fca.pem"
     assert config["broker_use_ssl"] == CHECKED | {"ssl_ca_certs": "/ca.pem"}
     assert (config["result_backend"], config["redis_backend_use_ssl"]) == ("rediss://r/0", CHECKED)
 
