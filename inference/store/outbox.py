@@ -48,11 +48,12 @@ class SqlOutbox:
         statement = sa.text(
             f"UPDATE outbox SET state = :state, attempts = attempts + 1, due_at = {clock} + :delay, leased_by = NULL, "
             "last_status = :status, last_error = :error, "
-            f"delivered_at = CASE WHEN :state = 'delivered' THEN {clock} END "
+            f"delivered_at = CASE WHEN :done = 1 THEN {clock} END "
             "WHERE id = :id AND state = 'pending' AND leased_by = :by RETURNING id"
         )
         bound = {
             "state": state.value,
+            "done": int(state is DeliveryState.DELIVERED),
             "delay": delay_s,
             "status": answer.status,
             "error": answer.error,
