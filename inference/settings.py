@@ -123,7 +123,7 @@ class EnginesSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrySettings:
-    """`model_roots`: folders that `model_path` may name, separated by `:`; empty means any."""
+    """`model_roots`: folders that `model_path` may name, separated by `:`. Empty: any without keys, none with keys."""
 
     model_roots: str = ""
     validate_memory_bytes: int = 8 << 30

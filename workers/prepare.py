@@ -4,7 +4,6 @@
 """
 
 import argparse
-import getpass
 import os
 import sys
 from collections.abc import Mapping
@@ -13,11 +12,9 @@ from pathlib import Path
 from inference import settings as settings_room
 from inference import wiring
 from inference.access import acting, keys, token
-from inference.access.model import Actor
 from inference.access.opening import keys_needed
 from inference.access.ports import AccessPorts
 from inference.errors import KeysNeeded, PenstockError
-from inference.ids import DEFAULT_TENANT
 from inference.settings import Settings
 from inference.store import migrate
 from inference.store.database import Database
@@ -55,7 +52,7 @@ def prepare(settings: Settings, *, public: str | None = None) -> None:
         database.close()
     core = wiring.build(settings)
     try:
-        with acting.acting(_actor()):
+        with acting.acting(acting.local("penstock migrate")):
             _first_key(core.access, settings)
             if settings.access.metrics_key:
                 keys.metrics(core.access, text=settings.access.metrics_key)
@@ -98,17 +95,6 @@ def _first_in_file(ports: AccessPorts, path: Path) -> bool:
         return True
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _actor() -> Actor:
-    """Who starts the system: a user of this machine."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user often has no name
-        user = str(os.getuid())
-    return Actor(
-        tenant_id=DEFAULT_TENANT, kind="cli", id=user, name=user, address="local", operation="penstock migrate"
-    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from api.cli.client import Client
 
 HINTS = {
+    "unauthenticated": "Give a key in PENSTOCK_API_KEY; `penstock key create` on the server's machine makes one.",
+    "key_not_found": "`penstock key list` shows what there is.",
+    "tenant_not_found": "`penstock tenant list` shows what there is.",
     "service_not_found": "`penstock service list` shows what there is.",
     "job_not_found": "`penstock job list` shows what there is; finished jobs are kept for 7 days.",
     "model_not_found": "`penstock model list` shows what there is.",
@@ -97,8 +100,10 @@ def shared(function: Callable[..., None]) -> Callable[..., None]:
 
         transport = (click.get_current_context().find_root().obj or {}).get("transport")
         try:
-            address = target.find_url(url, target.data_dir_of(data_dir, os.environ))
-            with Client(address, transport=transport) as client:
+            folder = target.data_dir_of(data_dir, os.environ)
+            address = target.find_url(url, folder)
+            key = target.find_key(address, folder, os.environ)
+            with Client(address, key=key, transport=transport) as client:
                 function(Call(client=client, is_json=is_json), **values)
         except CallFailed as failure:
             raise Told(failure, is_json=is_json) from failure

@@ -1,7 +1,7 @@
 """A small client of the public HTTP API: what the command line and the demo know of Penstock."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,11 +18,19 @@ Json = dict[str, Any]
 class Client(AbstractContextManager["Client"]):
     """One server, one connection pool; thread-safe. Every method raises CallFailed and nothing else."""
 
-    def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None, timeout_s: float = 75.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+        timeout_s: float = 75.0,
+    ) -> None:
         self.url = url.rstrip("/")
         try:
             self._http = httpx.Client(
                 base_url=self.url,
+                headers={} if key is None else {"Authorization": f"Bearer {key}"},
                 transport=transport,
                 trust_env=not _is_loopback(self.url),
                 # Asked for apart, because on loopback the rest of the environment does not count.
@@ -47,6 +55,41 @@ class Client(AbstractContextManager["Client"]):
 
     def ready(self) -> Json:
         return self._call("GET", "/readyz")
+
+    def me(self) -> Json:
+        return self._call("GET", f"{BASE}/me")
+
+    # --- keys and tenants ---
+
+    def create_key(self, body: Json) -> Json:
+        return self._call("POST", f"{BASE}/keys", json=body)
+
+    def keys(self, **filters: Any) -> Json:
+        return self._call("GET", f"{BASE}/keys", params=_given(filters))
+
+    def key(self, key_id: str) -> Json:
+        return self._call("GET", f"{BASE}/keys/{key_id}")
+
+    def rotate_key(self, key_id: str, body: Json) -> Json:
+        return self._call("POST", f"{BASE}/keys/{key_id}/rotate", json=body)
+
+    def revoke_key(self, key_id: str) -> Json:
+        return self._call("POST", f"{BASE}/keys/{key_id}/revoke")
+
+    def create_tenant(self, body: Json) -> Json:
+        return self._call("POST", f"{BASE}/tenants", json=body)
+
+    def tenants(self, **filters: Any) -> Json:
+        return self._call("GET", f"{BASE}/tenants", params=_given(filters))
+
+    def tenant(self, tenant_id: str) -> Json:
+        return self._call("GET", f"{BASE}/tenants/{tenant_id}")
+
+    def change_tenant(self, tenant_id: str, body: Json) -> Json:
+        return self._call("PATCH", f"{BASE}/tenants/{tenant_id}", json=body)
+
+    def delete_tenant(self, tenant_id: str) -> Json:
+        return self._call("DELETE", f"{BASE}/tenants/{tenant_id}")
 
     # --- models ---
 
@@ -129,11 +172,36 @@ class Client(AbstractContextManager["Client"]):
     def jobs(self, **filters: Any) -> Json:
         return self._call("GET", f"{BASE}/tasks", params=_given(filters))
 
+    # --- the audit record ---
+
+    def audit(self, **filters: Any) -> Json:
+        return self._call("GET", f"{BASE}/audit", params=_given(filters))
+
+    def verify_audit(self) -> Json:
+        return self._call("GET", f"{BASE}/audit/verify", timeout=None)
+
+    def export_audit(self, **filters: Any) -> Iterator[bytes]:
+        """The export as it comes, of any length."""
+        with self._failures(), self._http.stream("GET", f"{BASE}/audit/export", params=_given(filters)) as response:
+            if response.status_code >= 400:
+                response.read()
+                raise _refusal(response, self.url)
+            yield from response.iter_bytes()
+
     # --- the wire ---
 
     def _call(self, method: str, path: str, **options: Any) -> Json:
-        try:
+        with self._failures():
             response = self._http.request(method, path, **options)
+        if response.status_code >= 400:
+            raise _refusal(response, self.url)
+        return _body(response, self.url)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """What the connection says becomes CallFailed."""
+        try:
+            yield
         except httpx.ConnectError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise CallFailed(
@@ -149,9 +217,6 @@ class Client(AbstractContextManager["Client"]):
             raise CallFailed(f"Penstock at {self.url} did not answer in time.", code="timed_out") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CallFailed(f"The call to {self.url} failed: {error}.", code="call_failed") from error
-        if response.status_code >= 400:
-            raise _refusal(response, self.url)
-        return _body(response, self.url)
 
 
 def _refusal(response: httpx.Response, url: str) -> CallFailed:

@@ -1,6 +1,7 @@
 """`penstock demo`: the real system, a real model, a few hundred real images, and what came of it."""
 
 import contextlib
+import os
 import shutil
 import signal
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 
 import click
 
-from api.cli import demo_digits, demo_load, demo_report, output
+from api.cli import demo_digits, demo_load, demo_report, output, target
+from api.cli.asking import HINTS
 from api.cli.client import Client
 from api.cli.demo_system import System
 from api.cli.failure import CallFailed
@@ -60,7 +62,7 @@ def _show(system: System, *, is_json: bool) -> dict[str, Any]:
     began = time.monotonic()
     url = system.start()
     say(f"  ready at {url} after {time.monotonic() - began:.1f} s")
-    with Client(url) as client:
+    with Client(url, key=target.find_key(url, system.data_dir, os.environ)) as client:
         model_id = _register(client, digits)
         service_id = _serve(client, model_id, digits.name)
         setup_s = time.monotonic() - began
@@ -79,7 +81,10 @@ def _register(client: Client, digits: demo_digits.Digits) -> str:
     """The model's id; the one that is there when the folder has seen a demo before."""
     say(f"Registering {digits.name} {digits.version} ({digits.registration['model_path']}) ...")
     try:
-        return str(client.register_model(digits.registration)["model_id"])
+        file = client.upload(Path(digits.registration["model_path"]))[
+            "upload_id"
+        ]  # a path needs leave once keys are used
+        return str(client.register_model({**digits.registration, "model_path": f"upload:{file}"})["model_id"])
     except CallFailed as failure:
         if failure.code != "version_exists":
             raise
@@ -122,6 +127,8 @@ def _tell(failure: CallFailed, *, is_json: bool) -> None:
         body = {"code": failure.code, "message": failure.message, "details": failure.details}
         output.answer(body, is_json=True, show=output.fields)
     click.secho(f"{failure.message} ({failure.code})", fg="red", err=True)
+    if failure.code == "unauthenticated":
+        say(HINTS[failure.code])
     for name, value in failure.details.items():
         say(f"  {name}: {value}")
 

@@ -2,7 +2,7 @@
 
 import click
 
-from api.cli import job, model, roles, service
+from api.cli import audit, job, key, model, roles, service, tenant
 
 
 class _Named(click.Group):
@@ -64,6 +64,9 @@ cli.add_command(roles.status)
 cli.add_command(model.model)
 cli.add_command(service.service)
 cli.add_command(job.job)
+cli.add_command(key.key)
+cli.add_command(tenant.tenant)
+cli.add_command(audit.audit)
 for role in roles.ROLES:
     cli.add_command(role)
 cli.add_command(roles.migrate)

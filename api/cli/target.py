@@ -8,6 +8,9 @@ from typing import Any
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "PENSTOCK_URL"
+KEY_VARIABLE = "PENSTOCK_API_KEY"
+ADMIN_KEY = "admin.key"
+"""The file below a data folder that a first start in production leaves the first key in."""
 
 
 def data_dir_of(given: str | None, environ: Mapping[str, str]) -> Path:
@@ -38,6 +41,19 @@ def find_url(given: str | None, data_dir: Path) -> str:
         return given if "://" in given else f"http://{given}"
     told = running(data_dir)
     return (url_of(told) if told else None) or DEFAULT_URL
+
+
+def find_key(url: str, data_dir: Path, environ: Mapping[str, str]) -> str | None:
+    """The key to show: PENSTOCK_API_KEY, else the one that the `up` at this address left in its data folder."""
+    if chosen := environ.get(KEY_VARIABLE, "").strip():
+        return chosen
+    told = running(data_dir)
+    if told is None or url_of(told) != url.rstrip("/"):
+        return None
+    try:
+        return (data_dir / ADMIN_KEY).read_text().strip() or None
+    except OSError:
+        return None
 
 
 def _is_alive(pid: object) -> bool:

@@ -9,7 +9,7 @@ from api.schemas import models as schemas
 from api.schemas.common import EmptyIn
 from inference import errors
 from inference.access.model import Reach, Role
-from inference.registry import control, query
+from inference.registry import control, query, source
 from inference.registry import register as registration
 
 blueprint = Blueprint("models", __name__, description="Model versions: what services run")
@@ -28,6 +28,23 @@ def require_admin_for_code(is_wanted: bool) -> None:
         )
 
 
+def require_own_file(model_path: str) -> None:
+    """Returns unless the holder of a key names a file of this machine, and no folder was opened for that.
+
+    Whoever may ask on an open system may read this machine's files anyway; a key may be anybody's. Raises
+    ModelPathRefused.
+    """
+    if context.core().settings.registry.model_roots or context.principal().key_id is None:
+        return
+    if source.read(model_path).path is not None:
+        raise errors.ModelPathRefused(
+            "With keys in use, model_path names an upload (POST /v1/uploads, then upload:<upload_id>); to let it name "
+            "files of the API's machine, list their folders in PENSTOCK_REGISTRY__MODEL_ROOTS.",
+            field="model_path",
+            model_path=model_path[:200],
+        )
+
+
 @blueprint.route("/models/register", methods=["POST"], needs=Role.OPERATOR, reach=Reach.WORKSPACE)
 @blueprint.arguments(schemas.RegisterIn(), example=schemas.REGISTER_EXAMPLE)
 @refuses(
@@ -38,6 +55,7 @@ def require_admin_for_code(is_wanted: bool) -> None:
     errors.UploadNotFound,
     errors.VersionExists,
     errors.TooLarge,
+    errors.QuotaExceeded,
     errors.NoRoom,
 )
 @blueprint.response(201, schemas.Registered(), example=schemas.REGISTERED_EXAMPLE)
@@ -48,7 +66,10 @@ def register(wanted: Json) -> tuple[Json, int, dict[str, str]]:
     One that runs code when it is loaded is refused, unless an admin says `allow_code`.
     """
     require_admin_for_code(wanted["allow_code"])
-    model = registration.register(context.core().registry, tenant_id=context.tenant_id(), **wanted)
+    require_own_file(wanted["model_path"])
+    model = registration.register(
+        context.core().registry, tenant_id=context.tenant_id(), by=context.principal(), **wanted
+    )
     return schemas.registered(model), 201, {"Location": f"/v1/models/{model.id}"}
 
 

@@ -12,7 +12,7 @@ from api.schemas import services as schemas
 from api.schemas.access import WorkspaceList
 from api.schemas.common import EmptyIn
 from api.v1 import short_form
-from api.v1.models import require_admin_for_code
+from api.v1.models import require_admin_for_code, require_own_file
 from inference import clock, errors
 from inference.access import checks, keys
 from inference.access.model import Reach, Role, Scope
@@ -52,6 +52,8 @@ def create_service(wanted: Json) -> tuple[Json, int, dict[str, str]]:
     if wanted.get("workspace_id"):
         checks.workspace(wanted["workspace_id"])  # before a model is registered for nothing
     if "model_path" in wanted or "framework" in wanted:
+        if isinstance(wanted.get("model_path"), str):
+            require_own_file(wanted["model_path"])
         service = short_form.create(core, scope=scope, wanted=wanted, config=config)
     else:
         _only_with_model_path(wanted)

@@ -4,11 +4,14 @@ A context variable, because the act may be many calls below the edge, and becaus
 (reconciling, recovering) has no actor and is told by service events and logs instead.
 """
 
+import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from inference.access.model import Actor
+from inference.ids import DEFAULT_TENANT
 
 _current: ContextVar[Actor | None] = ContextVar("penstock_actor", default=None)
 
@@ -32,3 +35,17 @@ def acting(actor: Actor) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def local_user() -> str:
+    """Who runs this process, as the operating system knows them; a container's user often has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def local(operation: str) -> Actor:
+    """The actor of a command that somebody runs on the system's own machine."""
+    user = local_user()
+    return Actor(tenant_id=DEFAULT_TENANT, kind="cli", id=user, name=user, address="local", operation=operation)

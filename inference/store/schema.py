@@ -18,6 +18,12 @@ def is_current(database: Database) -> bool:
     return list(found) == [REVISION]
 
 
+def is_empty(database: Database) -> bool:
+    """Whether the database was never migrated."""
+    with database.read() as connection:
+        return not sa.inspect(connection).has_table("alembic_version")
+
+
 def require_current(database: Database) -> None:
     """Raises StoreUnavailable, with what to do, unless the database has this schema."""
     if not is_current(database):

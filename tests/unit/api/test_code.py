@@ -7,11 +7,11 @@ import pytest
 from api.v1 import models as views
 from inference.access import keys
 from inference.access.model import ANYBODY, Role, Scope
-from inference.ids import DEFAULT_TENANT
+from inference.ids import DEFAULT_TENANT, new_id
 from tests import fakes
 
 BASE = "/api/v1/inference"
-WANTED = {"name": "double", "version": "1.0.0", "framework": "onnx", "model_path": "/m.onnx"}
+WANTED = {"name": "double", "version": "1.0.0", "framework": "onnx", "model_path": f"upload:{new_id()}"}
 ALLOWED = {"config": {"allow_code": True}}
 
 

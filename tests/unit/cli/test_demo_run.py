@@ -45,6 +45,8 @@ class FakeServer:
         if path in self.refusals:
             status, code = self.refusals[path]
             return httpx.Response(status, json={"code": code, "message": "No.", "details": {}})
+        if path == "/v1/uploads":
+            return httpx.Response(201, json={"upload_id": "u"})
         if path == "/v1/models/register":
             return httpx.Response(201, json={"model_id": "m"})
         if path == "/v1/models":
