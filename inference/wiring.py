@@ -2,6 +2,7 @@
 
 from inference.access.door import Door
 from inference.access.ports import AccessPorts
+from inference.access.quotas import Quotas
 from inference.access.rates import Rates
 from inference.access.ring import KeyRing
 from inference.access.sharing import Sharing
@@ -71,6 +72,8 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     keys, counts = SqlKeys(database), RedisCounts(link)
     wrong_keys = WrongKeys(counts, per_minute=settings.access.wrong_keys_per_minute)
 
+    usage = SqlUsage(database)
+    quotas = Quotas(usage, settings.access)
     sharing = Sharing(counts, every_s=settings.access.share_every_s)
 
     def close() -> None:
@@ -83,7 +86,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         jobs=JobPorts(
             store=store,
             commit=GroupCommit(store, bell or Silence(), settings.jobs),
-            admission=BacklogQuota(store, limit=settings.jobs.backlog_limit),
+            admission=BacklogQuota(store, quotas, limit=settings.jobs.backlog_limit),
             bell=bell or Silence(),
             hot=RedisHotResults(link, settings.results),
             directory=CachedDirectory(services, models),
@@ -107,13 +110,14 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             blobs=FileBlobs(settings.data_dir / "blobs"),
             settings=settings.registry,
             engines=settings.engines,
+            quotas=quotas,
         ),
         access=AccessPorts(
             keys=keys,
             tenants=SqlTenants(database),
             audit=SqlAudit(database),
             counts=counts,
-            usage=SqlUsage(database),
+            usage=usage,
             settings=settings.access,
         ),
         door=Door(KeyRing(keys, settings.access), wrong_keys, Rates(sharing, settings.access)),

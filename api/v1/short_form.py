@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from api import context
 from inference.access.model import Scope
 from inference.core import Core
 from inference.errors import InvalidField
@@ -80,6 +81,7 @@ def _register(core: Core, tenant_id: str, wanted: dict[str, Any], *, allow_code:
         model_path=wanted["model_path"],
         metadata={name: wanted[name] for name in KEPT if name in wanted},
         allow_code=allow_code,
+        by=context.principal(),
     )
 
 

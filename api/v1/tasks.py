@@ -34,6 +34,7 @@ REFUSED = (
     errors.WrongState,
     errors.IdempotencyMismatch,
     errors.BacklogFull,
+    errors.QuotaExceeded,
 )
 KEY_HEADER = (
     "Idempotency-Key",

@@ -19,7 +19,7 @@ FILE = {"type": "string", "format": "binary", "minLength": 1}
 
 @blueprint.route("/uploads", methods=["POST"], needs=Role.SUBMITTER)
 @blueprint.doc(requestBody={"required": True, "content": {"application/octet-stream": {"schema": FILE}}})
-@refuses(errors.TooLarge, errors.NoRoom, errors.InvalidField)
+@refuses(errors.TooLarge, errors.NoRoom, errors.InvalidField, errors.QuotaExceeded)
 @blueprint.response(201, schemas.Uploaded())
 def upload() -> dict[str, Any]:
     """Upload a file
@@ -32,6 +32,7 @@ def upload() -> dict[str, Any]:
         raise errors.TooLarge(
             f"The file is {length} bytes; at most {limit} are accepted.", limit_bytes=limit, size_bytes=length
         )
-    upload_id = uploads.receive(core.registry, tenant_id=tenant_id, stream=cast(BinaryIO, request.stream))
+    stream = cast(BinaryIO, request.stream)
+    upload_id = uploads.receive(core.registry, tenant_id=tenant_id, stream=stream, by=context.principal())
     blob = core.registry.uploads.get(tenant_id, upload_id)
     return {"upload_id": upload_id, "sha256": blob.key, "size_bytes": blob.size_bytes}

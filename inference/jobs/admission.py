@@ -1,44 +1,41 @@
-"""The quota of waiting jobs, checked without a query per request."""
-
-import threading
+"""The quotas that new jobs count against, checked without a query per request."""
 
 from inference.access.model import Principal
-from inference.clock import monotonic_s
+from inference.access.quotas import Quotas, bounds
+from inference.access.tally import Tally
 from inference.errors import BacklogFull
 from inference.jobs.ports import JobStore
 
 RECOUNT_S = 10.0
-RECOUNT_FULL_S = 1.0
+RETRY_AFTER_S = 5
 
 
 class BacklogQuota:
-    """`Admission` from a count taken now and then, plus what this process let in since.
+    """`Admission`: jobs waiting, from a count taken now and then plus what this process let in since; bytes; GPU time.
 
     Between counts, other processes' submissions are not seen: the quota may be passed by what they accept in
     ten seconds.
     """
 
-    def __init__(self, store: JobStore, *, limit: int) -> None:
-        self._store = store
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._seen: dict[str, tuple[int, float]] = {}
+    def __init__(self, store: JobStore, quotas: Quotas, *, limit: int) -> None:
+        self._quotas = quotas
+        self._limit = limit or None
+        self._waiting = Tally(store.waiting, every_s=RECOUNT_S)
 
     def admit(self, by: Principal, *, jobs: int, payload_bytes: int) -> None:
-        del payload_bytes
-        tenant_id = by.scope.tenant_id
-        now = monotonic_s()
-        with self._lock:
-            waiting, counted_at = self._seen.get(tenant_id, (0, -RECOUNT_S))
-            age = now - counted_at
-            if age >= RECOUNT_S or (waiting + jobs > self._limit and age >= RECOUNT_FULL_S):
-                waiting, counted_at = self._store.waiting(tenant_id), now
-            is_full = waiting + jobs > self._limit
-            self._seen[tenant_id] = (waiting if is_full else waiting + jobs, counted_at)
-        if is_full:
+        """See `Admission`. What is refused counts against no quota."""
+        self._quotas.check_engine_time(by)
+        self._quotas.take_bytes(by, payload_bytes)
+        limits = bounds(by, by.limits.jobs_waiting, by.tenant_limits.jobs_waiting, self._limit)
+        exceeded = self._waiting.admit(limits, jobs)
+        if exceeded is not None:
+            self._quotas.give_back_bytes(by, payload_bytes)
+            waiting, limit = int(exceeded.used), int(exceeded.bound.limit)
             raise BacklogFull(
-                f"{waiting} tasks are waiting already and {self._limit} may; send these again later.",
+                f"{waiting} tasks of this {exceeded.bound.of} are waiting already and {limit} may; "
+                "send these again later.",
+                of=exceeded.bound.of,
                 waiting=waiting,
-                limit=self._limit,
-                retry_after_s=5,
+                limit=limit,
+                retry_after_s=RETRY_AFTER_S,
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from inference.access.quotas import Quotas
 from inference.registry.inspect import inspect
 from inference.registry.model import ModelState, ModelVersion
 from inference.registry.trial import Trial
@@ -97,7 +98,7 @@ class Inspect(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryPorts:
-    """`inspect`: the limited child process, unless a test brings another."""
+    """`inspect`: the limited child process, unless a test brings another. `quotas` None: nobody has one."""
 
     models: ModelStore
     uploads: UploadStore
@@ -105,3 +106,4 @@ class RegistryPorts:
     settings: RegistrySettings
     engines: EnginesSettings
     inspect: Inspect = inspect
+    quotas: Quotas | None = None

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
+from inference.access.model import Principal
 from inference.clock import epoch_s
 from inference.engines import catalog
 from inference.engines import hooks as hooks_of
-from inference.errors import InvalidField, ModelInvalid, NotFound, TooLarge, UploadNotFound, VersionExists
+from inference.errors import InvalidField, ModelInvalid, NotFound, UploadNotFound, VersionExists
 from inference.ids import is_id, new_id
-from inference.registry import checks, code, source
+from inference.registry import checks, code, room, source
 from inference.registry.model import ModelState, ModelVersion
 from inference.registry.ports import RegistryPorts, StoredBlob
 from inference.registry.trial import Trial
@@ -49,13 +50,14 @@ def register(
     accuracy_metrics: Mapping[str, Any] | None = None,
     deployment_config: Mapping[str, Any] | None = None,
     allow_code: bool = False,
+    by: Principal | None = None,
 ) -> ModelVersion:
     """The new row. When it returns, the artefact lies in the blob store and has answered a trial run.
 
     Blocks for as long as the copy and the trial take. What is refused leaves nothing behind. With `allow_code` an
     artefact may run code of its maker, in the trial and whenever it is loaded; asking who may say so is the caller's
-    part. Raises InvalidField, ModelPathRefused, UploadNotFound, VersionExists, ModelInvalid, ModelRunsCode, TooLarge,
-    NoRoom.
+    part. `by`: whose quota the artefact counts against. Raises InvalidField, ModelPathRefused, UploadNotFound,
+    VersionExists, ModelInvalid, ModelRunsCode, TooLarge, QuotaExceeded, NoRoom.
     """
     wish = _Wish(
         name=checks.check_name(name),
@@ -73,24 +75,25 @@ def register(
             f"Version {version} of model '{name}' exists already; choose another version.", name=name, version=version
         )
     for _ in range(TRIES):
-        model = _attempt(ports, tenant_id, wish)
+        model = _attempt(ports, tenant_id, wish, by)
         if model is not None:
             return model
     raise ModelInvalid("The artefact was removed again and again while it was being registered; try once more.")
 
 
-def _attempt(ports: RegistryPorts, tenant_id: str, wish: _Wish) -> ModelVersion | None:
+def _attempt(ports: RegistryPorts, tenant_id: str, wish: _Wish, by: Principal | None) -> ModelVersion | None:
     """The row, or None when somebody who deletes a model of equal content took the content away."""
     keys: list[str] = []
     try:
-        blob = _fetch(ports, tenant_id, wish.origin)
+        blob = _fetch(ports, tenant_id, wish.origin, by)
         keys.append(blob.key)
         runs_code = _check_code(ports, wish, blob)
         trial = _try(ports, wish, blob)
         golden = ports.blobs.put_bytes(trial.golden)
         keys.append(golden.key)
         model = _row(tenant_id, wish, blob, golden.key, trial, runs_code=runs_code)
-        ports.models.insert(model)
+        with room.counted(ports, by, blob.size_bytes):
+            ports.models.insert(model)
     except BaseException as error:
         if isinstance(error, ModelInvalid | NotFound) and not _has_all(ports, keys):
             return None
@@ -113,7 +116,7 @@ def _is_used(ports: RegistryPorts, key: str) -> bool:
     return ports.models.blob_users(key) > 0
 
 
-def _fetch(ports: RegistryPorts, tenant_id: str, origin: source.Source) -> StoredBlob:
+def _fetch(ports: RegistryPorts, tenant_id: str, origin: source.Source, by: Principal | None) -> StoredBlob:
     if origin.upload_id is not None:
         if not is_id(origin.upload_id):
             raise UploadNotFound(f"There is no upload `{origin.upload_id[:80]}`.", upload_id=origin.upload_id[:80])
@@ -121,15 +124,7 @@ def _fetch(ports: RegistryPorts, tenant_id: str, origin: source.Source) -> Store
     if origin.path is None:
         raise InvalidField("model_path is missing.", field="model_path")
     with source.open_file(origin.path, source.roots_of(ports.settings.model_roots)) as file:
-        return _copy(ports, file)
-
-
-def _copy(ports: RegistryPorts, file: BinaryIO) -> StoredBlob:
-    limit_bytes = ports.settings.upload_limit_bytes
-    try:
-        return ports.blobs.put_stream(file, limit_bytes=limit_bytes)
-    except TooLarge as error:
-        raise TooLarge(f"The model is larger than the limit of {limit_bytes} bytes.", **error.details) from error
+        return room.store(ports, by, file, what="model")
 
 
 def _check_code(ports: RegistryPorts, wish: _Wish, blob: StoredBlob) -> bool:

@@ -3,28 +3,29 @@
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from inference.errors import InvalidField, TooLarge
+from inference.access.model import Principal
+from inference.errors import InvalidField
 from inference.ids import new_id
+from inference.registry import room
 from inference.registry.ports import RegistryPorts
 from inference.registry.register import forget_blobs
 
 
-def receive(ports: RegistryPorts, *, tenant_id: str, stream: BinaryIO | Iterable[bytes]) -> str:
+def receive(
+    ports: RegistryPorts, *, tenant_id: str, stream: BinaryIO | Iterable[bytes], by: Principal | None = None
+) -> str:
     """The id under which the content can be named, as `upload:<id>`. Whole or not at all.
 
-    Raises InvalidField for an empty upload, TooLarge, NoRoom.
+    `by`: whose quota it counts against. Raises InvalidField for an empty upload, TooLarge, QuotaExceeded, NoRoom.
     """
-    limit_bytes = ports.settings.upload_limit_bytes
-    try:
-        blob = ports.blobs.put_stream(stream, limit_bytes=limit_bytes)
-    except TooLarge as error:
-        raise TooLarge(f"The upload is larger than the limit of {limit_bytes} bytes.", **error.details) from error
+    blob = room.store(ports, by, stream, what="upload")
     if blob.size_bytes == 0:
         forget_blobs(ports, [blob.key])
         raise InvalidField("The upload is empty.", field="body")
     upload_id = new_id()
     try:
-        ports.uploads.insert(tenant_id, upload_id, blob)
+        with room.counted(ports, by, blob.size_bytes):
+            ports.uploads.insert(tenant_id, upload_id, blob)
     except BaseException:
         forget_blobs(ports, [blob.key])
         raise

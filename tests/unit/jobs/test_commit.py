@@ -1,12 +1,10 @@
-"""Group commit, admission and the directory's cache."""
+"""Group commit."""
 
 import threading
 
 import pytest
 
-from inference.access.model import ANYBODY
-from inference.errors import BacklogFull, DataRefused, StoreUnavailable
-from inference.jobs.admission import BacklogQuota
+from inference.errors import DataRefused, StoreUnavailable
 from inference.jobs.commit import GroupCommit
 from inference.jobs.model import Accepted, NewJob, Submission
 from inference.settings import JobsSettings
@@ -168,34 +166,3 @@ def test_an_unexpected_failure_does_not_leave_the_lead_taken():
         commit(submission("a"))
 
     assert commit(submission("a")).job_ids == ("a",)
-
-
-class Counting:
-    def __init__(self, waiting):
-        self.count, self.calls = waiting, 0
-
-    def waiting(self, tenant_id):
-        self.calls += 1
-        return self.count
-
-
-def test_the_quota_counts_what_it_let_in_without_asking_again():
-    store = Counting(waiting=0)
-    quota = BacklogQuota(store, limit=100)
-
-    for _ in range(10):
-        quota.admit(ANYBODY, jobs=10, payload_bytes=0)
-    with pytest.raises(BacklogFull) as refusal:
-        quota.admit(ANYBODY, jobs=1, payload_bytes=0)
-
-    assert store.calls == 1
-    assert refusal.value.details["limit"] == 100
-
-
-def test_a_refused_submission_does_not_count_as_waiting():
-    quota = BacklogQuota(Counting(waiting=0), limit=10)
-
-    with pytest.raises(BacklogFull):
-        quota.admit(ANYBODY, jobs=11, payload_bytes=0)
-
-    quota.admit(ANYBODY, jobs=10, payload_bytes=0)
