@@ -83,6 +83,8 @@ say "image: $(docker image inspect --format '{{.Size}}' "$APP_IMAGE" | awk '{ pr
 
 rm -f "$work/env"
 "$here/make-env.sh" "$work/env" >/dev/null
+PENSTOCK_API_KEY=$(sed -n 's/^ADMIN_KEY=//p' "$work/env")
+export PENSTOCK_API_KEY
 # any free port
 printf 'HTTP_PORT=0\nPROMETHEUS_PORT=0\nGRAFANA_PORT=0\n' >>"$work/env"
 mapfile -t services < <(compose config --services | if [ -n "$is_private" ]; then grep -vx grafana; else cat; fi)

@@ -1,8 +1,10 @@
 """Asks the stack's Prometheus and Flower what they saw of the jobs.
 
 check_watchers.py waiting PROMETHEUS N             N jobs wait
-check_watchers.py all PROMETHEUS FLOWER ENV_FILE   every panel of the dashboard, but those of the GPU, had more than 0
-                                                   to show in the last minutes; Flower asks for its password
+check_watchers.py all PROMETHEUS FLOWER            every panel of the dashboard, but those of the GPU, had more than 0
+                                                   to show in the last minutes; Flower asks for a key
+
+The API key is in PENSTOCK_API_KEY.
 """
 
 import base64
@@ -39,7 +41,7 @@ def check_all(prometheus: str, flower: str) -> None:
     wait_for("every panel has data", lambda: not refill(empty, without_data(prometheus)), lambda: ", ".join(empty))
     firing = [alert["labels"]["alertname"] for alert in ask(prometheus, "/api/v1/alerts")["alerts"] if is_firing(alert)]
     say(f"Prometheus: every target up, every panel has data, alerts firing: {', '.join(firing) or 'none'}")
-    check_flower(flower, os.environ.get("PENSTOCK_KEY", ""))
+    check_flower(flower, os.environ.get("PENSTOCK_API_KEY", ""))
 
 
 def are_up(prometheus: str) -> bool:

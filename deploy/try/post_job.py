@@ -3,9 +3,12 @@
 post_job.py URL serve                 registers the digits model, runs it, posts jobs, prints the id of the service
 post_job.py URL submit SERVICE N      posts N jobs and prints their ids
 post_job.py URL collect ID...         waits for these jobs
+
+The API key is in PENSTOCK_API_KEY.
 """
 
 import json
+import os
 import struct
 import sys
 import time
@@ -102,7 +105,8 @@ def call(method: str, url: str, body: object = None) -> Any:
     """The JSON answer; ends the script with the server's own words where it refuses."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
-    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": kind})
+    headers = {"Content-Type": kind, "Authorization": f"Bearer {os.environ.get('PENSTOCK_API_KEY', '')}"}
+    request = urllib.request.Request(url, data=data, method=method, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=90) as response:
             return json.load(response)

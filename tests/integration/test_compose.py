@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from inference import settings
+from inference.access import token
 from inference.redisio import acl
 from tests.conftest import start
 from tests.services import Valkey, answers, wait_for
@@ -25,6 +26,8 @@ PASSWORDS = (
     "FLOWER_PASSWORD",
     "GRAFANA_PASSWORD",
 )
+
+KEYS = ("ADMIN_KEY", "METRICS_KEY")
 
 
 @pytest.fixture
@@ -95,16 +98,17 @@ def test_make_env_writes_strong_passwords_for_its_owner_alone_and_never_over_old
 
     again = subprocess.run([ROOT / "deploy/make-env.sh", env_file], capture_output=True, text=True, check=False)
 
-    assert set(values) == set(PASSWORDS)
-    assert len(set(values.values())) == len(PASSWORDS)
-    assert all(len(value) == 48 and value.isalnum() for value in values.values())
+    assert set(values) == {*PASSWORDS, *KEYS}
+    assert len(set(values.values())) == len(values)
+    assert all(len(values[name]) == 48 and values[name].isalnum() for name in PASSWORDS)
+    assert all(token.id_of(values[name]) for name in KEYS)
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
     assert again.returncode == 1
     assert env_file.read_text() == before
 
 
 def test_the_settings_of_every_role_are_accepted_in_production(services: dict[str, Any], env_file: Path) -> None:
-    values = dict(line.split("=", 1) for line in env_file.read_text().splitlines() if line.startswith(PASSWORDS))
+    values = dict(line.split("=", 1) for line in env_file.read_text().splitlines() if line.startswith(PASSWORDS + KEYS))
     for name, service in services.items():
         if "build" not in service:
             continue
@@ -170,7 +174,7 @@ def filled(text: str, values: dict[str, str]) -> str:
 
 
 def compose(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    environ = {key: value for key, value in os.environ.items() if key not in PASSWORDS}
+    environ = {key: value for key, value in os.environ.items() if key not in PASSWORDS + KEYS}
     return subprocess.run(
         ["docker", "compose", "--project-directory", str(ROOT), *arguments],
         capture_output=True,
@@ -199,7 +203,7 @@ def test_compose_accepts_the_files(override: list[str], env_file: Path) -> None:
     assert bool(node.get("deploy")) is bool(override)
 
 
-@pytest.mark.parametrize("missing", PASSWORDS)
+@pytest.mark.parametrize("missing", PASSWORDS + KEYS)
 def test_compose_refuses_to_start_without_a_password(missing: str, env_file: Path) -> None:
     needs_compose()
     lines = [line for line in env_file.read_text().splitlines() if not line.startswith(missing)]
