@@ -21,16 +21,20 @@ from api.v1 import (
     metrics,
     models,
     services,
+    task_changes,
     tasks,
     tenants,
     uploads,
+    webhooks,
 )
 from inference.core import Core
 
 UNDER_BASE = (
     services.blueprint,
     tasks.blueprint,
+    task_changes.blueprint,
     batches.blueprint,
+    webhooks.blueprint,
     keys.blueprint,
     tenants.blueprint,
     audit.blueprint,

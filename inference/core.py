@@ -8,6 +8,7 @@ from inference.access.door import Door
 from inference.access.ports import AccessPorts
 from inference.errors import StoreUnavailable
 from inference.jobs.ports import JobPorts
+from inference.notify.ports import NotifyPorts
 from inference.registry.ports import RegistryPorts
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
@@ -23,6 +24,7 @@ class Core:
     registry: RegistryPorts
     access: AccessPorts
     door: Door
+    notify: NotifyPorts
     ping_store: Callable[[], None]
     ping_redis: Callable[[], None]
     close: Callable[[], None]

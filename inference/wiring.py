@@ -9,10 +9,12 @@ from inference.access.sharing import Sharing
 from inference.access.wrong_keys import WrongKeys
 from inference.blobs.files import FileBlobs
 from inference.core import Core
+from inference.jobs import webhook
 from inference.jobs.admission import BacklogQuota
 from inference.jobs.commit import GroupCommit
 from inference.jobs.directory import CachedDirectory
 from inference.jobs.ports import Bell, JobPorts
+from inference.notify.ports import NotifyPorts
 from inference.redisio.client import RedisLink
 from inference.redisio.counts import RedisCounts
 from inference.redisio.hot import RedisHotResults
@@ -27,6 +29,7 @@ from inference.store.jobs import SqlJobs
 from inference.store.keys import SqlKeys
 from inference.store.models import SqlModels
 from inference.store.nodes import SqlNodes
+from inference.store.outbox import SqlOutbox
 from inference.store.profiles import SqlProfiles
 from inference.store.replicas import SqlReplicas
 from inference.store.schema import require_current
@@ -35,6 +38,7 @@ from inference.store.tenants import SqlTenants
 from inference.store.ticks import SqlTicks
 from inference.store.uploads import SqlUploads
 from inference.store.usage import SqlUsage
+from inference.store.webhook_secrets import SqlWebhookSecrets
 
 
 class Silence:
@@ -121,6 +125,11 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             settings=settings.access,
         ),
         door=Door(KeyRing(keys, settings.access), wrong_keys, Rates(sharing, settings.access)),
+        notify=NotifyPorts(
+            outbox=SqlOutbox(database, lambda delivery: webhook.body(store, delivery)),
+            secrets=SqlWebhookSecrets(database),
+            settings=settings.notify,
+        ),
         ping_store=database.ping,
         ping_redis=link.ping,
         close=close,

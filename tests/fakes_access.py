@@ -21,6 +21,8 @@ from inference.errors import (
     WrongState,
 )
 from inference.ids import DEFAULT_TENANT
+from inference.notify import sign
+from inference.notify.ports import NotifyPorts
 
 
 class FakeKeys:
@@ -224,3 +226,28 @@ def make_door(access, settings):
     wrong_keys = WrongKeys(access.counts, per_minute=settings.access.wrong_keys_per_minute)
     rates = Rates(Sharing(access.counts, every_s=0), settings.access)
     return Door(KeyRing(access.keys, settings.access), wrong_keys, rates)
+
+
+class FakeOutbox:
+    """`Outbox` without deliveries, and `WebhookSecrets` with one."""
+
+    def __init__(self):
+        self.secrets = [sign.new_secret()]
+
+    def of_job(self, job_id):
+        return []
+
+    def resend(self, delivery_id):
+        return False
+
+    def in_force(self, tenant_id):
+        return self.secrets
+
+    def rotate(self, tenant_id, secret, *, overlap_s):
+        self.secrets = [secret, *(self.secrets if overlap_s else [])]
+
+
+def make_notify(settings):
+    """`NotifyPorts` over fakes."""
+    outbox = FakeOutbox()
+    return NotifyPorts(outbox=outbox, secrets=outbox, settings=settings.notify)

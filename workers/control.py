@@ -11,6 +11,7 @@ from inference.telemetry.log import configure
 from workers import publisher, remote_control
 from workers.alarm import end_quietly
 from workers.app import make_app
+from workers.courier import CourierThread
 from workers.queues import CONTROL_QUEUE
 from workers.tasks.control import register
 from workers.ticker import Ticker
@@ -26,11 +27,12 @@ def main(environ: Mapping[str, str]) -> int:
     told = publisher.connect(settings)
     core = wiring.build(settings, bell=told.bell, kick=told.kick)
     name = f"control.{os.getpid()}@{socket.gethostname()}"
-    ticker = Ticker(core, name=name)
+    ticker, courier = Ticker(core, name=name), CourierThread(core, name=name)
     app = make_app(settings)
     register(app, core, ticker)
     remote_control.narrow(settings)
     ticker.start()
+    courier.start()
     worker = app.Worker(
         hostname=name,
         queues=[CONTROL_QUEUE],
@@ -45,6 +47,7 @@ def main(environ: Mapping[str, str]) -> int:
     try:
         worker.start()
     finally:
+        courier.stop()
         ticker.stop()
         core.close()
         told.close()

@@ -15,12 +15,14 @@ class Door:
     """One per process, thread-safe; a check costs microseconds and no round trip.
 
     `count(principal)` counts one request of a caller who came in. Raises RateLimited.
+    `is_closed()`: whether a key is asked for. Raises StoreUnavailable.
     """
 
     def __init__(self, ring: KeyRing, wrong_keys: WrongKeys, rates: Rates) -> None:
         self._ring = ring
         self._wrong_keys = wrong_keys
         self.count = rates.count
+        self.is_closed = ring.is_closed
 
     def enter(self, key: str | None, *, address: str, host: str) -> Principal:
         """Who asks. A key that is shown is always checked; without one, only an open system says ANYBODY.

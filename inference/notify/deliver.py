@@ -11,7 +11,7 @@ from inference.errors import StoreUnavailable
 from inference.notify import sign
 from inference.notify.decide import after_attempt
 from inference.notify.model import Delivery, DeliveryState
-from inference.notify.ports import NotifyPorts
+from inference.notify.ports import NotifyPorts, Post
 
 log = structlog.get_logger(__name__)
 
@@ -23,8 +23,9 @@ class Courier:
     No service has more than a quarter of the senders, so that a slow receiver holds up its own webhooks only.
     """
 
-    def __init__(self, ports: NotifyPorts, *, by: str) -> None:
+    def __init__(self, ports: NotifyPorts, post: Post, *, by: str) -> None:
         self._ports = ports
+        self._post = post
         self._by = by
         self._pool = ThreadPoolExecutor(ports.settings.senders, thread_name_prefix="webhook")
         self._of_one = max(1, ports.settings.senders // 4)
@@ -75,7 +76,7 @@ class Courier:
         headers = sign.headers(
             event_id=delivery.id, at_s=int(time.time()), body=body, keys=ports.secrets.in_force(delivery.tenant_id)
         )
-        answer = ports.post(delivery.url, body=body, headers=headers)
+        answer = self._post(delivery.url, body=body, headers=headers)
         attempts = delivery.attempts + 1
         settled = after_attempt(answer, attempts=attempts, dice=random.random())  # noqa: S311 - jitter
         ports.outbox.settle(delivery.id, by=self._by, state=settled.state, delay_s=settled.delay_s, answer=answer)

@@ -39,6 +39,10 @@ class Outbox(Protocol):
         """Every delivery of a job, oldest first; ask for the job itself before."""
         ...
 
+    def resend(self, delivery_id: str) -> bool:
+        """Due again now, with a fresh budget; whether there is such a delivery that is not under way already."""
+        ...
+
     def delete_settled(self, *, older_than_s: float, limit: int) -> int:
         """Removes deliveries that were settled that long ago; how many."""
         ...
@@ -68,5 +72,4 @@ class Post(Protocol):
 class NotifyPorts:
     outbox: Outbox
     secrets: WebhookSecrets
-    post: Post
     settings: NotifySettings

@@ -1,6 +1,7 @@
 """Sends one webhook over HTTP: to the address that was checked, within its time, and believing nothing it reads."""
 
 import threading
+from collections.abc import Callable, Sequence
 from urllib.parse import urlunsplit
 
 import httpx
@@ -19,14 +20,14 @@ class HttpPost:
     checked against the name.
     """
 
-    def __init__(self, *, allowed: tuple[guard.Network, ...] = (), timeout_s: float = 15.0) -> None:
+    def __init__(self, *, allowed: Callable[[], Sequence[guard.Network]] = tuple, timeout_s: float = 15.0) -> None:
         self._allowed = allowed
         self._timeout_s = timeout_s
         self._context = httpx.create_ssl_context(trust_env=False)
 
     def __call__(self, url: str, *, body: bytes, headers: dict[str, str]) -> Answer:
         try:
-            target = guard.check(url, allowed=self._allowed)
+            target = guard.check(url, allowed=self._allowed())
         except CallbackRefused as error:
             return Answer(error=error.message, is_hopeless=True)
         except OSError as error:

@@ -77,6 +77,14 @@ class SqlOutbox:
             )
             return [_delivery(row) for row in rows]
 
+    def resend(self, delivery_id: str) -> bool:
+        statement = sa.text(
+            f"UPDATE outbox SET state = 'pending', attempts = 0, due_at = {self._db.clock}, delivered_at = NULL "
+            "WHERE id = :id AND leased_by IS NULL RETURNING id"
+        )
+        with self._db.write() as connection:
+            return connection.execute(statement, {"id": delivery_id}).first() is not None
+
     def delete_settled(self, *, older_than_s: float, limit: int) -> int:
         with self._db.write() as connection:
             return connection.execute(
