@@ -171,7 +171,7 @@ def test_a_long_poll_hears_of_the_end_through_redis(servers, task_id):
 
 def test_who_hangs_up_is_not_waited_for(servers, task_id):
     with socket.create_connection(("127.0.0.1", servers.ports["live"])) as connection:
-        connection.sendall(f"GET {BASE}/tasks/{task_id}?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET {BASE}/tasks/{task_id}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         services.wait_for(lambda: waiting(servers) == 1, timeout_s=10, what="the poll waits")
 
     services.wait_for(lambda: waiting(servers) == 0, timeout_s=2, what="the poll is forgotten")
