@@ -49,7 +49,13 @@ class Bomb:
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     key = token.make().text
     folder = Path(tmp_path_factory.mktemp("production"))
-    started = System(folder, MODE="production", ACCESS__FIRST_KEY=key).start("--flower")
+    started = System(
+        folder,
+        MODE="production",
+        ACCESS__FIRST_KEY=key,
+        ACCESS__REQUESTS_PER_S=10_000,
+        REGISTRY__MODEL_ROOTS=folder,
+    ).start("--flower")
     started.http.headers["Authorization"] = f"Bearer {key}"
     yield started
     started.stop()
@@ -136,10 +142,12 @@ def test_jobs_run_a_service_is_scaled_and_stopped_flower_sees_it_and_nothing_is_
     wait_for(seen_by_flower, timeout_s=30, what="both kinds of worker in Flower")
     shown = system.http.get(f"{flower}/api/tasks", params={"limit": 1000}).json()
     queues = system.http.get(f"{flower}/api/queues/length").json()["active_queues"]
+    wrong = system.http.get("/v1/models", headers={"Authorization": f"Bearer {token.make().text}"})
     system.ask("POST", f"{BASE}/services/{service}/stop")
     wait_for(lambda: system.show(service)["status"] == "stopped", timeout_s=30, what="stopped")
 
     assert counts == {"completed": 20}
+    assert wrong.status_code == 401
     assert set(tasks) <= set(shown)
     assert {service_queue(service), CONTROL_QUEUE} <= {queue["name"] for queue in queues}
     assert denials(system) == {}
