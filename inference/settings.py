@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from inference import production, ranges
 from inference.errors import BadSettings
@@ -328,7 +329,25 @@ def _complete(settings: Settings) -> Settings:
     )
 
 
+_REDIS = ("redis", "rediss", "unix")
+_SCHEMES = {"redis_url": _REDIS, "broker_url": (*_REDIS, "redis+socket", "valkey", "amqp", "amqps", "pyamqp")}
+
+
+def _check_url(name: str, text: str) -> None:
+    """The sentence does not repeat the URL: it may hold a password."""
+    try:
+        url = urlsplit(text)
+        is_read = url.scheme in _SCHEMES[name] and (url.port is None or url.port > 0)
+    except ValueError:
+        is_read = False
+    if text and not is_read:
+        schemes = ", ".join(f"{scheme}://" for scheme in _SCHEMES[name])
+        raise BadSettings(f"{PREFIX}{name.upper()} must be a URL that begins with {schemes}.", name=name)
+
+
 def _check(settings: Settings) -> None:
+    for name in _SCHEMES:
+        _check_url(name, getattr(settings, name))
     if settings.mode not in ("development", "production"):
         raise BadSettings("PENSTOCK_MODE must be development or production.", name="PENSTOCK_MODE")
     for where, what in ranges.refusals({room: getattr(settings, room) for room in _ROOMS}):

@@ -51,6 +51,15 @@ class Silence:
         pass
 
 
+def check_store(settings: Settings) -> None:
+    """Opens the database for this alone. Raises what `build` raises."""
+    database = Database(settings.database_url, settings.store)
+    try:
+        require_current(database)
+    finally:
+        database.close()
+
+
 def has_keys(settings: Settings) -> bool:
     """Whether a person's key was ever made. Opens the database for this alone. Raises what `build` raises."""
     database = Database(settings.database_url, settings.store)

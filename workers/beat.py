@@ -1,10 +1,9 @@
 """The beat process: sends the slow duties to the queue `control`. What must be quick, the ticker does."""
 
 import os
-import sys
 from collections.abc import Mapping
 
-from inference import lifeline
+from inference import entry, lifeline
 from inference import settings as settings_room
 from inference.telemetry.log import configure
 from workers.alarm import end_quietly
@@ -39,4 +38,4 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    entry.run(lambda: main(os.environ))

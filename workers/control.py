@@ -2,10 +2,9 @@
 
 import os
 import socket
-import sys
 from collections.abc import Mapping
 
-from inference import lifeline, wiring
+from inference import entry, lifeline, wiring
 from inference import settings as settings_room
 from inference.telemetry.log import configure
 from workers import publisher, remote_control
@@ -55,4 +54,4 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    entry.run(lambda: main(os.environ))

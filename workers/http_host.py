@@ -14,9 +14,9 @@ from typing import Any
 from granian import Granian
 from granian.constants import Interfaces
 
+from inference import entry
 from inference import settings as settings_room
 from inference.access import opening
-from inference.errors import BadSettings, KeysNeeded
 from inference.lifeline import die_with_parent
 from inference.settings import Settings
 from inference.telemetry import sharing
@@ -35,6 +35,13 @@ def load(main_pid: int, target: str) -> Any:
     die_with_parent(parent_pid=main_pid)
     module, _, factory = target.partition(":")
     return getattr(importlib.import_module(module), factory)()
+
+
+def check_store(settings: Settings) -> None:
+    """What would keep every worker from its start is told here, once. Raises BadSettings, StoreUnavailable."""
+    from inference import wiring  # after it was said where metrics are kept
+
+    wiring.check_store(settings)
 
 
 def ask_for_keys(settings: Settings, host: str) -> None:
@@ -60,17 +67,20 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="workers.http_host", description=__doc__)
     parser.add_argument("--uds", type=Path)
     parser.add_argument("--host")
-    parser.add_argument("--port", type=int)
+    parser.add_argument("--port", default="")
     parser.add_argument("--target", default=APPLICATION, help="package.module:factory")
     asked = parser.parse_args(arguments)
     settings = settings_room.load(os.environ)
+    port = entry.port(asked.port) if asked.port else settings.api.port
     host = asked.host or settings.api.host
     if asked.uds is not None:
         asked.uds.unlink(missing_ok=True)
+    else:
+        entry.require_free(host, port)
     server = Granian(
         asked.target,
         address=host,
-        port=asked.port or settings.api.port,
+        port=port,
         uds=asked.uds,
         uds_permissions=0o600,
         interface=Interfaces.WSGI,
@@ -88,6 +98,7 @@ def main(arguments: list[str]) -> int:
         sharing.share(settings.data_dir / "run" / "metrics" / "api")
         for module in SHARED:
             importlib.import_module(module)
+        check_store(settings)
         if asked.uds is None:
             ask_for_keys(settings, host)
         gc.freeze()
@@ -96,10 +107,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeysNeeded as error:
-        sys.stderr.write(f"penstock: {error.message}\n")
-        sys.exit(2)
-    except BadSettings as error:
-        sys.exit(f"penstock: {error.message}")
+    entry.run(lambda: main(sys.argv[1:]))

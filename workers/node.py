@@ -5,14 +5,13 @@ import hashlib
 import os
 import signal
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from inference import lifeline
+from inference import entry, lifeline
 from inference.clock import monotonic_s
 from inference.core import Core
 from inference.errors import PenstockError
@@ -349,4 +348,4 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    entry.run(lambda: main(os.environ))

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from inference import lifeline
+from inference import entry, lifeline
 from inference import settings as settings_room
 from inference.errors import BadSettings
 from inference.settings import Settings
@@ -74,4 +74,4 @@ def _run(settings: Settings, arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ, sys.argv[1:]))
+    entry.run(lambda: main(os.environ, sys.argv[1:]))

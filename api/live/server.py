@@ -11,10 +11,9 @@ import uvicorn
 
 from api.live import headers
 from api.live.app import create_app
+from inference import entry, wiring
 from inference import settings as settings_room
-from inference import wiring
 from inference.access import opening
-from inference.errors import BadSettings, KeysNeeded
 from inference.lifeline import die_with_parent
 from inference.redisio import news
 from inference.telemetry import log
@@ -25,8 +24,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="api.live.server", description=__doc__)
     parser.add_argument("--uds", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--port", default="0")
     asked = parser.parse_args(arguments)
+    port = entry.port(asked.port)
     settings = settings_room.load(os.environ)
     if settings.process.role:
         die_with_parent()
@@ -36,12 +36,14 @@ def main(arguments: list[str]) -> int:
     core = wiring.build(settings)
     if asked.uds is not None:
         asked.uds.unlink(missing_ok=True)
+    else:
+        entry.require_free(asked.host, port)
     try:
         uvicorn.run(
             headers.added_to(create_app(core, functools.partial(news.listen, settings))),
             uds=str(asked.uds) if asked.uds else None,
             host=asked.host,
-            port=asked.port,
+            port=port,
             backlog=4096,
             access_log=False,
             log_config=None,
@@ -56,10 +58,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeysNeeded as error:
-        sys.stderr.write(f"penstock: {error.message}\n")
-        sys.exit(2)
-    except BadSettings as error:
-        sys.exit(f"penstock: {error.message}")
+    entry.run(lambda: main(sys.argv[1:]))

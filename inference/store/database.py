@@ -30,7 +30,7 @@ class Database:
     """
 
     def __init__(self, url: str, settings: StoreSettings) -> None:
-        self.url = sa.make_url(_with_driver(url))
+        self.url = _read_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._gate: Gate | None = None
         if self.is_sqlite:
@@ -122,6 +122,17 @@ class Database:
             self._gate.close()
 
 
+def _read_url(url: str) -> sa.URL:
+    """Raises BadSettings, which does not repeat the URL: it may hold a password."""
+    try:
+        return sa.make_url(_with_driver(url))
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise BadSettings(
+            "PENSTOCK_DATABASE_URL is no URL; write sqlite:////path/to/file.db or postgresql://user:password@host/name.",
+            name="PENSTOCK_DATABASE_URL",
+        ) from error
+
+
 def _with_driver(url: str) -> str:
     """Plain `postgresql://` and `postgres://` mean psycopg 3, the driver we bring."""
     for prefix in ("postgresql://", "postgres://"):
@@ -135,7 +146,13 @@ def _open_sqlite(url: sa.URL, settings: StoreSettings) -> sa.Engine:
         raise BadSettings(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed.", name="database_url")
     if not url.database or url.database == ":memory:":
         raise BadSettings("PENSTOCK_DATABASE_URL must name a SQLite file, not memory.", name="PENSTOCK_DATABASE_URL")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSettings(
+            f"The folder of the database, {Path(url.database).parent}, cannot be made: {error.strerror}.",
+            name="PENSTOCK_DATABASE_URL",
+        ) from error
     engine = sa.create_engine(
         url,
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": settings.gate_timeout_s},

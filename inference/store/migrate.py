@@ -1,7 +1,6 @@
 """Brings a database to the newest schema, or back; `python -m inference.store.migrate` does it by hand."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -14,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from inference.errors import PenstockError
+from inference import entry
 from inference.settings import load
 from inference.store.database import Database
 from inference.store.tables import metadata
@@ -68,15 +67,15 @@ def _connection(database: Database) -> Iterator[Connection]:
         yield connection
 
 
-def main() -> None:
+def main() -> int:
     settings = load(os.environ)
     database = Database(settings.database_url, settings.store)
-    upgrade(database)
-    database.close()
+    try:
+        upgrade(database)
+    finally:
+        database.close()
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except PenstockError as error:
-        sys.exit(error.message)
+    entry.run(main)

@@ -51,6 +51,9 @@ def test_a_room_and_a_name_set_a_value_of_its_kind():
         ("PENSTOCK_RESULTS__KEEP_S", "inf", "not inf"),
         ("PENSTOCK_API__WORKERS", "-2", "must be from 1 to 1024, not -2"),
         ("PENSTOCK_WORKERS__RENEW_S", "15", "must be less than workers.lease_s"),
+        ("PENSTOCK_REDIS_URL", "cache:6379", "PENSTOCK_REDIS_URL must be a URL that begins with redis://, rediss://"),
+        ("PENSTOCK_REDIS_URL", "redis://:secret@cache:port", "PENSTOCK_REDIS_URL must be a URL that begins with"),
+        ("PENSTOCK_BROKER_URL", "http://queue", "PENSTOCK_BROKER_URL must be a URL that begins with"),
         ("PENSTOCK_TELEMETRY__LOG_LEVEL", "loud", "debug, info, warning"),
         ("PENSTOCK_STORE__SQLITE_SYNCHRONOUS", "OFF", "FULL, NORMAL or EXTRA"),
         ("PENSTOCK_CONFIG", "/does/not/exist.toml", "cannot be read"),
@@ -62,6 +65,7 @@ def test_a_wrong_name_or_value_stops_the_start_with_one_sentence(name, value, sa
         load({name: value})
 
     assert said in refusal.value.message
+    assert "secret" not in refusal.value.message
 
 
 def test_every_number_has_a_range_and_its_default_is_in_it():
