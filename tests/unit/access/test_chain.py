@@ -12,6 +12,7 @@ from inference.access.model import AuditRecord, Principal, Reach, Role, Scope
 from inference.access.ports import AuditFilter
 from inference.errors import TenantNotFound
 from inference.settings import Settings
+from tests.audit_records import keep, record, records
 from tests.fakes_access import FakeAudit, make_access
 
 CHANGES = {
@@ -33,41 +34,11 @@ CHANGES = {
 }
 
 
-def record(seq: int, previous_hash: str, **changes: object) -> AuditRecord:
-    values: dict[str, object] = {
-        "seq": seq,
-        "at": 1_790_000_000.25 + seq,
-        "tenant_id": "a",
-        "actor_kind": "key",
-        "actor_id": "0b51e3c2a9d4",
-        "actor_name": "line 3, 北京",
-        "address": "192.0.2.7",
-        "operation": "POST /api/v1/inference/services/s/start",
-        "action": "service.start",
-        "object_kind": "service",
-        "object_id": "s",
-        "before": {"state": "pending"},
-        "after": {"state": "deploying", "config": {"threads": None, "timeout_s": 0.5}},
-        "previous_hash": previous_hash,
-        **changes,
-    }
-    made = AuditRecord(**values)
-    return dataclasses.replace(made, hash=chain.digest(made))
-
-
-def records(count: int) -> list[AuditRecord]:
-    made: list[AuditRecord] = []
-    for seq in range(1, count + 1):
-        made.append(record(seq, made[-1].hash if made else ""))
-    return made
-
-
 def access(rows: list[AuditRecord]) -> tuple[FakeAudit, object]:
     """Ports over this record, with the head where it belongs."""
     ports = make_access(Settings())
-    store: FakeAudit = ports.audit
-    store.rows, store.end = list(rows), (rows[-1].seq, rows[-1].hash) if rows else (0, "")
-    return store, ports
+    keep(ports.audit, rows)
+    return ports.audit, ports
 
 
 def holder(reach: Reach, tenant_id: str = "a") -> Principal:
