@@ -13,6 +13,7 @@ from inference.jobs import webhook
 from inference.jobs.admission import BacklogQuota
 from inference.jobs.commit import GroupCommit
 from inference.jobs.directory import CachedDirectory
+from inference.jobs.fair import FairOrder
 from inference.jobs.ports import Bell, JobPorts
 from inference.notify.ports import NotifyPorts
 from inference.redisio.client import RedisLink
@@ -85,7 +86,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     keys, counts = SqlKeys(database), RedisCounts(link)
     wrong_keys = WrongKeys(counts, per_minute=settings.access.wrong_keys_per_minute)
 
-    usage = SqlUsage(database)
+    usage, profiles = SqlUsage(database), SqlProfiles(database)
     quotas = Quotas(usage, settings.access)
     sharing = Sharing(counts, every_s=settings.access.share_every_s)
 
@@ -100,6 +101,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             store=store,
             commit=GroupCommit(store, bell or Silence(), settings.jobs),
             admission=BacklogQuota(store, quotas, limit=settings.jobs.backlog_limit),
+            fair=FairOrder(profiles, sharing),
             bell=bell or Silence(),
             hot=RedisHotResults(link, settings.results),
             directory=CachedDirectory(services, models),
@@ -111,7 +113,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             instances=SqlInstances(database),
             nodes=SqlNodes(database),
             ticks=SqlTicks(database),
-            profiles=SqlProfiles(database),
+            profiles=profiles,
             deployments=SqlDeployments(database),
             models=models,
             kick=kick or Silence(),

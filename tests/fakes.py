@@ -158,6 +158,9 @@ class Silent:
     def admit(self, by, *, jobs, payload_bytes):
         pass
 
+    def places(self, by, service, specs, *, now):
+        return [now] * len(specs)
+
 
 class FakeDirectory:
     def __init__(self, services, models):
@@ -179,6 +182,7 @@ def make_core(settings=None):
             store=jobs,
             commit=GroupCommit(jobs, silent, settings.jobs),
             admission=silent,
+            fair=silent,
             bell=silent,
             hot=silent,
             directory=FakeDirectory(services, models),

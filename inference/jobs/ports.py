@@ -13,6 +13,7 @@ from inference.jobs.model import (
     Claimant,
     ClaimedJob,
     JobFilter,
+    JobSpec,
     JobState,
     JobView,
     Moved,
@@ -176,6 +177,17 @@ class Admission(Protocol):
         ...
 
 
+class Fair(Protocol):
+    """Shares a service among the keys that load it."""
+
+    def places(self, by: Principal, service: Service, specs: Sequence[JobSpec], *, now: float) -> Sequence[float]:
+        """The instant by which each job takes its place in the queue, from `now` on; `now` for who has no key.
+
+        Never raises. Of one key and priority, a later job never gets an earlier place.
+        """
+        ...
+
+
 class Commit(Protocol):
     """Group commit: returns when this submission, with whatever gathered beside it, is committed and rung for."""
 
@@ -189,6 +201,7 @@ class JobPorts:
     store: JobStore
     commit: Commit
     admission: Admission
+    fair: Fair
     bell: Bell
     hot: HotResults
     directory: Directory

@@ -30,9 +30,12 @@ def submit(
     service, _ = ports.directory.find(by.scope, service_id)
     ports.admission.admit(by, jobs=len(specs), payload_bytes=sum(len(spec.payload) for spec in specs))
     now = ports.store.now_s()
+    places = ports.fair.places(by, service, specs, now=now)
     submission = Submission(
         tenant_id=by.scope.tenant_id,
-        jobs=tuple(_new_job(spec, service, by=by, now=now) for spec in specs),
+        jobs=tuple(
+            _new_job(spec, service, by=by, now=now, place=place) for spec, place in zip(specs, places, strict=True)
+        ),
         idempotency_key=idempotency_key,
         body_hash=body_hash,
         slots=slots(service),
@@ -40,7 +43,7 @@ def submit(
     return ports.commit(submission)
 
 
-def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float) -> NewJob:
+def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float, place: float) -> NewJob:
     config = service.config
     return NewJob(
         id=new_id(),
@@ -53,6 +56,7 @@ def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float) -> N
             head_start_s=config.head_start_s,
             deadline=spec.deadline,
             estimate_s=config.objective_ms / 1000,
+            place=place,
         ),
         submitted_at=now,
         deadline=spec.deadline,

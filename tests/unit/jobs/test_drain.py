@@ -117,7 +117,14 @@ def jobs(count, **changes):
 def drain(queue, hands, *, seconds=60):
     hot = Hot()
     ports = JobPorts(
-        store=queue, commit=None, admission=None, bell=None, hot=hot, directory=NoService(), settings=JobsSettings()
+        store=queue,
+        commit=None,
+        admission=None,
+        fair=None,
+        bell=None,
+        hot=hot,
+        directory=NoService(),
+        settings=JobsSettings(),
     )
     ended = Drain(ports, hands, "default").work(until_s=time.monotonic() + seconds)
     return ended, hot
@@ -241,6 +248,7 @@ def test_a_claim_whose_answer_was_lost_is_remembered_until_it_is_given_back():
         store=Away([]),
         commit=None,
         admission=None,
+        fair=None,
         bell=None,
         hot=Hot(),
         directory=NoService(),
