@@ -35,6 +35,7 @@ class World:
         environ = {
             "PENSTOCK_DATA_DIR": str(folder),
             "PENSTOCK_REDIS_URL": redis_url,
+            "PENSTOCK_REGISTRY__MODEL_ROOTS": str(folder),
             "PENSTOCK_ACCESS__WRONG_KEYS_PER_MINUTE": "1000000",
         }
         self.settings = settings_room.load(environ)
