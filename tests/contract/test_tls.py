@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -45,6 +46,16 @@ def celery_broker(settings: Settings) -> None:
     try:
         with app.connection_for_read() as connection:
             connection.default_channel.client.ping()
+    finally:
+        app.close()
+
+
+def connected(settings: Settings) -> None:
+    """As a worker connects to any broker."""
+    app = make_app(settings)
+    try:
+        with app.connection_for_read() as connection:
+            connection.connect()
     finally:
         app.close()
 
@@ -158,6 +169,38 @@ def test_who_waits_for_news_hears_it_over_tls_and_from_nobody_else(
     }
 
     assert by_trust == {"ours": ["a", "b"], "another": [], "misnamed": []}
+
+
+@pytest.mark.parametrize(
+    ("names", "is_trusted", "said"),
+    [
+        (NAMES, True, ""),
+        (NAMES, False, "CERTIFICATE_VERIFY_FAILED"),
+        (("DNS:queue.example",), True, "Hostname mismatch"),
+    ],
+    ids=["right", "another authority", "another name"],
+)
+def test_rabbitmq_over_tls_is_connected_to_where_authority_and_name_are_right(
+    rabbitmq_url: str,
+    authority: Authority,
+    stranger: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, ...],
+    is_trusted: bool,
+    said: str,
+) -> None:
+    plain = urlsplit(rabbitmq_url)
+    monkeypatch.setenv("SSL_CERT_FILE", str((authority if is_trusted else stranger).file))
+    certificate, key = authority.certificate(*names)
+
+    with TlsProxy(plain.port or 0, certificate=certificate, key=key) as proxy:
+        url = f"amqps://{plain.username}:{plain.password}@localhost:{proxy.port}//"
+        settings = Settings(broker_url=url, redis=RedisSettings(publish_timeout_s=10.0))
+        for client in (publisher, connected):
+            with pytest.raises(Exception, match=said) if said else nullcontext():
+                client(settings)
+
+    assert bool(proxy.handshakes) is not bool(said)
 
 
 @pytest.fixture(scope="module")
