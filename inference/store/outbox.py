@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 import sqlalchemy as sa
 
 from inference.notify.model import Answer, Delivery, DeliveryState
+from inference.store import auditing
 from inference.store.database import Database
 
 COLUMNS = (
@@ -80,10 +81,21 @@ class SqlOutbox:
     def resend(self, delivery_id: str) -> bool:
         statement = sa.text(
             f"UPDATE outbox SET state = 'pending', attempts = 0, due_at = {self._db.clock}, delivered_at = NULL "
-            "WHERE id = :id AND leased_by IS NULL RETURNING id"
+            "WHERE id = :id AND leased_by IS NULL RETURNING id, tenant_id, job_id"
         )
         with self._db.write() as connection:
-            return connection.execute(statement, {"id": delivery_id}).first() is not None
+            if (row := connection.execute(statement, {"id": delivery_id}).first()) is None:
+                return False
+            auditing.note(
+                self._db,
+                connection,
+                action="webhooks.resend",
+                kind="job",
+                object_id=row.job_id,
+                tenant_id=row.tenant_id,
+                after={"webhook_id": row.id},
+            )
+            return True
 
     def delete_settled(self, *, older_than_s: float, limit: int) -> int:
         with self._db.write() as connection:
