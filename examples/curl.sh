@@ -4,6 +4,7 @@
 #   ./penstock up                       in one terminal
 #   sh examples/curl.sh [URL]    in another; URL is http://127.0.0.1:8080 by default
 #
+# With keys in use, PENSTOCK_API_KEY is shown at each call.
 # Ends with 0 when every answer had its expected status; leaves nothing behind.
 set -eu
 
@@ -23,7 +24,7 @@ call() {
         case $word in *[\ \"\{\[\?\&]*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac
     done
     printf '\n'
-    answer=$(curl -sS -w '\n%{http_code}' "$@")
+    answer=$(curl -sS ${PENSTOCK_API_KEY:+-H "Authorization: Bearer $PENSTOCK_API_KEY"} -w '\n%{http_code}' "$@")
     status=${answer##*
 }
     body=${answer%
@@ -41,7 +42,7 @@ field() { printf '%s' "$body" | tr -d '\n' | sed -n "s/.*\"$1\": *\"\([^\"]*\)\"
 # until_status STATUS URL: asks until the answer says so, 60 s at most.
 until_status() {
     for _ in $(seq 300); do
-        body=$(curl -sS "$2")
+        body=$(curl -sS ${PENSTOCK_API_KEY:+-H "Authorization: Bearer $PENSTOCK_API_KEY"} "$2")
         case $body in
         *"\"status\":\"$1\""* | *"\"status\": \"$1\""*) return 0 ;;
         *'"status":"error"'*) break ;;
@@ -63,7 +64,7 @@ trap 'rm -f "$lines"' EXIT
 say 'Is it ready?'
 call 200 "$url/readyz"
 
-say 'Send the model file, then register it. (A path that the API can read works as well, without the upload.)'
+say 'Send the model file, then register it. (Where its folder is in model_roots, or without keys, a path works as well.)'
 call 201 --data-binary "@$here/digits/model.onnx" -H 'Content-Type: application/octet-stream' "$url/v1/uploads"
 call 201 -H "$json" -d "{\"name\":\"digits-curl\",\"version\":\"$version\",\"framework\":\"onnx\",\"model_path\":\"upload:$(field upload_id)\",\"deployment_config\":$hooks}" "$url/v1/models/register"
 model=$(field model_id)
