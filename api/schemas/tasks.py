@@ -26,6 +26,7 @@ TASK_EXAMPLE = {
     "started_at": A_TIME,
     "completed_at": A_TIME,
     "deadline": None,
+    "generation": 1,
     "attempts": 1,
     "batch_size": 8,
     "model_version": "1.0.0",
@@ -132,7 +133,8 @@ class TaskSummary(ma.Schema):
     started_at = time_field("When it was handed to the engine")
     completed_at = time_field("When it reached its final state")
     deadline = time_field("It must have been started by then")
-    attempts = fields.Integer()
+    generation = fields.Integer(metadata={"description": "Grows with each retry or requeue; 1 is the first"})
+    attempts = fields.Integer(metadata={"description": "Of this generation"})
     batch_size = fields.Integer(allow_none=True, metadata={"description": "Tasks in that engine call"})
     model_version = fields.String(allow_none=True)
     worker = fields.String(allow_none=True)

@@ -1,4 +1,4 @@
-"""Tasks: submit one (the hot path), read, list, cancel."""
+"""Tasks: submit one (the hot path), read, list."""
 
 import hashlib
 from typing import Any
@@ -12,11 +12,10 @@ from api.errors import JSON
 from api.ready import Ready
 from api.schemas import task_in, task_view
 from api.schemas import tasks as schemas
-from api.schemas.common import EmptyIn
 from inference import clock, errors
 from inference.access.model import Role
 from inference.core import Core
-from inference.jobs import cancel, inputs, query, submit
+from inference.jobs import inputs, query, submit
 from inference.jobs.model import JobFilter, JobSpec, JobState
 from inference.registry.model import ModelVersion
 
@@ -179,14 +178,3 @@ def _page(asked: dict[str, Any], service_id: str | None) -> Response:
     found = list(query.find(context.core().jobs, scope=context.scope(), which=which))
     following = found[limit - 1].id if len(found) > limit else None
     return Response(task_view.render_page(found[:limit], following), content_type=JSON)
-
-
-@blueprint.route("/tasks/<task_id>/cancel", methods=["POST"], needs=Role.SUBMITTER)
-@blueprint.arguments(EmptyIn(), required=False)
-@refuses(*READING, errors.JobNotFound, errors.WrongState)
-@blueprint.response(200, schemas.Cancelled())
-def cancel_task(_: dict[str, Any], task_id: str) -> dict[str, Any]:
-    """Cancel a waiting task at once; ask for it when it runs"""
-    context.known_form(task_id, errors.JobNotFound, "task")
-    state = cancel.cancel(context.core().jobs, scope=context.scope(), job_id=task_id)
-    return {"task_id": task_id, "status": state.value}

@@ -194,6 +194,43 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt that ended. `outcome`: the state it ended the job in, `retried`, or `lost` with its instance."""
+
+    generation: int
+    attempt: int
+    worker: str | None
+    claimed_at: float | None
+    started_at: float | None
+    ended_at: float
+    outcome: str
+    batch_size: int | None
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHistory:
+    """A job, without its result, and its attempts that ended, of all generations, in order.
+
+    `claimed_at`: of the attempt under way, and of the last one of a job that is over.
+    """
+
+    job: JobView
+    claimed_at: float | None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """A finished job that waits again, under a new generation."""
+
+    generation: int
+    service_id: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
     """Which jobs to list; None means any. Newest first; `before_id` is the cursor."""
 

@@ -1,8 +1,8 @@
 """What the jobs room needs from outside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from inference.access.model import Principal, Scope
 from inference.errors import PenstockError
@@ -13,16 +13,24 @@ from inference.jobs.model import (
     Claimant,
     ClaimedJob,
     JobFilter,
+    JobHistory,
     JobSpec,
     JobState,
     JobView,
     Moved,
     Outcome,
+    Renewed,
     Submission,
 )
 from inference.registry.model import ModelVersion
 from inference.serving.model import Service
 from inference.settings import JobsSettings
+
+Place: TypeAlias = Callable[[float, int, float | None], float]
+"""The order key of a job submitted at that instant, of that priority and deadline."""
+
+Move: TypeAlias = Callable[[float, int, float | None, float], float]
+"""The order key of a job that had this key, priority, deadline and instant of submission."""
 
 
 class JobStore(Protocol):
@@ -86,6 +94,22 @@ class JobStore(Protocol):
 
         Raises JobNotFound.
         """
+        ...
+
+    def again(self, scope: Scope, job_id: str, *, action: str, allowed: Collection[JobState], place: Place) -> Renewed:
+        """Begins a new generation of a job in one of the `allowed` states: all of its attempts are ahead of it again.
+
+        Its result goes in the same transaction, and so does a deadline that has passed; payload and earlier attempts
+        stay. `action`: for the audit record. Raises JobNotFound, WrongState.
+        """
+        ...
+
+    def prioritise(self, scope: Scope, job_id: str, *, priority: int, move: Move) -> None:
+        """Gives a waiting job another priority and its place in the queue. Raises JobNotFound, WrongState."""
+        ...
+
+    def history(self, scope: Scope, job_id: str) -> JobHistory:
+        """The job and all of its attempts, of one instant. Raises JobNotFound."""
         ...
 
     def get(self, scope: Scope, job_id: str) -> JobView:
@@ -158,6 +182,13 @@ class HotResults(Protocol):
 
     def get(self, tenant_id: str, job_id: str) -> JobView | None:
         """A final view, or None when there is no copy or Redis is away."""
+        ...
+
+    def forget(self, job_id: str, *, age_s: float) -> None:
+        """From now on no copy made before is read, nor is one that is put for a while: not even a late one.
+
+        `age_s`: seconds since the job ended. Raises HotUnavailable when a copy may be there and cannot be removed.
+        """
         ...
 
 

@@ -21,6 +21,7 @@ def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
         "started_at": clock.iso(view.started_at),
         "completed_at": clock.iso(view.completed_at),
         "deadline": clock.iso(view.deadline),
+        "generation": view.generation,
         "attempts": view.attempts,
         "batch_size": view.batch_size,
         "model_version": view.model_version,

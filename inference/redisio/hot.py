@@ -56,7 +56,7 @@ class RedisHotResults:
             pipe = client.pipeline(transaction=False)
             for key, copy in copies:
                 if len(copy) <= self._most_bytes:
-                    pipe.set(key, copy, px=self._ttl_ms)
+                    pipe.set(key, copy, px=self._ttl_ms, nx=True)
             pipe.publish(DONE_CHANNEL, news)
             pipe.execute()
 
@@ -79,6 +79,14 @@ class RedisHotResults:
         if copy.tenant_id != tenant_id:
             return None
         return JobView(**{name: getattr(copy, name) for name in _FIELDS})
+
+    def forget(self, job_id: str, *, age_s: float) -> None:
+        """Writes a tombstone, which `get` does not understand and `put` does not replace; it lives as long as a copy."""
+        try:
+            self._link.call(lambda client: client.set(RESULT_KEY + job_id, b"", px=self._ttl_ms))
+        except HotUnavailable:
+            if age_s * 1000 < self._ttl_ms:
+                raise
 
     def _encode(self, tenant_id: str, view: JobView) -> bytes:
         return _encoder.encode(_Copy(tenant_id, *(getattr(view, name) for name in _FIELDS)))

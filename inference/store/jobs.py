@@ -1,13 +1,13 @@
 """The job store on SQL; each verb's statement lies in a file of its own."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
 from inference.access.model import Scope
 from inference.clock import epoch_s, monotonic_s
-from inference.errors import JobNotFound, PenstockError, StoreUnavailable, WrongState
+from inference.errors import PenstockError, StoreUnavailable, WrongState
 from inference.jobs.model import (
     FINAL,
     Accepted,
@@ -16,25 +16,23 @@ from inference.jobs.model import (
     Claimant,
     ClaimedJob,
     JobFilter,
+    JobHistory,
     JobState,
     JobView,
     Moved,
     Outcome,
+    Renewed,
     Submission,
 )
-from inference.store import auditing, jobs_claim, jobs_finish, jobs_insert, jobs_recover
+from inference.jobs.ports import Move, Place
+from inference.store import auditing, jobs_again, jobs_claim, jobs_finish, jobs_insert, jobs_recover
 from inference.store.database import Database
+from inference.store.job_views import VIEW, unknown, view
 from inference.store.scoped import jobs_in
 
 CLOCK_CHECK_S = 30.0
 FINAL_COUNT_S = 30.0
 CLOCK_AGAIN_S = 1.0
-
-VIEW = (
-    "j.id, j.service_id, j.state, j.priority, j.attempt AS attempts, j.submitted_at AS created_at, j.started_at, "
-    "j.completed_at, j.deadline, j.batch_size, j.model_version, j.worker, j.error_code, j.error_message, "
-    "j.metadata AS metadata_json, j.generation"
-)
 
 
 class SqlJobs:
@@ -101,7 +99,7 @@ class SqlJobs:
         with self._db.write() as connection:
             row = connection.execute(found, bound | {"id": job_id}).first()
             if row is None:
-                raise _unknown(job_id)
+                raise unknown(job_id)
             state = JobState(row.state)
             if state in FINAL and state is not JobState.CANCELLED:
                 raise WrongState(
@@ -125,6 +123,15 @@ class SqlJobs:
             )
             return to
 
+    def again(self, scope: Scope, job_id: str, *, action: str, allowed: Collection[JobState], place: Place) -> Renewed:
+        return jobs_again.again(self._db, scope, job_id, action=action, allowed=allowed, place=place)
+
+    def prioritise(self, scope: Scope, job_id: str, *, priority: int, move: Move) -> None:
+        jobs_again.prioritise(self._db, scope, job_id, priority=priority, move=move)
+
+    def history(self, scope: Scope, job_id: str) -> JobHistory:
+        return jobs_again.history(self._db, scope, job_id)
+
     def get(self, scope: Scope, job_id: str) -> JobView:
         inside, bound = jobs_in(scope, "j")
         with self._db.read() as connection:
@@ -136,8 +143,8 @@ class SqlJobs:
                 bound | {"id": job_id},
             ).first()
         if row is None:
-            raise _unknown(job_id)
-        return _view(row)
+            raise unknown(job_id)
+        return view(row._asdict())
 
     def list(self, scope: Scope, which: JobFilter) -> Sequence[JobView]:
         inside, scoped = jobs_in(scope, "j")
@@ -150,7 +157,7 @@ class SqlJobs:
                 ),
                 bound | scoped | {"limit": which.limit},
             ).all()
-        return [_view(row) for row in rows]
+        return [view(row._asdict()) for row in rows]
 
     def views(self, job_ids: Sequence[str]) -> Sequence[tuple[str, JobView]]:
         """Tenant and view, with result, of each of `job_ids` that exists."""
@@ -162,7 +169,7 @@ class SqlJobs:
                 ),
                 self._db.rows("r", ("id",), [(job_id,) for job_id in job_ids]),
             ).all()
-        return [(row.tenant_id, _view(row)) for row in rows]
+        return [(row.tenant_id, view(row._asdict())) for row in rows]
 
     def waiting(self, tenant_id: str, key_id: str | None = None) -> int:
         statement, bound = jobs_claim.count_waiting(self._db, tenant_id, key_id)
@@ -245,18 +252,6 @@ class SqlJobs:
                 )
             )
             return {(row.service_id, JobState(row.state)): row.n for row in rows}
-
-
-def _unknown(job_id: str) -> JobNotFound:
-    return JobNotFound(f"There is no task {job_id}.", task_id=job_id)
-
-
-def _view(row: "sa.Row[tuple[object, ...]]") -> JobView:
-    values = {name: value for name, value in row._mapping.items() if name != "tenant_id"}
-    values["state"] = JobState(values["state"])
-    if values["result"] is not None:
-        values["result"] = bytes(values["result"])
-    return JobView(**values)
 
 
 def _conditions(which: JobFilter) -> tuple[str, dict[str, object]]:

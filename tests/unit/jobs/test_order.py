@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference.jobs.order import order_key
+from inference.jobs.order import moved_key, order_key
 
 NOW = 1_000_000.0
 
@@ -37,3 +37,22 @@ def test_an_ordinary_job_older_than_the_head_start_is_not_passed():
     urgent = order_key(submitted_at=NOW, priority=9, head_start_s=300)
 
     assert old < urgent
+
+
+@pytest.mark.parametrize("deadline", [None, NOW + 1, NOW + 1e6])
+@pytest.mark.parametrize(("before", "after"), [(0, 9), (9, 0), (3, 3), (2, 5)])
+def test_another_priority_puts_a_job_where_it_would_have_come(before, after, deadline):
+    options = {"submitted_at": NOW, "head_start_s": 300, "deadline": deadline, "estimate_s": 2}
+    key = order_key(priority=before, **options)
+
+    moved = moved_key(key, levels=after - before, **options)
+
+    if deadline is None or deadline > NOW + 10:
+        assert moved == order_key(priority=after, **options)
+    assert NOW - 2700 <= moved <= order_key(priority=after, **options)
+
+
+def test_a_job_that_was_moved_keeps_the_instant_it_is_counted_from():
+    shared = NOW + 500 - 300
+
+    assert moved_key(shared, submitted_at=NOW, levels=2, head_start_s=300) == NOW + 500 - 900

@@ -1,0 +1,127 @@
+"""What becomes of a task that was accepted: cancel it, run it again, move it in the queue; and all of its attempts."""
+
+from typing import Any
+
+from api import context
+from api.blueprint import Blueprint
+from api.documented import READING, refuses
+from api.schemas import task_changes as schemas
+from api.schemas.common import EmptyIn
+from api.schemas.tasks import Cancelled
+from inference import clock, errors
+from inference.access.model import Role
+from inference.jobs import again, cancel
+from inference.jobs.model import Attempt, JobHistory, JobState, Renewed
+
+blueprint = Blueprint("task_changes", __name__, description="Cancel tasks, run them again, move them in the queue")
+
+AGAIN = (
+    *READING,
+    errors.JobNotFound,
+    errors.WrongState,
+    errors.BacklogFull,
+    errors.QuotaExceeded,
+    errors.HotUnavailable,
+)
+
+
+@blueprint.route("/tasks/<task_id>/cancel", methods=["POST"], needs=Role.SUBMITTER)
+@blueprint.arguments(EmptyIn(), required=False)
+@refuses(*READING, errors.JobNotFound, errors.WrongState)
+@blueprint.response(200, Cancelled())
+def cancel_task(_: dict[str, Any], task_id: str) -> dict[str, Any]:
+    """Cancel a waiting task at once; ask for it when it runs"""
+    context.known_form(task_id, errors.JobNotFound, "task")
+    state = cancel.cancel(context.core().jobs, scope=context.scope(), job_id=task_id)
+    return {"task_id": task_id, "status": state.value}
+
+
+@blueprint.route("/tasks/<task_id>/retry", methods=["POST"], needs=Role.SUBMITTER)
+@blueprint.arguments(EmptyIn(), required=False)
+@refuses(*AGAIN)
+@blueprint.response(200, schemas.Again())
+def retry_task(_: dict[str, Any], task_id: str) -> dict[str, Any]:
+    """Run a task again that failed, died, expired or was cancelled
+
+    It begins a new generation with all of its attempts before it, and stands in the queue as if it came now. A deadline
+    that has passed is dropped.
+    """
+    context.known_form(task_id, errors.JobNotFound, "task")
+    return _again(task_id, again.retry(context.core().jobs, by=context.principal(), job_id=task_id))
+
+
+@blueprint.route("/tasks/<task_id>/requeue", methods=["POST"], needs=Role.SUBMITTER)
+@blueprint.arguments(EmptyIn(), required=False)
+@refuses(*AGAIN)
+@blueprint.response(200, schemas.Again())
+def requeue_task(_: dict[str, Any], task_id: str) -> dict[str, Any]:
+    """Run a task again that is over, however it ended; a result that it has is removed"""
+    context.known_form(task_id, errors.JobNotFound, "task")
+    return _again(task_id, again.requeue(context.core().jobs, by=context.principal(), job_id=task_id))
+
+
+def _again(task_id: str, renewed: Renewed) -> dict[str, Any]:
+    return {
+        "task_id": task_id,
+        "status": JobState.PENDING.value,
+        "priority": renewed.priority,
+        "generation": renewed.generation,
+    }
+
+
+@blueprint.route("/tasks/<task_id>", methods=["PATCH"], needs=Role.SUBMITTER)
+@blueprint.arguments(schemas.PriorityIn())
+@refuses(*READING, errors.JobNotFound, errors.WrongState)
+@blueprint.response(200, schemas.Prioritised())
+def prioritise_task(asked: dict[str, Any], task_id: str) -> dict[str, Any]:
+    """Give a waiting task another priority"""
+    context.known_form(task_id, errors.JobNotFound, "task")
+    again.prioritise(context.core().jobs, scope=context.scope(), job_id=task_id, priority=asked["priority"])
+    return {"task_id": task_id, "status": JobState.PENDING.value, "priority": asked["priority"]}
+
+
+@blueprint.route("/tasks/<task_id>/attempts", needs=Role.VIEWER)
+@refuses(errors.JobNotFound)
+@blueprint.response(200, schemas.Attempts())
+def list_attempts(task_id: str) -> dict[str, Any]:
+    """Show every attempt at a task, with its error, of all generations"""
+    context.known_form(task_id, errors.JobNotFound, "task")
+    told = context.core().jobs.store.history(context.scope(), task_id)
+    shown = [_attempt(one) for one in told.attempts]
+    if told.job.state is JobState.RUNNING:
+        shown.append(_under_way(told))
+    return {
+        "task_id": task_id,
+        "status": told.job.state.value,
+        "generation": told.job.generation,
+        "attempts": shown,
+    }
+
+
+def _attempt(one: Attempt) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "generation": one.generation,
+        "attempt": one.attempt,
+        "outcome": one.outcome,
+        "worker": one.worker,
+        "claimed_at": clock.iso(one.claimed_at),
+        "started_at": clock.iso(one.started_at),
+        "ended_at": clock.iso(one.ended_at),
+        "batch_size": one.batch_size,
+    }
+    if one.error_code is not None:
+        shown["error"] = {"code": one.error_code, "message": one.error_message or one.error_code}
+    return shown
+
+
+def _under_way(told: JobHistory) -> dict[str, Any]:
+    return {
+        "generation": told.job.generation,
+        "attempt": told.job.attempts,
+        "outcome": JobState.RUNNING.value,
+        "worker": told.job.worker,
+        "claimed_at": clock.iso(told.claimed_at),
+        "started_at": clock.iso(told.job.started_at),
+        "ended_at": None,
+        "batch_size": told.job.batch_size,
+    }

@@ -1,0 +1,28 @@
+"""A job's row as its owner may see it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from inference.errors import JobNotFound
+from inference.jobs.model import JobState, JobView
+
+VIEW = (
+    "j.id, j.service_id, j.state, j.priority, j.attempt AS attempts, j.submitted_at AS created_at, j.started_at, "
+    "j.completed_at, j.deadline, j.batch_size, j.model_version, j.worker, j.error_code, j.error_message, "
+    "j.metadata AS metadata_json, j.generation"
+)
+"""The columns of a view; `result` comes from another table."""
+
+
+def view(row: Mapping[str, Any]) -> JobView:
+    """The view that a row of these columns stands for; a `tenant_id` beside them is left out."""
+    values = {name: value for name, value in row.items() if name != "tenant_id"}
+    values["state"] = JobState(values["state"])
+    if values.get("result") is not None:
+        values["result"] = bytes(values["result"])
+    return JobView(**values)
+
+
+def unknown(job_id: str) -> JobNotFound:
+    """There is none, or none that the caller may know of."""
+    return JobNotFound(f"There is no task {job_id}.", task_id=job_id)
