@@ -169,6 +169,19 @@ class Client(AbstractContextManager["Client"]):
     def cancel_job(self, job_id: str) -> Json:
         return self._call("POST", f"{BASE}/tasks/{job_id}/cancel")
 
+    def rerun_job(self, job_id: str, verb: str) -> Json:
+        """`verb`: retry or requeue."""
+        return self._call("POST", f"{BASE}/tasks/{job_id}/{verb}")
+
+    def prioritise_job(self, job_id: str, priority: int) -> Json:
+        return self._call("PATCH", f"{BASE}/tasks/{job_id}", json={"priority": priority})
+
+    def attempts(self, job_id: str) -> Json:
+        return self._call("GET", f"{BASE}/tasks/{job_id}/attempts")
+
+    def cancel_jobs(self, service_id: str, body: Json) -> Json:
+        return self._call("POST", f"{BASE}/services/{service_id}/tasks/cancel", json=body)
+
     def jobs(self, **filters: Any) -> Json:
         return self._call("GET", f"{BASE}/tasks", params=_given(filters))
 

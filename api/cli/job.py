@@ -17,6 +17,15 @@ COLUMNS = {
     "attempts": "ATTEMPTS",
     "created_at": "SUBMITTED",
 }
+ATTEMPTS = {
+    "generation": "GENERATION",
+    "attempt": "ATTEMPT",
+    "outcome": "OUTCOME",
+    "worker": "WORKER",
+    "started_at": "STARTED",
+    "ended_at": "ENDED",
+    "error": "ERROR",
+}
 FINAL = frozenset({"completed", "failed", "dead", "cancelled", "expired"})
 BODY_FIELDS = frozenset({"input_data", "input_ref", "priority", "timeout_s", "deadline", "callback_url", "metadata"})
 
@@ -113,6 +122,46 @@ def wait(call: Call, job_id: str, limit_s: float | None) -> None:
 def cancel(call: Call, job_id: str) -> None:
     """Cancel a job that waits."""
     call.answer(call.client.cancel_job(job_id))
+
+
+@job.command()
+@click.argument("job_id")
+@shared
+def retry(call: Call, job_id: str) -> None:
+    """Run a job again that failed, died, expired or was cancelled."""
+    call.answer(call.client.rerun_job(job_id, "retry"))
+
+
+@job.command()
+@click.argument("job_id")
+@shared
+def requeue(call: Call, job_id: str) -> None:
+    """Run a job again that is over, however it ended. A result that it has is removed."""
+    call.answer(call.client.rerun_job(job_id, "requeue"))
+
+
+@job.command()
+@click.argument("job_id")
+@click.argument("priority", type=click.IntRange(0, 9))
+@shared
+def prioritise(call: Call, job_id: str, priority: int) -> None:
+    """Give a job that waits another PRIORITY: 0 to 9; 9 is the most urgent."""
+    call.answer(call.client.prioritise_job(job_id, priority))
+
+
+@job.command()
+@click.argument("job_id")
+@shared
+def attempts(call: Call, job_id: str) -> None:
+    """List every attempt at a job, of all generations, with its error."""
+    call.answer(
+        call.client.attempts(job_id),
+        lambda body: table(ATTEMPTS, _attempts_of(body), nothing="No attempt has begun yet."),
+    )
+
+
+def _attempts_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**row, "error": (row.get("error") or {}).get("message")} for row in rows_of(body, "attempts")]
 
 
 @job.command("list")

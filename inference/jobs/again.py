@@ -5,7 +5,7 @@ from collections.abc import Collection
 from inference.access.model import Principal, Scope
 from inference.errors import WrongState
 from inference.jobs.directory import slots
-from inference.jobs.model import FINAL, JobState, Renewed
+from inference.jobs.model import FINAL, JobSpec, JobState, Renewed
 from inference.jobs.order import moved_key, order_key
 from inference.jobs.ports import JobPorts, Place
 from inference.serving.model import ServiceConfig
@@ -61,21 +61,24 @@ def _again(ports: JobPorts, *, by: Principal, job_id: str, action: str, allowed:
         raise wrong_state(job_id, view.state, allowed, action=action)
     service, _ = ports.directory.find(by.scope, view.service_id)
     ports.admission.admit(by, jobs=1, payload_bytes=0)
+    as_new = JobSpec(payload=b"", rows=1, bucket="", priority=view.priority)
+    (place,) = ports.fair.places(by, service, [as_new], now=ports.store.now_s())
     # Before the change: whoever reads between the two finds the old state in the database, which is still true.
     ports.hot.forget(job_id, age_s=ports.store.now_s() - (view.completed_at or 0.0))
-    renewed = ports.store.again(by.scope, job_id, action=action, allowed=allowed, place=_placing(service.config))
+    renewed = ports.store.again(by.scope, job_id, action=action, allowed=allowed, place=_placing(service.config, place))
     ports.bell.ring(service.id, slots=slots(service))
     return renewed
 
 
-def _placing(config: ServiceConfig) -> Place:
-    def place(submitted_at: float, priority: int, deadline: float | None) -> float:
+def _placing(config: ServiceConfig, place: float) -> Place:
+    def key(submitted_at: float, priority: int, deadline: float | None) -> float:
         return order_key(
             submitted_at=submitted_at,
             priority=priority,
             head_start_s=config.head_start_s,
             deadline=deadline,
             estimate_s=config.objective_ms / 1000,
+            place=max(place, submitted_at),
         )
 
-    return place
+    return key

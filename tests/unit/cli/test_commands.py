@@ -286,6 +286,10 @@ CALLS = [
     (("model", "delete", MODEL), "DELETE", f"/v1/models/{MODEL}", None),
     (("job", "get", JOB), "GET", f"{BASE}/tasks/{JOB}", None),
     (("job", "cancel", JOB), "POST", f"{BASE}/tasks/{JOB}/cancel", None),
+    (("job", "retry", JOB), "POST", f"{BASE}/tasks/{JOB}/retry", None),
+    (("job", "requeue", JOB), "POST", f"{BASE}/tasks/{JOB}/requeue", None),
+    (("job", "prioritise", JOB, "7"), "PATCH", f"{BASE}/tasks/{JOB}", {"priority": 7}),
+    (("job", "attempts", JOB), "GET", f"{BASE}/tasks/{JOB}/attempts", None),
     (("job", "list", "--service", SERVICE), "GET", f"{BASE}/tasks", None),
 ]
 

@@ -1,0 +1,77 @@
+"""Hot copies on a real Valkey: only of final jobs, never of an old generation, and worth no wait."""
+
+import dataclasses
+import time
+
+import pytest
+
+from inference.errors import HotUnavailable
+from inference.ids import new_id
+from inference.jobs.model import JobState, JobView
+from inference.redisio.client import RedisLink
+from inference.redisio.hot import RedisHotResults
+from inference.settings import RedisSettings, ResultsSettings, Settings
+
+
+def hot_at(url: str, ttl_s: float = 60.0) -> RedisHotResults:
+    settings = Settings(redis_url=url, redis=RedisSettings(breaker_s=0.01))
+    return RedisHotResults(RedisLink(settings, timeout_s=1.0), ResultsSettings(hot_ttl_s=ttl_s))
+
+
+def a_view(**changes) -> JobView:  # type: ignore[no-untyped-def]
+    plain = JobView(
+        id=new_id(),
+        service_id=new_id(),
+        state=JobState.COMPLETED,
+        priority=3,
+        attempts=1,
+        created_at=1.0,
+        completed_at=2.0,
+        result=b'{"y":[1.0]}',
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def test_a_copy_is_read_by_its_own_tenant_only(redis_url):
+    hot, view = hot_at(redis_url), a_view(generation=4)
+
+    hot.put("a", view.service_id, [view])
+
+    assert hot.get("a", view.id) == view
+    assert hot.get("b", view.id) is None
+
+
+def test_a_forgotten_copy_is_not_read_and_a_late_one_is_not_kept(redis_url):
+    hot, old = hot_at(redis_url), a_view()
+    hot.put("a", old.service_id, [old])
+
+    hot.forget(old.id, age_s=1.0)
+    forgotten = hot.get("a", old.id)
+    hot.put("a", old.service_id, [old])
+
+    assert forgotten is None
+    assert hot.get("a", old.id) is None, "a put of the old generation that came late"
+
+
+def test_a_tombstone_lives_no_longer_than_a_copy(redis_url):
+    hot, view = hot_at(redis_url, ttl_s=0.2), a_view()
+    hot.forget(view.id, age_s=1.0)
+
+    newer = dataclasses.replace(view, generation=2)
+    for _ in range(200):
+        hot.put("a", view.service_id, [newer])
+        if (found := hot.get("a", view.id)) is not None:
+            break
+        time.sleep(0.01)
+
+    assert found == newer
+
+
+def test_with_redis_away_only_what_may_still_have_a_copy_is_refused(own_valkey):
+    hot = hot_at(own_valkey.url)
+    own_valkey.stop()
+
+    hot.forget(new_id(), age_s=61.0)
+
+    with pytest.raises(HotUnavailable):
+        hot.forget(new_id(), age_s=59.0)
