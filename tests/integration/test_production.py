@@ -215,3 +215,15 @@ def test_a_task_that_nobody_knows_is_dropped_and_the_worker_lives(system: System
     assert workers.ask("ping") == [{"ok": "pong"}] * 2
     assert system.pids("control") == before
     assert denials(system) == {}
+
+
+def test_after_all_this_no_password_of_the_broker_is_in_a_file_or_an_argument_list(system: System) -> None:
+    urls = {url_of(system, role) for role in ("api", "control", "flower")}
+    passwords = {url.partition("://")[2].partition(":")[2].partition("@")[0] for url in urls}
+    files = [path for path in (*system.data.rglob("*"), *system.folder.glob("*.*")) if path.is_file()]
+    lines = [Path(f"/proc/{pid}/cmdline") for pid in system.everything()]
+
+    held = [(str(path), text) for path in (*files, *lines) for text in (path.read_bytes(),)]
+
+    assert len(passwords) == 3
+    assert [name for name, text in held for password in passwords if password.encode() in text] == []
