@@ -8,11 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from inference.access import token
+from inference.access.model import ApiKey, Role, Scope
 from inference.errors import StoreUnavailable
+from inference.ids import DEFAULT_TENANT
 from inference.settings import StoreSettings
 from inference.store.database import Database
 from inference.store.gate import Gate
 from inference.store.jobs import SqlJobs
+from inference.store.keys import SqlKeys
 from tests.contract import jobs
 from tests.services import die_with_tests
 
@@ -109,6 +113,15 @@ def hammer(path: str, seconds: str) -> dict[str, float]:
     return {"turns": turns, "longest_s": longest}
 
 
+def first_key(url: str) -> bool:
+    """Whether this process made the system's first key."""
+    database = Database(url, StoreSettings(gate_timeout_s=10.0))
+    made = token.make()
+    key = ApiKey(id=made.id, name="first", role=Role.ADMIN, scope=Scope(DEFAULT_TENANT), is_system=True)
+    _wait_for_go()
+    return SqlKeys(database).insert(key, made.digest, only_first=True)
+
+
 def _wait_for_go() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -135,7 +148,7 @@ def _in_child(gate: Gate) -> int:
 
 def main() -> None:
     verb, *arguments = sys.argv[1:]
-    verbs = {"submit": submit, "work": work, "hold": hold, "hammer": hammer, "fork": fork}
+    verbs = {"submit": submit, "work": work, "hold": hold, "hammer": hammer, "fork": fork, "first-key": first_key}
     print(json.dumps(verbs[verb](*arguments)), flush=True)  # type: ignore[operator]
 
 
