@@ -35,6 +35,8 @@ ATTEMPT_COLUMNS = {
     "error_code": "text",
     "error_message": "text",
 }
+ATTEMPT = f"{', '.join(ATTEMPT_COLUMNS)}, instance_id, worker, ended_at"
+RESULT_COLUMNS = {"job_id": "text", "body": "bytea"}
 
 
 def finish(
@@ -67,7 +69,6 @@ def _finish(
         changed = [outcome for outcome in outcomes if outcome.job.id in moved]
         _save_results(db, connection, [o for o in changed if moved[o.job.id].state is JobState.COMPLETED])
         _save_attempts(db, connection, by, changed, moved)
-        usage.add(db, connection, by, changed, moved)
         claimed = (
             claim(db, connection, by, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead) if max_rows else Claim()
         )
@@ -120,11 +121,12 @@ def _save_results(db: Database, connection: sa.Connection, outcomes: Sequence[Ou
     if db.is_sqlite:
         connection.exec_driver_sql("INSERT INTO results (job_id, body) VALUES (?, ?)", rows)
         return
-    columns = {"job_id": "text", "body": "bytea"}
-    connection.execute(
-        sa.text(f"INSERT INTO results (job_id, body) SELECT job_id, body FROM {db.rows_from('r', columns)}"),
-        db.rows("r", columns, rows),
-    )
+    connection.execute(_insert_results(db), db.rows("r", RESULT_COLUMNS, rows))
+
+
+@lru_cache(maxsize=4)
+def _insert_results(db: Database) -> sa.TextClause:
+    return sa.text(f"INSERT INTO results (job_id, body) SELECT job_id, body FROM {db.rows_from('r', RESULT_COLUMNS)}")
 
 
 def _save_attempts(
@@ -150,19 +152,28 @@ def _save_attempts(
         )
         for o in outcomes
     ]
-    names = ", ".join(ATTEMPT_COLUMNS)
-    who = f"{names}, instance_id, worker, ended_at"
+    used = usage.rows_of(db, by, outcomes, moved)
     if db.is_sqlite:
         marks = ", ".join("?" * len(ATTEMPT_COLUMNS))
         connection.exec_driver_sql(
-            f"INSERT INTO attempts ({who}) VALUES ({marks}, ?, ?, {db.clock})",
+            f"INSERT INTO attempts ({ATTEMPT}) VALUES ({marks}, ?, ?, {db.clock})",
             [(*row, by.instance_id, by.worker) for row in rows],
         )
+        connection.execute(_add_usage(db), used)
         return
-    connection.execute(
-        sa.text(
-            f"INSERT INTO attempts ({who}) SELECT {names}, :instance, :worker, {db.clock} "
-            f"FROM {db.rows_from('r', ATTEMPT_COLUMNS)}"
-        ),
-        {"instance": by.instance_id, "worker": by.worker} | db.rows("r", ATTEMPT_COLUMNS, rows),
+    connection.execute(_insert_attempts(db), used | {"worker": by.worker} | db.rows("r", ATTEMPT_COLUMNS, rows))
+
+
+@lru_cache(maxsize=4)
+def _add_usage(db: Database) -> sa.TextClause:
+    return sa.text(usage.statement(db))
+
+
+@lru_cache(maxsize=4)
+def _insert_attempts(db: Database) -> sa.TextClause:
+    """With the usage in one round trip."""
+    return sa.text(
+        f"WITH used AS ({usage.statement(db)}) INSERT INTO attempts ({ATTEMPT}) "
+        f"SELECT {', '.join(ATTEMPT_COLUMNS)}, :instance, :worker, {db.clock} "
+        f"FROM {db.rows_from('r', ATTEMPT_COLUMNS)}"
     )

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -30,13 +29,11 @@ GROUPS: Mapping[UsageGroup, "sa.Column[str] | sa.Column[int]"] = {
 }
 
 
-def add(
-    db: Database, connection: sa.Connection, by: Claimant, outcomes: Sequence[Outcome], moved: Mapping[str, Moved]
-) -> None:
-    """Inside the transaction that finishes these attempts, so that each is counted exactly once.
+def rows_of(db: Database, by: Claimant, outcomes: Sequence[Outcome], moved: Mapping[str, Moved]) -> dict[str, object]:
+    """What `statement` binds: a row for each day, tenant and key.
 
     An attempt's engine time is its share of the engine call, whatever became of it; jobs and rows count when they
-    end as completed or failed. One statement, with a row for each day, tenant and key.
+    end as completed or failed.
     """
     sums: dict[tuple[int, str, str], list[float]] = defaultdict(lambda: [0, 0, 0.0])
     for outcome in outcomes:
@@ -46,18 +43,16 @@ def add(
             total[0] += 1
             total[1] += job.rows
         total[2] += max(0.0, outcome.ended_at - outcome.started_at) / max(1, outcome.batch_size)
-    if sums:
-        rows = [(*key, *total) for key, total in sorted(sums.items())]
-        who = {"service": by.service_id, "instance": by.instance_id}
-        connection.execute(_add(db), who | db.rows("r", COLUMNS, rows))
+    rows = [(*key, *total) for key, total in sorted(sums.items())]
+    return {"service": by.service_id, "instance": by.instance_id} | db.rows("u", COLUMNS, rows)
 
 
-@lru_cache(maxsize=4)
-def _add(db: Database) -> sa.TextClause:
-    return sa.text(
+def statement(db: Database) -> str:
+    """Adds to what was used; for the transaction that finishes the attempts, so that each is counted exactly once."""
+    return (
         "INSERT INTO usage (day, tenant_id, key_id, service_id, instance_id, jobs, rows, engine_s) "
-        "SELECT r.day, r.tenant_id, r.key_id, :service, :instance, r.jobs, r.rows, r.engine_s "
-        f"FROM {db.rows_from('r', COLUMNS)} WHERE true "
+        "SELECT u.day, u.tenant_id, u.key_id, CAST(:service AS text), CAST(:instance AS text), "
+        f"u.jobs, u.rows, u.engine_s FROM {db.rows_from('u', COLUMNS)} WHERE true "
         "ON CONFLICT (day, tenant_id, key_id, service_id, instance_id) DO UPDATE SET "
         "jobs = usage.jobs + excluded.jobs, rows = usage.rows + excluded.rows, "
         "engine_s = usage.engine_s + excluded.engine_s"
