@@ -94,6 +94,14 @@ class RaiseOnValue(Double):
             raise RuntimeError("the test engine was asked to fail")
 
 
+class TellsInput(Double):
+    """Raises a foreign exception that holds the whole input, for `value` (default 444) and above."""
+
+    def before(self, x: Array) -> None:
+        if (x >= float(self.options.get("value", 444))).any():
+            raise RuntimeError(f"cannot take {x.tolist()}")
+
+
 class Unpickle(Double):
     """Loads its artefact as careless engines do, in registration's trial too: by unpickling it."""
 

@@ -158,6 +158,7 @@ def _open_sqlite(url: sa.URL, settings: StoreSettings) -> sa.Engine:
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": settings.gate_timeout_s},
         pool_size=max(settings.pool_size, 2),
         max_overflow=64,
+        hide_parameters=True,  # errors are logged, and parameters are payloads and digests
     )
 
     @sa.event.listens_for(engine, "connect")
@@ -185,6 +186,7 @@ def _open_postgresql(url: sa.URL, settings: StoreSettings) -> sa.Engine:
         connect_args={"connect_timeout": max(1, round(settings.connect_timeout_s)), "application_name": "penstock"},
         pool_size=settings.pool_size,
         max_overflow=32,
+        hide_parameters=True,
         pool_pre_ping=False,
         pool_recycle=1800,
     )

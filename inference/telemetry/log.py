@@ -27,7 +27,10 @@ def configure(settings: Settings, role: str) -> None:
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if settings.telemetry.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # the default shows locals: keys and payloads
+        )
     )
     level = logging.getLevelName(settings.telemetry.log_level.upper())
     structlog.configure(
