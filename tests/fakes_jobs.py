@@ -25,6 +25,8 @@ class FakeJobs:
         self.rows = {}
         self.keys = {}
         self.attempts_by_id = {}
+        self.selections = []
+        self.noted = []
         self.commits = 0
         self.is_away = False
         self._services = services
@@ -159,6 +161,18 @@ class FakeJobs:
             raise wrong_state(job_id, view.state, [JobState.PENDING], action="prioritise")
         self.moved = move(view.created_at, view.priority, view.deadline, view.created_at)
         self.change(job_id, priority=priority)
+
+    def cancel_many(self, scope, which):
+        self.selections.append(which)
+        changed = {}
+        for view in list(self.views_by_id.values()):
+            is_chosen = view.service_id == which.service_id and which.state in (None, view.state)
+            if is_chosen and view.state not in FINAL and (which.job_ids is None or view.id in which.job_ids):
+                changed[view.id] = self.cancel(scope, view.id)
+        yield changed
+
+    def note_cancelled(self, scope, which, *, cancelled, requested):
+        self.noted.append((cancelled, requested))
 
     def history(self, scope, job_id):
         return JobHistory(

@@ -124,6 +124,22 @@ def cancel(call: Call, job_id: str) -> None:
     call.answer(call.client.cancel_job(job_id))
 
 
+@job.command("cancel-many")
+@click.argument("service")
+@click.option("--status", type=click.Choice(["pending", "running"]), default=None, help="Only jobs in this state.")
+@click.option("--priority", type=click.IntRange(0, 9), default=None, help="Only jobs of this priority.")
+@click.option("--from", "created_from", default=None, help="Only jobs submitted at or after this time.")
+@click.option("--to", "created_to", default=None, help="Only jobs submitted before this time.")
+@click.option("--all", "is_all", is_flag=True, help="Every job of the service that is not over.")
+@shared
+def cancel_many(call: Call, service: str, is_all: bool, **conditions: Any) -> None:
+    """Cancel the jobs of SERVICE (an id or a name) that fit every condition given."""
+    wanted = {name: value for name, value in conditions.items() if value is not None}
+    if is_all == bool(wanted):
+        raise click.UsageError("Give conditions, or --all.")
+    call.answer(call.client.cancel_jobs(call.service_id(service), {"all": True} if is_all else {"filter": wanted}))
+
+
 @job.command()
 @click.argument("job_id")
 @shared

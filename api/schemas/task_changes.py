@@ -3,9 +3,12 @@
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from api.schemas.common import WholeNumber, id_field, time_field
+from api.schemas.common import A_TIME, AN_ID, ID_PATTERN, Flag, WholeNumber, id_field, time_field
 from api.schemas.tasks import TaskError
+from inference.clock import ISO_FORM
 from inference.jobs.model import MAX_PRIORITY
+
+MOST_IDS = 10_000
 
 
 class PriorityIn(ma.Schema):
@@ -24,6 +27,53 @@ class Prioritised(ma.Schema):
 
 class Again(Prioritised):
     generation = fields.Integer(metadata={"description": "Grows with each retry or requeue; 1 is the first"})
+
+
+class CancelFilter(ma.Schema):
+    status = fields.String(
+        validate=validate.OneOf(["pending", "running"], error="It must be one of {choices}."),
+        metadata={"description": "Only those in this status; others cannot be cancelled"},
+    )
+    priority = WholeNumber(validate=validate.Range(0, MAX_PRIORITY, error="It must be from 0 to 9."))
+    created_from = fields.String(
+        metadata={"description": "ISO 8601; created at or after", "pattern": f"^{ISO_FORM}$", "example": A_TIME}
+    )
+    created_to = fields.String(
+        metadata={"description": "ISO 8601; created before", "pattern": f"^{ISO_FORM}$", "example": A_TIME}
+    )
+    task_ids = fields.List(
+        fields.String(metadata={"pattern": ID_PATTERN}),
+        validate=validate.Length(1, MOST_IDS, error="It must hold 1 to 10,000 ids."),
+        metadata={"description": "Only these; as a batch was answered, say", "example": [AN_ID]},
+    )
+
+
+class CancelManyIn(ma.Schema):
+    """One of the two, so that nobody cancels everything by leaving something out."""
+
+    filter = fields.Nested(
+        CancelFilter(),
+        metadata={"description": "What all of them must fit; at least one condition", "minProperties": 1},
+    )
+    all = Flag(
+        validate=validate.Equal(True, error="It must be true, or left out."),
+        metadata={"description": "Every task of the service that is not over", "enum": [True]},
+    )
+
+
+CANCEL_MANY = {"allOf": [CancelManyIn()], "oneOf": [{"required": ["filter"]}, {"required": ["all"]}]}
+CANCEL_EXAMPLE = {"filter": {"status": "pending", "priority": 0}}
+
+
+class CancelledMany(ma.Schema):
+    cancelled = fields.Integer(metadata={"description": "Tasks that waited; they will not run"})
+    requested = fields.Integer(metadata={"description": "Running ones whose workers are being told"})
+    complete = fields.Boolean(
+        metadata={"description": "false when the time for one call was over first: send it again to go on"}
+    )
+
+
+CANCELLED_EXAMPLE = {"cancelled": 120, "requested": 4, "complete": True}
 
 
 class Attempt(ma.Schema):

@@ -2,18 +2,23 @@
 
 from typing import Any
 
+from flask import request
+
 from api import context
 from api.blueprint import Blueprint
-from api.documented import READING, refuses
+from api.documented import READING, by_hand, refuses
+from api.errors import JSON
 from api.schemas import task_changes as schemas
 from api.schemas.common import EmptyIn
 from api.schemas.tasks import Cancelled
 from inference import clock, errors
 from inference.access.model import Role
 from inference.jobs import again, cancel
-from inference.jobs.model import Attempt, JobHistory, JobState, Renewed
+from inference.jobs.model import Attempt, JobHistory, JobState, Renewed, Selection
 
 blueprint = Blueprint("task_changes", __name__, description="Cancel tasks, run them again, move them in the queue")
+
+_CANCEL_MANY = schemas.CancelManyIn()
 
 AGAIN = (
     *READING,
@@ -34,6 +39,55 @@ def cancel_task(_: dict[str, Any], task_id: str) -> dict[str, Any]:
     context.known_form(task_id, errors.JobNotFound, "task")
     state = cancel.cancel(context.core().jobs, scope=context.scope(), job_id=task_id)
     return {"task_id": task_id, "status": state.value}
+
+
+@blueprint.route("/services/<service_id>/tasks/cancel", methods=["POST"], needs=Role.SUBMITTER)
+@by_hand(
+    body={JSON: (schemas.CANCEL_MANY, schemas.CANCEL_EXAMPLE)},
+    answers={200: ("What was done", schemas.CancelledMany, schemas.CANCELLED_EXAMPLE)},
+    kinds=(*READING, errors.ServiceNotFound),
+)
+def cancel_tasks(service_id: str) -> dict[str, Any]:
+    """Cancel the tasks of a service that a filter describes, or all of them
+
+    Only tasks that were there when the call came. A list of `task_ids` cancels a batch.
+    """
+    context.known_form(service_id, errors.ServiceNotFound, "service")
+    asked = Blueprint.ARGUMENTS_PARSER.parse(_CANCEL_MANY, request, location="json")
+    which = _selection(service_id, asked)
+    done = cancel.cancel_many(context.core().jobs, scope=context.scope(), which=which)
+    return {"cancelled": done.cancelled, "requested": done.requested, "complete": done.is_complete}
+
+
+def _selection(service_id: str, asked: dict[str, Any]) -> Selection:
+    """Raises InvalidField for a body that says nothing, or everything and something."""
+    wanted = asked.get("filter")
+    if wanted and "all" in asked:
+        raise errors.InvalidField("`filter` and `all` stand both; give one.", field="all")
+    if not wanted and "all" not in asked:
+        raise errors.InvalidField(
+            "`filter` names no condition; give one, or `all: true` to cancel every task of the service.", field="filter"
+        )
+    wanted = wanted or {}
+    return Selection(
+        service_id=service_id,
+        state=JobState(wanted["status"]) if "status" in wanted else None,
+        priority=wanted.get("priority"),
+        created_from=_epoch(wanted, "created_from"),
+        created_to=_epoch(wanted, "created_to"),
+        job_ids=tuple(dict.fromkeys(wanted["task_ids"])) if "task_ids" in wanted else None,
+    )
+
+
+def _epoch(wanted: dict[str, Any], name: str) -> float | None:
+    if name not in wanted:
+        return None
+    try:
+        return clock.from_iso(wanted[name])
+    except (ValueError, OverflowError) as error:
+        raise errors.InvalidField(
+            f"`filter.{name}` must be an ISO 8601 time such as 2026-11-20T12:00:00Z.", field=f"filter.{name}"
+        ) from error
 
 
 @blueprint.route("/tasks/<task_id>/retry", methods=["POST"], needs=Role.SUBMITTER)

@@ -244,6 +244,18 @@ class JobFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Jobs of one service to act upon; None means any. `state`: PENDING or RUNNING."""
+
+    service_id: str
+    state: JobState | None = None
+    priority: int | None = None
+    created_from: float | None = None
+    created_to: float | None = None
+    job_ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
     """Waiting jobs of one service and priority. `oldest_age_s` counts from submission."""
 

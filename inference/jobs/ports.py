@@ -1,6 +1,6 @@
 """What the jobs room needs from outside."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -20,6 +20,7 @@ from inference.jobs.model import (
     Moved,
     Outcome,
     Renewed,
+    Selection,
     Submission,
 )
 from inference.registry.model import ModelVersion
@@ -110,6 +111,17 @@ class JobStore(Protocol):
 
     def history(self, scope: Scope, job_id: str) -> JobHistory:
         """The job and all of its attempts, of one instant. Raises JobNotFound."""
+        ...
+
+    def cancel_many(self, scope: Scope, which: Selection) -> Iterator[Mapping[str, JobState]]:
+        """Cancels as `cancel` does, chunk by chunk; what became of the jobs of each chunk once it is committed.
+
+        Only jobs that were submitted before the call, and that nobody asked to cancel before.
+        """
+        ...
+
+    def note_cancelled(self, scope: Scope, which: Selection, *, cancelled: int, requested: int) -> None:
+        """Writes the audit record of a `cancel_many`."""
         ...
 
     def get(self, scope: Scope, job_id: str) -> JobView:

@@ -1,7 +1,7 @@
 """The job store on SQL; each verb's statement lies in a file of its own."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -22,10 +22,11 @@ from inference.jobs.model import (
     Moved,
     Outcome,
     Renewed,
+    Selection,
     Submission,
 )
 from inference.jobs.ports import Move, Place
-from inference.store import auditing, jobs_again, jobs_claim, jobs_finish, jobs_insert, jobs_recover
+from inference.store import auditing, jobs_again, jobs_cancel, jobs_claim, jobs_finish, jobs_insert, jobs_recover
 from inference.store.database import Database
 from inference.store.job_views import VIEW, unknown, view
 from inference.store.scoped import jobs_in
@@ -131,6 +132,12 @@ class SqlJobs:
 
     def history(self, scope: Scope, job_id: str) -> JobHistory:
         return jobs_again.history(self._db, scope, job_id)
+
+    def cancel_many(self, scope: Scope, which: Selection) -> Iterator[Mapping[str, JobState]]:
+        return jobs_cancel.cancel_many(self._db, scope, which)
+
+    def note_cancelled(self, scope: Scope, which: Selection, *, cancelled: int, requested: int) -> None:
+        jobs_cancel.note_cancelled(self._db, scope, which, cancelled=cancelled, requested=requested)
 
     def get(self, scope: Scope, job_id: str) -> JobView:
         inside, bound = jobs_in(scope, "j")

@@ -149,3 +149,67 @@ def test_every_attempt_is_listed_with_its_error_and_the_one_under_way(client, co
     assert first["ended_at"] == "1970-01-01T00:00:03.000000Z"
     assert (second["generation"], second["attempt"], second["outcome"], second["ended_at"]) == (2, 1, "running", None)
     assert "error" not in second
+
+
+def cancel_many(client, service, body):
+    return client.post(f"{BASE}/services/{service.id}/tasks/cancel", json=body)
+
+
+def test_the_tasks_that_a_filter_describes_are_cancelled(client, core, service):
+    waits, runs, other = (submit(client, service) for _ in range(3))
+    core.jobs.store.change(runs, state=JobState.RUNNING)
+
+    response = cancel_many(client, service, {"filter": {"task_ids": [waits, runs, runs, "f" * 32]}})
+
+    assert (response.status_code, response.json) == (200, {"cancelled": 1, "requested": 1, "complete": True})
+    assert core.jobs.store.noted == [(1, 1)]
+    assert client.get(f"{BASE}/tasks/{other}").json["status"] == "pending"
+
+
+def test_a_filter_is_passed_on_as_it_was_said(client, core, service):
+    times = {"created_from": "2026-11-20T12:00:00Z", "created_to": "2026-11-20T13:00:00+01:00"}
+
+    cancel_many(client, service, {"filter": {"status": "pending", "priority": 3, **times}})
+
+    (which,) = core.jobs.store.selections
+    assert (which.service_id, which.state, which.priority) == (service.id, JobState.PENDING, 3)
+    assert which.created_from == which.created_to == 1795176000.0
+    assert which.job_ids is None
+
+
+def test_all_tasks_are_cancelled_when_that_is_said(client, service):
+    submit(client, service)
+
+    assert cancel_many(client, service, {"all": True}).json["cancelled"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"filter": {}},
+        {"all": False},
+        {"filter": {"priority": 1}, "all": True},
+        {"filter": {"status": "completed"}},
+        {"filter": {"colour": 1}},
+        {"filter": {"task_ids": []}},
+        {"filter": {"created_from": "yesterday"}},
+        {"filter": {"priority": None}},
+        {"filter": None},
+        {"all": True, "x": 1},
+    ],
+)
+def test_a_body_that_does_not_say_what_to_cancel_cancels_nothing(client, core, service, body):
+    task_id = submit(client, service)
+
+    response = cancel_many(client, service, body)
+
+    assert response.status_code == 422
+    assert client.get(f"{BASE}/tasks/{task_id}").json["status"] == "pending"
+    assert core.jobs.store.selections == []
+
+
+def test_tasks_of_an_unknown_service_cannot_be_cancelled(client):
+    for service_id in ("nope", "0" * 32):
+        response = client.post(f"{BASE}/services/{service_id}/tasks/cancel", json={"all": True})
+        assert (response.status_code, response.json["code"]) == (404, "service_not_found")

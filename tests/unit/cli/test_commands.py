@@ -289,9 +289,24 @@ CALLS = [
     (("job", "retry", JOB), "POST", f"{BASE}/tasks/{JOB}/retry", None),
     (("job", "requeue", JOB), "POST", f"{BASE}/tasks/{JOB}/requeue", None),
     (("job", "prioritise", JOB, "7"), "PATCH", f"{BASE}/tasks/{JOB}", {"priority": 7}),
+    (
+        ("job", "cancel-many", SERVICE, "--priority", "3", "--status", "pending"),
+        "POST",
+        f"{BASE}/services/{SERVICE}/tasks/cancel",
+        {"filter": {"priority": 3, "status": "pending"}},
+    ),
+    (("job", "cancel-many", SERVICE, "--all"), "POST", f"{BASE}/services/{SERVICE}/tasks/cancel", {"all": True}),
     (("job", "attempts", JOB), "GET", f"{BASE}/tasks/{JOB}/attempts", None),
     (("job", "list", "--service", SERVICE), "GET", f"{BASE}/tasks", None),
 ]
+
+
+@pytest.mark.parametrize("options", [(), ("--all", "--priority", "3")])
+def test_many_jobs_are_cancelled_only_when_it_is_clear_which(penstock, server, options):
+    result = penstock("job", "cancel-many", SERVICE, *options)
+
+    assert result.exit_code == 2
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(("arguments", "method", "path", "body"), CALLS)
