@@ -68,6 +68,8 @@ MEANINGS = {
     "headers_too_large": "The address or the headers are too long.",
     "internal_error": "A fault of ours; the log tells more under `details.error_id`.",
     "inference_error": "An attempt went wrong.",
+    "timed_out": "The engine had the task for longer than its `timeout_s`, and was stopped.",
+    "run_stopped": "The engine call was ended from outside; the task runs again and is not charged.",
     "engine_failed": "The engine refused this input; running it again would fail again.",
     "engine_load_failed": "The model could not be loaded by the worker.",
     "output_invalid": "The model gave something else than its signature says.",

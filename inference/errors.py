@@ -23,7 +23,7 @@ PenstockError
 |   |-- StoreUnavailable, HotUnavailable
 |-- NoRoom                            disk or pool is full
 |-- InferenceError                    an attempt went wrong
-    |-- EngineFailed, EngineLoadFailed, OutputInvalid, OutOfMemory, InstanceLost, DeadlinePassed
+    |-- EngineFailed, EngineLoadFailed, OutputInvalid, OutOfMemory, InstanceLost, TimedOut, RunStopped, DeadlinePassed
 
 `code` is for programs and never changes once released. `retryable` drives retries.
 The core knows no HTTP: `api/errors.py` maps each branch to a status.
@@ -248,6 +248,16 @@ class InstanceLost(InferenceError):
     """The engine process died, was ended for overrunning, or fell silent while it had the job."""
 
     retryable = True
+
+
+class TimedOut(InferenceError):
+    """The engine had the job for longer than its `timeout_s`, and was stopped."""
+
+    retryable = True
+
+
+class RunStopped(InferenceError):
+    """The engine call was ended from outside before its time; nobody's fault, and no attempt."""
 
 
 class DeadlinePassed(InferenceError):

@@ -40,6 +40,7 @@ DRAIN_FAILED_EXIT = 71
 LOAD_PAUSE_S = 0.5
 POLL_WHILE_DEAF_S = 0.25
 """How often the queue is looked at while Redis is away and no bell can be heard."""
+HEED_S = 0.1
 YIELD_S = 0.01
 """Between two quanta of polling: a doorbell that waits for the lock gets it."""
 
@@ -144,6 +145,12 @@ class EngineHost:
                 while self._poll() is Ended.TIME:
                     time.sleep(YIELD_S)
 
+    def heed_stops(self) -> None:
+        """Sees within `HEED_S` that the parent wishes an engine call to end."""
+        while True:
+            time.sleep(HEED_S)
+            self._instance.heed_stop()
+
     def rest(self) -> None:
         """Returns when the batch under way, if any, is finished; from then on none begins."""
         self._lock.acquire(timeout=self.settings.workers.stop_grace_s)
@@ -214,6 +221,7 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
     record.enter(Phase.IDLE)
     host = EngineHost(settings, core, instance, service.tenant_id)
     threading.Thread(target=host.poll_for_ever, name="poll", daemon=True).start()
+    threading.Thread(target=host.heed_stops, name="stops", daemon=True).start()
     return host
 
 

@@ -17,6 +17,8 @@ MOST_SLOTS = 64
 
 
 class Field(IntEnum):
+    """`STOP`: the call that began at this `PROGRESS` shall end. `BEGAN`: monotonic. `EXPECTED`: seconds of a call."""
+
     PID = 0
     GENERATION = 1
     PHASE = 2
@@ -26,6 +28,12 @@ class Field(IntEnum):
     SLOT = 6
     IS_STOPPING = 7
     FAILED_LOADS = 8
+    STOP = 9
+    BEGAN = 10
+    EXPECTED = 11
+
+
+_KEPT = (Field.PROGRESS, Field.IS_STOPPING, Field.FAILED_LOADS)
 
 
 class Phase(IntEnum):
@@ -85,8 +93,9 @@ class Record:
 
     def clear(self) -> None:
         """As if no child had ever been here, but for the parent's own fields."""
-        for field in (Field.PID, Field.GENERATION, Field.PHASE, Field.DEADLINE, Field.JOBS, Field.SLOT):
-            self._numbers[field] = 0
+        for field in Field:
+            if field not in _KEPT:
+                self._numbers[field] = 0
         self.instance_id = ""
         self.token = ""
 

@@ -4,6 +4,7 @@ A thread, since Celery's own loop stands still while the broker is away.
 """
 
 import contextlib
+import dataclasses
 import os
 import signal
 import threading
@@ -17,8 +18,9 @@ from inference.clock import monotonic_s
 from inference.core import Core
 from inference.errors import HotUnavailable, PenstockError
 from inference.jobs.announce import announce
-from inference.jobs.model import FINAL
+from inference.jobs.model import FINAL, Claimant
 from inference.jobs.recover import ring_all
+from inference.jobs.stopping import UnderWay, should_stop
 from inference.redisio.client import RedisLink
 from inference.redisio.slots import Slots
 from inference.serving.model import Observed
@@ -28,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.25
 OVERRUN_S = 1.0
+HEED_S = 1.0
+"""How often cancellations are looked for, and how long a call that shall end has for it before its process is ended."""
 REPORT_S = 5.0
 
 LOAD_FAILED_EXIT = 3
@@ -61,6 +65,9 @@ class Supervisor(threading.Thread):
         self._renewed_at = self._reported_at = 0.0
         self._reported: tuple[Observed, int] | None = None
         self._is_draining = False
+        self._looked_at = 0.0
+        self._stopping: dict[int, tuple[float, float]] = {}
+        self._ended_for_cancel: set[int] = set()
         self._ended = threading.Event()
 
     def drain(self) -> None:
@@ -86,6 +93,9 @@ class Supervisor(threading.Thread):
         for index, record in enumerate(self._records):
             self._watch(index, record)
         now = monotonic_s()
+        if now - self._looked_at >= HEED_S:
+            self._looked_at = now
+            self._heed_cancels(now)
         if now - self._renewed_at >= self._core.settings.workers.renew_s:
             self._renewed_at = now
             self._renew()
@@ -106,8 +116,48 @@ class Supervisor(threading.Thread):
         phase, deadline = record.phase, record.get(Field.DEADLINE)
         slot, token = int(record.get(Field.SLOT)), record.token
         self._seen[index] = Seen(pid, phase, record.instance_id, int(record.get(Field.GENERATION)), slot, token)
-        if deadline and monotonic_s() > deadline + OVERRUN_S:
+        now = monotonic_s()
+        if deadline and now > deadline + OVERRUN_S:
             log.warning("child_overran", pid=pid, phase=phase.name.lower(), jobs=int(record.get(Field.JOBS)))
+            _kill(pid)
+        elif deadline and now > deadline and phase is Phase.RUNNING:
+            record.set(Field.STOP, record.get(Field.PROGRESS))  # an engine that can, ends the call by itself
+        self._end_deaf(index, record, pid, now)
+
+    def _heed_cancels(self, now: float) -> None:
+        """Asks engine calls to end that hold cancelled jobs, where that is worth it."""
+        running: dict[str, tuple[int, Record, float, UnderWay]] = {}
+        for index, record in enumerate(self._records):
+            progress, began = record.get(Field.PROGRESS), record.get(Field.BEGAN)
+            if record.phase is Phase.RUNNING and record.instance_id and now - began >= TICK_S:
+                call = UnderWay(
+                    jobs=int(record.get(Field.JOBS)),
+                    cancelled=0,
+                    running_s=now - began,
+                    expected_s=record.get(Field.EXPECTED),
+                )
+                running[record.instance_id] = index, record, progress, call
+        if not running:
+            return
+        held = {instance_id: int(record.get(Field.GENERATION)) for instance_id, (_, record, *_) in running.items()}
+        for instance_id, cancelled in self._core.jobs.store.unwanted(held).items():
+            index, record, progress, call = running[instance_id]
+            if index not in self._stopping and should_stop(dataclasses.replace(call, cancelled=cancelled)):
+                log.info("call_stopped_for_cancel", instance_id=instance_id, jobs=call.jobs, cancelled=cancelled)
+                record.set(Field.STOP, progress)
+                self._stopping[index] = progress, now
+
+    def _end_deaf(self, index: int, record: Record, pid: int, now: float) -> None:
+        """Ends a child whose engine went on with a call that it was asked to end; nobody is charged for that."""
+        if index not in self._stopping:
+            return
+        progress, asked_at = self._stopping[index]
+        if record.get(Field.PROGRESS) != progress:
+            del self._stopping[index]
+        elif now - asked_at >= HEED_S:
+            del self._stopping[index]
+            log.info("child_ended_for_cancel", pid=pid, jobs=int(record.get(Field.JOBS)))
+            self._ended_for_cancel.add(pid)
             _kill(pid)
 
     def _bury(self, child: Seen) -> None:
@@ -117,6 +167,9 @@ class Supervisor(threading.Thread):
         if self._is_draining and not child.instance_id:
             return
         log.warning("child_ended", pid=child.pid, phase=child.phase.name.lower())
+        if child.pid in self._ended_for_cancel:
+            self._ended_for_cancel.discard(child.pid)
+            self._give_back(child)
         if child.instance_id:
             self._core.serving.instances.end(child.instance_id, child.generation)
         self._free_slot(child)
@@ -124,6 +177,19 @@ class Supervisor(threading.Thread):
         announce(self._core.jobs, [job_id for job_id, state in moved if state in FINAL])
         if moved or child.token:
             ring_all(self._core.jobs)
+
+    def _give_back(self, child: Seen) -> None:
+        """Before the lease ends and the reaper charges: what was cancelled is over now, its mates wait again."""
+        service_id = self._core.settings.process.service_id
+        by = Claimant(
+            service_id=service_id,
+            instance_id=child.instance_id,
+            generation=child.generation,
+            worker="",
+            model_version="",
+        )
+        moved = self._core.jobs.store.disown(by)
+        announce(self._core.jobs, [job_id for job_id, state in moved.items() if state in FINAL])
 
     def _free_slot(self, child: Seen) -> None:
         """Else nobody would be rung for the slot until its lease is over."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from inference.tensors import Array, Tensors, TensorSpec
 
@@ -39,6 +39,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Gives memory back. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """An engine whose call can be ended from another thread; one without is ended with its process."""
+
+    def stop(self) -> None:
+        """The call under way, if any, soon raises RunStopped. Returns at once; the engine stays good for the next."""
         ...
 
 

@@ -1,12 +1,13 @@
 """ONNX Runtime, on the CPU and on CUDA, through one adapter."""
 
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from inference.engines.base import LoadSpec
 from inference.engines.onnx_file import NotProtobuf, external_files
-from inference.errors import EngineFailed, EngineLoadFailed, OutOfMemory, PenstockError
+from inference.errors import EngineFailed, EngineLoadFailed, OutOfMemory, PenstockError, RunStopped
 from inference.tensors import Array, Tensors, TensorSpec
 
 OPTIONS = ("gpu_memory_bytes", "optimisation")
@@ -50,8 +51,11 @@ class OnnxEngine:
 
     runs_code: ClassVar[bool] = False
 
-    def __init__(self, session: Any, provider: str) -> None:
+    def __init__(self, session: Any, provider: str, new_options: Callable[[], Any]) -> None:
         self._session = session
+        self._new_options = new_options
+        self._lock = threading.Lock()
+        self._under_way: Any = None
         self.provider = provider
         self.inputs = tuple(_spec(node, "input") for node in session.get_inputs())
         self.outputs = tuple(_spec(node, "output") for node in session.get_outputs())
@@ -78,15 +82,27 @@ class OnnxEngine:
                 got=provider,
                 device=spec.device,
             )
-        return cls(session, provider)
+        return cls(session, provider, onnxruntime.RunOptions)
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
-        """One call. Raises EngineFailed for what would fail again, OutOfMemory for what may not."""
+        """One call. Raises EngineFailed for what would fail again, OutOfMemory for what may not, RunStopped."""
+        options = self._under_way = self._new_options()
         try:
-            results = self._session.run(self._names, dict(inputs))
+            results = self._session.run(self._names, dict(inputs), options)
         except Exception as error:
+            if options.terminate:
+                raise RunStopped("The engine call was ended from outside.") from error
             raise _as_ours(error, EngineFailed, "The engine refused this input") from error
+        finally:
+            with self._lock:
+                self._under_way = None
         return dict(zip(self._names, results, strict=True))
+
+    def stop(self) -> None:
+        """Between two nodes of the graph the call looks at this flag; a Loop without end looks at each turn."""
+        with self._lock:
+            if self._under_way is not None:
+                self._under_way.terminate = True
 
     def close(self) -> None:
         self._session = None

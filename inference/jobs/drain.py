@@ -47,7 +47,10 @@ class Hands(Protocol):
     def prepare(self, jobs: Sequence[ClaimedJob]) -> Batch: ...
 
     def run(self, batch: Batch) -> list[Outcome]:
-        """Never raises; blocks as long as the engine does."""
+        """Never raises; blocks as long as the engine does. Enters RUNNING by itself, once for each engine call.
+
+        Jobs without an outcome were stopped from outside before their time.
+        """
         ...
 
     def may_claim_ahead(self) -> bool:
@@ -144,9 +147,12 @@ class Drain:
         return any(job.deadline is not None and job.deadline <= now for job in jobs)
 
     def _run(self, batch: Batch) -> list[Outcome]:
-        limit = max((job.timeout_s for job in batch.jobs), default=1.0)
-        self._hands.enter(Phase.RUNNING, limit_s=limit, jobs=len(batch.jobs))
-        return self._hands.run(batch)
+        """The outcomes. What was stopped before its time has none, and is given back as it came."""
+        outcomes = self._hands.run(batch)
+        if len(outcomes) < len(batch.jobs) + len(batch.refused):
+            ended = {outcome.job.id for outcome in outcomes}
+            self._release([job for job in batch.jobs if job.id not in ended])
+        return outcomes
 
     def _claim(self) -> Claim:
         store, hands = self._ports.store, self._hands

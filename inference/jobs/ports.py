@@ -113,6 +113,13 @@ class JobStore(Protocol):
         """The job and all of its attempts, of one instant. Raises JobNotFound."""
         ...
 
+    def unwanted(self, instances: Mapping[str, int]) -> Mapping[str, int]:
+        """Of each of these instances (id -> generation): how many of the jobs at its engine are to be cancelled.
+
+        Instances without any are left out.
+        """
+        ...
+
     def cancel_many(self, scope: Scope, which: Selection) -> Iterator[Mapping[str, JobState]]:
         """Cancels as `cancel` does, chunk by chunk; what became of the jobs of each chunk once it is committed.
 
@@ -217,6 +224,10 @@ class Admission(Protocol):
 
     def admit(self, by: Principal, *, jobs: int, payload_bytes: int) -> None:
         """Raises BacklogFull when more jobs would wait than may, QuotaExceeded for bytes and GPU-seconds."""
+        ...
+
+    def used(self, by: Principal) -> Mapping[str, Mapping[str, float]]:
+        """Of `key` and of `tenant`: what is used of each quota that holds, by its name. Raises StoreUnavailable."""
         ...
 
 

@@ -133,6 +133,20 @@ class SqlJobs:
     def history(self, scope: Scope, job_id: str) -> JobHistory:
         return jobs_again.history(self._db, scope, job_id)
 
+    def unwanted(self, instances: Mapping[str, int]) -> "dict[str, int]":
+        columns = {"id": "text", "generation": "int"}
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.text(
+                    f"SELECT j.instance_id, count(*) AS n FROM {self._db.rows_from('r', columns)} "
+                    "JOIN jobs j ON j.instance_id = r.id AND j.instance_generation = r.generation "
+                    "WHERE j.state = 'running' AND j.started_at IS NOT NULL AND j.cancel_requested_at IS NOT NULL "
+                    "GROUP BY j.instance_id"
+                ),
+                self._db.rows("r", columns, list(instances.items())),
+            )
+            return {row.instance_id: row.n for row in rows}
+
     def cancel_many(self, scope: Scope, which: Selection) -> Iterator[Mapping[str, JobState]]:
         return jobs_cancel.cancel_many(self._db, scope, which)
 

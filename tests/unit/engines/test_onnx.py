@@ -8,11 +8,17 @@ import pytest
 from inference.engines.base import LoadSpec
 from inference.engines.onnx import OnnxEngine, _cuda_options, _refuse_impossible
 from inference.engines.onnx_file import NotProtobuf, external_names
-from inference.errors import EngineFailed, EngineLoadFailed, OutOfMemory
+from inference.errors import EngineFailed, EngineLoadFailed, OutOfMemory, RunStopped
 
 
 def node(name="x", kind="tensor(float)", shape=("N", 3)):
     return SimpleNamespace(name=name, type=kind, shape=list(shape))
+
+
+class Options:
+    """ONNX Runtime's RunOptions."""
+
+    terminate = False
 
 
 class Session:
@@ -20,6 +26,7 @@ class Session:
 
     def __init__(self, answer=None, inputs=None):
         self.answer, self.inputs, self.outputs = answer, inputs or [node()], [node("y")]
+        self.during = None
 
     def get_inputs(self):
         return self.inputs
@@ -27,14 +34,18 @@ class Session:
     def get_outputs(self):
         return self.outputs
 
-    def run(self, names, feeds):
+    def run(self, names, feeds, options):
+        if self.during:
+            self.during()
+        if options.terminate:
+            raise RuntimeError("Exiting due to terminate flag being set to true.")
         if isinstance(self.answer, Exception):
             raise self.answer
         return [self.answer for _ in names]
 
 
 def test_symbolic_axes_are_open():
-    engine = OnnxEngine(Session(inputs=(node(shape=("N", None, -1, 4)),)), "cpu")
+    engine = OnnxEngine(Session(inputs=(node(shape=("N", None, -1, 4)),)), "cpu", Options)
 
     assert engine.inputs[0].shape == (None, None, None, 4)
 
@@ -42,7 +53,7 @@ def test_symbolic_axes_are_open():
 def test_outputs_come_under_their_names():
     answer = np.ones((1, 3), np.float32)
 
-    assert OnnxEngine(Session(answer), "cpu").run({"x": answer}) == {"y": answer}
+    assert OnnxEngine(Session(answer), "cpu", Options).run({"x": answer}) == {"y": answer}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +72,7 @@ def test_outputs_come_under_their_names():
     ],
 )
 def test_what_the_runtime_says_becomes_one_plain_sentence(text, kind, message):
-    engine = OnnxEngine(Session(RuntimeError(text)), "cpu")
+    engine = OnnxEngine(Session(RuntimeError(text)), "cpu", Options)
 
     with pytest.raises(kind) as caught:
         engine.run({})
@@ -70,9 +81,22 @@ def test_what_the_runtime_says_becomes_one_plain_sentence(text, kind, message):
     assert message in caught.value.message
 
 
+def test_a_call_that_is_stopped_says_so_and_the_next_one_runs():
+    session = Session(np.ones((1, 3), np.float32))
+    engine = OnnxEngine(session, "cpu", Options)
+    engine.stop()  # nothing is under way: it must not hit the next call
+
+    session.during = engine.stop
+    with pytest.raises(RunStopped):
+        engine.run({})
+    session.during = None
+
+    assert engine.run({})["y"].shape == (1, 3)
+
+
 def test_a_python_memory_error_is_out_of_memory():
     with pytest.raises(OutOfMemory):
-        OnnxEngine(Session(MemoryError()), "cpu").run({})
+        OnnxEngine(Session(MemoryError()), "cpu", Options).run({})
 
 
 @pytest.mark.parametrize(
@@ -86,7 +110,7 @@ def test_a_python_memory_error_is_out_of_memory():
 )
 def test_what_cannot_be_carried_is_refused(bad, sentence):
     with pytest.raises(EngineLoadFailed, match=sentence):
-        OnnxEngine(Session(inputs=(bad,)), "cpu")
+        OnnxEngine(Session(inputs=(bad,)), "cpu", Options)
 
 
 @pytest.mark.parametrize(

@@ -206,3 +206,16 @@ def test_the_first_count_needs_the_database():
 
     with pytest.raises(StoreUnavailable):
         admission(Away()).admit(ANYBODY, jobs=1, payload_bytes=0)
+
+
+def test_what_is_used_is_told_for_each_quota_that_holds():
+    usage = FakeUsage()
+    usage.bytes, usage.engine = 10, 2.5
+    quota = admission(Counting(waiting=4, k=3), usage, gpu_seconds_per_day=60)
+
+    used = quota.used(holder(key={"jobs_waiting": 5, "bytes_stored": 100}))
+
+    assert used == {
+        "key": {"jobs_waiting": 3, "bytes_stored": 10},
+        "tenant": {"jobs_waiting": 4, "gpu_seconds_per_day": 2.5},
+    }

@@ -4,7 +4,7 @@ import numpy as np
 import orjson
 
 from inference.engines import hooks
-from inference.errors import OutOfMemory
+from inference.errors import OutOfMemory, RunStopped
 from inference.jobs import execute
 from inference.jobs.model import ClaimedJob, JobState
 from inference.settings import JobsSettings
@@ -52,7 +52,9 @@ class Doubler:
 
 def run(jobs, engine):
     batch = execute.prepare(jobs, NO_HOOKS)
-    outcomes = execute.run(batch, engine, NO_HOOKS, now_s=lambda: 3.0, settings=JobsSettings())
+    outcomes = execute.run(
+        batch, execute.Call(engine=engine, hooks=NO_HOOKS, now_s=lambda: 3.0, settings=JobsSettings())
+    )
     return {outcome.job.id: outcome for outcome in outcomes}
 
 
@@ -109,3 +111,45 @@ def test_answers_that_are_not_numbers_stay_valid_json():
     outcomes = run([claimed("a", [[1.0]])], Odd())
 
     assert orjson.loads(outcomes["a"].result) == {"y": [[None, None]]}
+
+
+class Stopped(Doubler):
+    """Calls that hold `poison` are stopped from outside, the others end."""
+
+    def run(self, inputs):
+        rows = inputs["x"]
+        self.calls.append(len(rows))
+        if (rows == self.poison).any():
+            raise RunStopped("stopped")
+        return {"y": rows * 2}
+
+
+def run_watched(jobs, engine, limit_s):
+    begun = []
+
+    def begin(started):
+        begun.append([job.id for job in started])
+        return limit_s
+
+    call = execute.Call(engine=engine, hooks=NO_HOOKS, now_s=lambda: 3.0, settings=JobsSettings(), begin=begin)
+    outcomes = execute.run(execute.prepare(jobs, NO_HOOKS), call)
+    return {outcome.job.id: outcome for outcome in outcomes}, begun
+
+
+def test_a_call_that_is_stopped_before_its_time_leaves_its_jobs_without_an_outcome():
+    engine = Stopped(poison=1)
+
+    outcomes, begun = run_watched([claimed(str(i), [[float(i)]]) for i in range(4)], engine, 60.0)
+
+    assert outcomes == {}
+    assert begun == [["0", "1", "2", "3"]]
+
+
+def test_a_call_that_is_stopped_after_its_time_fails_the_job_that_hung_alone():
+    engine = Stopped(poison=1)
+
+    outcomes, begun = run_watched([claimed(str(i), [[float(i)]]) for i in range(4)], engine, 0.0)
+
+    assert {name for name, outcome in outcomes.items() if outcome.state is JobState.COMPLETED} == {"0", "2", "3"}
+    assert (outcomes["1"].state, outcomes["1"].error_code) == (JobState.PENDING, "timed_out")
+    assert begun == [["0", "1", "2", "3"], ["0", "1"], ["0"], ["1"], ["2", "3"]]

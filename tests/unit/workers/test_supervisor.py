@@ -23,6 +23,7 @@ class Stores:
 
     def __init__(self):
         self.renewed, self.ended, self.reaps, self.failures = [], [], 0, []
+        self.asked, self.cancelled, self.disowned = [], {}, []
         self.valid, self.is_ours, self.reports, self.kicks, self.is_away = None, True, [], 0, False
 
     def renew(self, held, *, lease_s):
@@ -37,6 +38,14 @@ class Stores:
     def reap(self):
         self.reaps += 1
         return [("job", JobState.PENDING)]
+
+    def unwanted(self, instances):
+        self.asked.append(dict(instances))
+        return {name: count for name, count in self.cancelled.items() if name in instances}
+
+    def disown(self, by):
+        self.disowned.append((by.instance_id, by.generation))
+        return {"job": JobState.CANCELLED}
 
     def services_with_waiting(self):
         return []
@@ -246,3 +255,81 @@ def test_the_slot_of_a_child_that_died_is_given_back(watch, record, child):
     watch._watch(0, record)
 
     assert released == [("s", 3, "t" * 16)] * 2
+
+
+def run_batch(record, pid, *, jobs=4, running_s=10.0, expected_s=1.0, limit_s=60.0):
+    put(record, pid, Phase.RUNNING, limit_s=limit_s)
+    record.set(Field.JOBS, jobs)
+    record.set(Field.BEGAN, monotonic_s() - running_s)
+    record.set(Field.EXPECTED, expected_s)
+
+
+def look_again(watch, seconds=2.0):
+    """As if the last look, and what was asked for at it, were that long ago."""
+    watch._looked_at -= seconds
+    watch._stopping = {index: (progress, at - seconds) for index, (progress, at) in watch._stopping.items()}
+    watch._tick()
+
+
+def test_a_call_whose_jobs_are_all_cancelled_is_asked_to_end(watch, record, stores, child):
+    run_batch(record, child.pid, jobs=2)
+    stores.cancelled = {"i" * 32: 2}
+
+    watch._tick()
+
+    assert stores.asked == [{"i" * 32: 7}]
+    assert record.get(Field.STOP) == record.get(Field.PROGRESS)
+    assert is_alive(child.pid)
+
+
+def test_a_call_that_will_end_soon_is_left_alone_for_its_other_jobs(watch, record, stores, child):
+    run_batch(record, child.pid, jobs=2, running_s=0.5, expected_s=1.0)
+    stores.cancelled = {"i" * 32: 1}
+
+    watch._tick()
+
+    assert record.get(Field.STOP) == 0
+
+
+def test_a_child_that_goes_on_is_ended_and_nobody_is_charged(watch, record, stores, child):
+    run_batch(record, child.pid, jobs=2)
+    stores.cancelled = {"i" * 32: 2}
+    watch._tick()
+
+    look_again(watch)
+    child.wait(5)
+    watch._tick()
+
+    assert stores.disowned == [("i" * 32, 7)]
+    assert stores.ended == [("i" * 32, 7)]
+
+
+def test_a_child_that_ended_its_call_in_time_lives(watch, record, stores, child):
+    run_batch(record, child.pid, jobs=2)
+    stores.cancelled = {"i" * 32: 2}
+    watch._tick()
+    stores.cancelled = {}
+    record.enter(Phase.FINISHING, deadline=monotonic_s() + 30)
+
+    look_again(watch)
+
+    assert is_alive(child.pid)
+    assert stores.disowned == []
+
+
+def test_nothing_is_asked_while_no_call_is_under_way(watch, record, stores, child):
+    put(record, child.pid, Phase.IDLE, limit_s=0)
+
+    watch._tick()
+    look_again(watch)
+
+    assert stores.asked == []
+
+
+def test_a_call_past_its_deadline_is_asked_to_end_before_its_process_is(watch, record, stores, child):
+    run_batch(record, child.pid, limit_s=-0.5)
+
+    watch._tick()
+
+    assert record.get(Field.STOP) == record.get(Field.PROGRESS)
+    assert is_alive(child.pid)
