@@ -25,6 +25,7 @@ from api.v1 import (
     tasks,
     tenants,
     uploads,
+    usage,
     webhooks,
 )
 from inference.core import Core
@@ -38,6 +39,7 @@ UNDER_BASE = (
     keys.blueprint,
     tenants.blueprint,
     audit.blueprint,
+    usage.blueprint,
 )
 ABSOLUTE = (models.blueprint, deployments.blueprint)
 DOCS = "/docs"

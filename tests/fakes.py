@@ -158,6 +158,9 @@ class Silent:
     def admit(self, by, *, jobs, payload_bytes):
         pass
 
+    def used(self, by):
+        return {"key": {}, "tenant": {}}
+
     def places(self, by, service, specs, *, now):
         return [now] * len(specs)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import marshmallow as ma
@@ -80,6 +81,14 @@ class LimitsShown(ma.Schema):
     weight = fields.Float()
 
 
+class LimitsUsed(ma.Schema):
+    """Of each quota that holds: up to a minute old."""
+
+    jobs_waiting = fields.Integer()
+    bytes_stored = fields.Integer()
+    gpu_seconds_per_day = fields.Float(metadata={"description": "Since midnight UTC"})
+
+
 class KeyIn(ma.Schema):
     name = Text(required=True, metadata={"description": "For lists and the audit record", **NAME})
     role = Text(required=True, metadata={"enum": ROLES})
@@ -129,6 +138,8 @@ class Me(Holder):
     key_id = fields.String(allow_none=True, metadata={"pattern": KEY_ID_PATTERN})
     reach = fields.String(validate=validate.OneOf(["service", "workspace", "tenant", "system"]))
     tenant_limits = fields.Nested(LimitsShown)
+    used = fields.Nested(LimitsUsed, metadata={"description": "Of the key's limits, as far as they are quotas"})
+    tenant_used = fields.Nested(LimitsUsed, metadata={"description": "Of the tenant's, or of the defaults"})
 
 
 class KeyShown(Holder):
@@ -282,12 +293,14 @@ def key(shown: ApiKey) -> dict[str, Any]:
     }
 
 
-def me(principal: Principal) -> dict[str, Any]:
+def me(principal: Principal, used: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     return {
         "key_id": principal.key_id,
         **_holder(principal),
         "reach": principal.reach.name.lower(),
         "tenant_limits": limits(principal.tenant_limits),
+        "used": used["key"],
+        "tenant_used": used["tenant"],
     }
 
 

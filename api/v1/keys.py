@@ -121,5 +121,6 @@ def revoke_key(_: Json, key_id: str) -> Json:
 @blueprint.route("/me", needs=Role.VIEWER)
 @blueprint.response(200, schemas.Me())
 def show_me() -> Json:
-    """Show whose key this request shows: its role, scope and limits"""
-    return schemas.me(context.principal())
+    """Show whose key this request shows: its role, scope and limits, and what is used of these"""
+    by = context.principal()
+    return schemas.me(by, context.core().jobs.admission.used(by))

@@ -11,6 +11,7 @@ from inference.settings import AccessSettings
 
 MOST = 20_000
 ROUNDING_S = 1e-6
+SLOWEST = 1 / 86_400
 AHEAD_S = 10.0
 """What other processes let in closes a bucket for at most so long, or for two requests of a slower limit."""
 CLOSED_S = 60.0
@@ -77,7 +78,7 @@ class Rates:
         """The bucket, when one more request fits. Raises RateLimited."""
         if limit <= 0:
             raise _limited(of, limit, CLOSED_S)
-        full = f"{of}:{name}"
+        limit, full = max(limit, SLOWEST), f"{of}:{name}"
         bucket = self._buckets.get(full)
         if bucket is None:
             bucket = self._buckets[full] = _Bucket(limit)

@@ -1,8 +1,10 @@
 """The quotas that new jobs count against, checked without a query per request."""
 
+from collections.abc import Mapping, Sequence
+
 from inference.access.model import Principal
 from inference.access.quotas import Quotas, bounds
-from inference.access.tally import Tally
+from inference.access.tally import Bound, Tally
 from inference.errors import BacklogFull
 from inference.jobs.ports import JobStore
 
@@ -26,7 +28,7 @@ class BacklogQuota:
         """See `Admission`. What is refused counts against no quota."""
         self._quotas.check_engine_time(by)
         self._quotas.take_bytes(by, payload_bytes)
-        limits = bounds(by, by.limits.jobs_waiting, by.tenant_limits.jobs_waiting, self._limit)
+        limits = self._bounds(by)
         exceeded = self._waiting.admit(limits, jobs)
         if exceeded is not None:
             self._quotas.give_back_bytes(by, payload_bytes)
@@ -39,3 +41,13 @@ class BacklogQuota:
                 limit=limit,
                 retry_after_s=RETRY_AFTER_S,
             )
+
+    def used(self, by: Principal) -> Mapping[str, Mapping[str, float]]:
+        """See `Admission`."""
+        found = self._quotas.used(by)
+        for bound in self._bounds(by):
+            found[bound.of]["jobs_waiting"] = int(self._waiting.used(bound))
+        return found
+
+    def _bounds(self, by: Principal) -> Sequence[Bound]:
+        return bounds(by, by.limits.jobs_waiting, by.tenant_limits.jobs_waiting, self._limit)
