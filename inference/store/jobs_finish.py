@@ -37,6 +37,7 @@ ATTEMPT_COLUMNS = {
 }
 ATTEMPT = f"{', '.join(ATTEMPT_COLUMNS)}, instance_id, worker, ended_at"
 RESULT_COLUMNS = {"job_id": "text", "body": "bytea"}
+ADD_USAGE = usage.statement(f"VALUES ({', '.join('?' * len(usage.COLUMNS))})")
 
 
 def finish(
@@ -152,28 +153,25 @@ def _save_attempts(
         )
         for o in outcomes
     ]
-    used = usage.rows_of(db, by, outcomes, moved)
+    used = usage.rows(by, outcomes, moved)
     if db.is_sqlite:
         marks = ", ".join("?" * len(ATTEMPT_COLUMNS))
         connection.exec_driver_sql(
             f"INSERT INTO attempts ({ATTEMPT}) VALUES ({marks}, ?, ?, {db.clock})",
             [(*row, by.instance_id, by.worker) for row in rows],
         )
-        connection.execute(_add_usage(db), used)
+        connection.exec_driver_sql(ADD_USAGE, used)
         return
-    connection.execute(_insert_attempts(db), used | {"worker": by.worker} | db.rows("r", ATTEMPT_COLUMNS, rows))
-
-
-@lru_cache(maxsize=4)
-def _add_usage(db: Database) -> sa.TextClause:
-    return sa.text(usage.statement(db))
+    bound = db.rows("r", ATTEMPT_COLUMNS, rows) | db.rows("u", usage.COLUMNS, used)
+    connection.execute(_insert_attempts(db), bound | {"instance": by.instance_id, "worker": by.worker})
 
 
 @lru_cache(maxsize=4)
 def _insert_attempts(db: Database) -> sa.TextClause:
     """With the usage in one round trip."""
+    used = usage.statement(f"SELECT {', '.join(usage.COLUMNS)} FROM {db.rows_from('u', usage.COLUMNS)}")
     return sa.text(
-        f"WITH used AS ({usage.statement(db)}) INSERT INTO attempts ({ATTEMPT}) "
+        f"WITH used AS ({used}) INSERT INTO attempts ({ATTEMPT}) "
         f"SELECT {', '.join(ATTEMPT_COLUMNS)}, :instance, :worker, {db.clock} "
         f"FROM {db.rows_from('r', ATTEMPT_COLUMNS)}"
     )

@@ -1,6 +1,5 @@
 """What tenants and keys have used: engine time, added up as jobs end, and bytes, counted where they lie."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
@@ -18,6 +17,8 @@ COLUMNS = {
     "day": "int",
     "tenant_id": "text",
     "key_id": "text",
+    "service_id": "text",
+    "instance_id": "text",
     "jobs": "bigint",
     "rows": "bigint",
     "engine_s": "float8",
@@ -29,32 +30,32 @@ GROUPS: Mapping[UsageGroup, "sa.Column[str] | sa.Column[int]"] = {
 }
 
 
-def rows_of(db: Database, by: Claimant, outcomes: Sequence[Outcome], moved: Mapping[str, Moved]) -> dict[str, object]:
-    """What `statement` binds: a row for each day, tenant and key.
+def rows(by: Claimant, outcomes: Sequence[Outcome], moved: Mapping[str, Moved]) -> list[tuple[object, ...]]:
+    """What these attempts used, in the order of COLUMNS: a row for each day, tenant and key.
 
     An attempt's engine time is its share of the engine call, whatever became of it; jobs and rows count when they
     end as completed or failed.
     """
-    sums: dict[tuple[int, str, str], list[float]] = defaultdict(lambda: [0, 0, 0.0])
+    sums: dict[tuple[int, str, str], list[float]] = {}
     for outcome in outcomes:
         job = outcome.job
-        total = sums[int(outcome.ended_at // DAY_S), job.tenant_id, job.key_id or ""]
+        key = int(outcome.ended_at // DAY_S), job.tenant_id, job.key_id or ""
+        total = sums.get(key)
+        if total is None:
+            total = sums[key] = [0, 0, 0.0]
         if moved[job.id].state in ENDED:
             total[0] += 1
             total[1] += job.rows
         total[2] += max(0.0, outcome.ended_at - outcome.started_at) / max(1, outcome.batch_size)
-    rows = [(*key, *total) for key, total in sorted(sums.items())]
-    return {"service": by.service_id, "instance": by.instance_id} | db.rows("u", COLUMNS, rows)
+    return [(*key, by.service_id, by.instance_id, *total) for key, total in sorted(sums.items())]
 
 
-def statement(db: Database) -> str:
-    """Adds to what was used; for the transaction that finishes the attempts, so that each is counted exactly once."""
+def statement(source: str) -> str:
+    """Adds rows to what was used; for the transaction that finishes the attempts, so that each counts exactly once."""
+    names = ", ".join(COLUMNS)
     return (
-        "INSERT INTO usage (day, tenant_id, key_id, service_id, instance_id, jobs, rows, engine_s) "
-        "SELECT u.day, u.tenant_id, u.key_id, CAST(:service AS text), CAST(:instance AS text), "
-        f"u.jobs, u.rows, u.engine_s FROM {db.rows_from('u', COLUMNS)} WHERE true "
-        "ON CONFLICT (day, tenant_id, key_id, service_id, instance_id) DO UPDATE SET "
-        "jobs = usage.jobs + excluded.jobs, rows = usage.rows + excluded.rows, "
+        f"INSERT INTO usage ({names}) {source} ON CONFLICT (day, tenant_id, key_id, service_id, instance_id) "
+        "DO UPDATE SET jobs = usage.jobs + excluded.jobs, rows = usage.rows + excluded.rows, "
         "engine_s = usage.engine_s + excluded.engine_s"
     )
 
