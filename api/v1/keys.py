@@ -88,7 +88,7 @@ def show_key(key_id: str) -> Json:
 
 
 @blueprint.route("/keys/<key_id>", methods=["PATCH"], needs=Role.ADMIN)
-@blueprint.arguments(schemas.KeyChange(), example={"limits": {"requests_per_s": 100}})
+@blueprint.arguments(schemas.KeyChange(), required=False, example={"limits": {"requests_per_s": 100}})
 @refuses(*READING, errors.KeyNotFound)
 @blueprint.response(200, schemas.KeyShown())
 def change_key(changes: Json, key_id: str) -> Json:

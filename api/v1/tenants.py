@@ -54,7 +54,7 @@ def show_tenant(tenant_id: str) -> Json:
 
 
 @blueprint.route("/tenants/<tenant_id>", methods=["PATCH"], needs=Role.ADMIN, reach=Reach.SYSTEM)
-@blueprint.arguments(schemas.TenantChange(), example={"disabled": True})
+@blueprint.arguments(schemas.TenantChange(), required=False, example={"disabled": True})
 @refuses(*READING, errors.TenantNotFound, errors.WrongState)
 @blueprint.response(200, schemas.TenantShown())
 def change_tenant(changes: Json, tenant_id: str) -> Json:

@@ -4,7 +4,6 @@ SQLite, Valkey, the artefact store and the model's trial run are real. No worker
 so thousands of calls cost no process.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from inference.store.database import Database
 from tests import onnx_models
 
 BASE = "/api/v1/inference"
-AN_ID = re.compile(r"[0-9a-f]{32}")
 TASK = {"input_data": {"x": [[1, 2, 3, 4]]}, "metadata": {"of": "the test"}}
 
 
@@ -71,6 +69,8 @@ class World:
         self._make_model()
         self._make_service()
         self._make_deployment()
+        self._make_key()
+        self._make_tenant()
         self.ids["upload_id"] = self.call("POST", f"{BASE}/uploads", data=b'{"x": [1, 2, 3, 4]}').json["upload_id"]
 
     def let_parts_report(self) -> None:
@@ -79,7 +79,14 @@ class World:
         self.core.serving.ticks.take("reconcile", every_s=0.0, by="test")
 
     def heal(self) -> None:
-        """A registered model; a running service of it, with tasks that wait, one that is completed, one that failed."""
+        """A registered model; a running service of it, with tasks that wait, one that is completed, one that failed.
+
+        And a key and a tenant to spare.
+        """
+        if self.call("GET", f"{BASE}/keys/{self.ids['key_id']}").json["revoked_at"]:
+            self._make_key()
+        if self.call("GET", f"{BASE}/tenants/{self.ids['tenant_id']}").status_code != 200:
+            self._make_tenant()
         if self.call("GET", f"/v1/models/{self.ids['model_id']}").json.get("status") != "registered":
             self._make_model()
         service = self.call("GET", f"{BASE}/services/{self.ids['service_id']}").json
@@ -110,6 +117,14 @@ class World:
             "metadata": {"author": "you"},
         }
         self.ids["model_id"] = self.ask("POST", "/v1/models/register", body, expect=201)["model_id"]
+
+    def _make_key(self) -> None:
+        body = {"name": self.next_name(), "role": "viewer"}
+        self.ids["key_id"] = self.ask("POST", f"{BASE}/keys", body, expect=201)["key_id"]
+
+    def _make_tenant(self) -> None:
+        body = {"tenant_id": self.next_name()}
+        self.ids["tenant_id"] = self.ask("POST", f"{BASE}/tenants", body, expect=201)["tenant_id"]
 
     def _make_deployment(self) -> None:
         body = {"model_id": self.ids["model_id"], "environment": "test"}
