@@ -190,7 +190,7 @@ def test_a_whole_run_from_the_lock_to_the_last_process_gone(tmp_path, capfd):
     assert code == 0
     assert [entry["role"] for entry in told["processes"]] == ["front", "broker", "api", "node"]
     assert json.loads(ready.read_text()) == told
-    assert "no key is needed" in err
+    assert "no key is asked for" in err
     assert list(folder.processes_of(run_id=told["run_id"])) == []
     assert status.read(tmp_path)["running"] is False
 

@@ -28,10 +28,12 @@ def closed(settings: Settings, environ: Mapping[str, str], migrate: tuple[str, .
     return {**environ, REQUIRE: "true"}
 
 
-def sentences(data_dir: Path, *, is_open: bool) -> list[str]:
-    """For the person who started it: who is let in."""
-    if is_open:
+def sentences(data_dir: Path, *, status: int) -> list[str]:
+    """For the person who started it: who is let in, by what the system answered to a request without a key."""
+    if status == 200:
         return ["open: no key is asked for, only this machine can reach it"]
+    if status != 401:
+        return []
     said = ["keys are asked for"]
     if (path := data_dir / ADMIN_KEY).exists():
         said.append(f"the first admin key is in {path}")

@@ -134,9 +134,9 @@ class Supervisor:
             for name in self.children:
                 folder.cap_log(self.log_of(name))
 
-    def run_once(self, name: str, argv: tuple[str, ...], environment: Mapping[str, str]) -> int | None:
+    def run_once(self, name: str, argv: tuple[str, ...], environment: Mapping[str, str] | None = None) -> int | None:
         """Runs one short-lived process to its end, supervising meanwhile; its exit code, None if the end came first."""
-        process = self._errand = self._spawn(Role(name=name, argv=argv, environment=environment))
+        process = self._errand = self._spawn(Role(name=name, argv=argv, environment=environment or {}))
         self.wait(lambda: process.poll() is not None, limit_s=600.0)
         if process.poll() is None:
             process.kill()

@@ -188,10 +188,6 @@ class _System:
             return str(json.loads(body)["message"])
         return f"/readyz answers {status}." if status else "the front does not answer."
 
-    def is_open(self) -> bool:
-        """Whether somebody without a key is let in: asked, not supposed."""
-        return self._ask("/api/v1/inference/me")[0] == 200
-
     def _ask_readyz(self) -> tuple[int, bytes]:
         return self._ask("/readyz")
 
@@ -231,7 +227,7 @@ class _System:
         say(f"ready after {took_s:.1f} s")
         for name, url in self.urls.items():
             say(f"  {name:8} {url}")
-        for sentence in opening.sentences(self.settings.data_dir, is_open=self.is_open()):
+        for sentence in opening.sentences(self.settings.data_dir, status=self._ask("/api/v1/inference/me")[0]):
             say(sentence)
         say("Ctrl-C stops it")
         if ready_file is not None:
