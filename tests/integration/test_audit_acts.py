@@ -77,6 +77,11 @@ def a_waiting_task(world: World, **more: Any) -> str:
     return world.ask("POST", f"{BASE}/services/{world.ids['service_id']}/tasks", body, expect=202)["task_id"]
 
 
+def a_service_with_waiting_tasks(world: World) -> str:
+    a_waiting_task(world)
+    return world.ids["service_id"]
+
+
 def a_cancelled_task(world: World, **more: Any) -> str:
     task_id = a_waiting_task(world, **more)
     world.ask("POST", f"{BASE}/tasks/{task_id}/cancel")
@@ -110,6 +115,7 @@ PREPARED: dict[str, Callable[[World], Prepared]] = {
     f"POST {BASE}/services/{{service_id}}/scale": on(a_service, {"replicas": 2}),
     f"POST {BASE}/services/{{service_id}}/tasks": on(the_service, TASK),
     f"POST {BASE}/services/{{service_id}}/tasks/batch": on(the_service, {"input_data_list": [TASK["input_data"]]}),
+    f"POST {BASE}/services/{{service_id}}/tasks/cancel": on(a_service_with_waiting_tasks, {"all": True}),
     f"POST {BASE}/tasks/{{task_id}}/cancel": on(a_waiting_task),
     f"POST {BASE}/tasks/{{task_id}}/retry": on(a_cancelled_task),
     f"POST {BASE}/tasks/{{task_id}}/requeue": on(a_cancelled_task),
