@@ -54,6 +54,8 @@ class FakeJobs:
             if known_hash != submission.body_hash:
                 raise IdempotencyMismatch("This key came with another body.", key=key)
             return dataclasses.replace(accepted, is_replay=True)
+        if submission.refusal is not None:
+            raise submission.refusal
         self.commits += 1
         for job in submission.jobs:
             self.rows[job.id] = job

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from inference import clock
 from inference.errors import InvalidField, TooLarge
-from inference.jobs import inputs, json_text
+from inference.jobs import inputs, json_text, submit
 from inference.jobs.model import MAX_PRIORITY, JobSpec
 from inference.notify import guard
 from inference.tensors import TensorSpec
@@ -89,17 +89,22 @@ def _written(options: Options) -> int:
 
 
 def checked(
-    options: Options, *, priority: int = 0, may_call: Callable[[], Sequence[guard.Network]] = tuple
+    options: Options,
+    *,
+    priority: int = 0,
+    may_call: Callable[[], Sequence[guard.Network]] = tuple,
+    is_keyed: bool = False,
 ) -> dict[str, Any]:
     """The keyword arguments of a JobSpec that `options` stand for. Raises InvalidField, TooLarge, CallbackRefused.
 
     `priority`: of a task that names none. `may_call`: networks that a webhook may reach though they are not public.
+    `is_keyed`: a deadline that has passed is left to the commit, since the key may have an answer from before.
     """
     return {
         **_callback(options, may_call),
         "priority": _priority(options.priority) if options.priority is not UNSET else priority,
         "timeout_s": _timeout_s(options.timeout_s),
-        "deadline": _deadline(options.deadline),
+        "deadline": _deadline(options.deadline, may_be_past=is_keyed),
         "metadata": _metadata(options.metadata) if options.metadata else None,
     }
 
@@ -141,7 +146,7 @@ def _timeout_s(value: float | UnsetType | None) -> float | None:
     return float(value)
 
 
-def _deadline(text: str | UnsetType | None) -> float | None:
+def _deadline(text: str | UnsetType | None, *, may_be_past: bool) -> float | None:
     if text is None or isinstance(text, UnsetType):
         return None
     try:
@@ -150,8 +155,8 @@ def _deadline(text: str | UnsetType | None) -> float | None:
         raise InvalidField(
             "`deadline` must be an ISO 8601 time such as 2026-11-20T12:00:00Z.", field="deadline"
         ) from error
-    if deadline <= clock.epoch_s():
-        raise InvalidField("`deadline` has already passed.", field="deadline")
+    if deadline <= clock.epoch_s() and not may_be_past:
+        raise submit.deadline_passed()
     return deadline
 
 

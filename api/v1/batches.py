@@ -78,7 +78,8 @@ def submit_batch(service_id: str) -> Response:
 
 def _specify(core: Core, batch: task_in.BatchIn, model: ModelVersion, priority: int) -> list[JobSpec]:
     """One job per input. Raises what is wrong with the first bad one, naming its index."""
-    options = task_in.checked(batch, priority=priority, may_call=context.may_call)
+    is_keyed = tasks.KEY in request.headers
+    options = task_in.checked(batch, priority=priority, may_call=context.may_call, is_keyed=is_keyed)
     limit = core.settings.api.inline_limit_bytes
     specs = []
     for index, raw in enumerate(batch.input_data_list):
@@ -91,7 +92,7 @@ def _specify(core: Core, batch: task_in.BatchIn, model: ModelVersion, priority: 
 
 
 def _submit_lines(service_id: str) -> Response:
-    if "Idempotency-Key" in request.headers:
+    if tasks.KEY in request.headers:
         raise InvalidField(
             "Idempotency-Key does not go with JSON Lines, which are committed in parts; send a JSON list.",
             field="Idempotency-Key",

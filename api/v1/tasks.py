@@ -19,6 +19,7 @@ from inference.jobs import inputs, query, submit
 from inference.jobs.model import JobFilter, JobSpec, JobState
 from inference.registry.model import ModelVersion
 
+KEY = "Idempotency-Key"
 MAX_KEY = 255
 
 blueprint = Blueprint("tasks", __name__, description="Submit inference tasks and read their answers")
@@ -36,7 +37,7 @@ REFUSED = (
     errors.QuotaExceeded,
 )
 KEY_HEADER = (
-    "Idempotency-Key",
+    KEY,
     {"type": "string", "pattern": f"^[ -~]{{1,{MAX_KEY}}}$"},
     "The same key with the same body gives the first answer again; another body: 409",
 )
@@ -60,7 +61,7 @@ def submit_task(service_id: str) -> Response:
         core.jobs,
         by=by,
         service_id=service_id,
-        specs=(specify(core, task, model),),
+        specs=(specify(core, task, model, is_keyed=KEY in request.headers),),
         **idempotency(service_id, text),
     )
     task_id, created_at = accepted.job_ids[0], clock.iso(accepted.created_at)
@@ -68,9 +69,11 @@ def submit_task(service_id: str) -> Response:
     return Ready.of(answer.encode(), 202, ("Location", f"{base()}/tasks/{task_id}"))
 
 
-def specify(core: Core, task: task_in.TaskIn, model: ModelVersion, *, priority: int = 0) -> JobSpec:
+def specify(
+    core: Core, task: task_in.TaskIn, model: ModelVersion, *, priority: int = 0, is_keyed: bool = False
+) -> JobSpec:
     """The checked job that a task stands for. Raises what is wrong with it."""
-    options = task_in.checked(task, priority=priority, may_call=context.may_call)
+    options = task_in.checked(task, priority=priority, may_call=context.may_call, is_keyed=is_keyed)
     signature, is_inline = model.signature.inputs, bool(task.input_data)
     if is_inline == isinstance(task.input_ref, str):
         what = "stand both" if is_inline else "are both missing"
@@ -98,7 +101,7 @@ def _uploaded(core: Core, reference: str) -> bytes:
 
 def idempotency(service_id: str, text: bytes) -> dict[str, Any]:
     """Key and hash of this request, as `submit` wants them; empty without a key. Raises InvalidField."""
-    key = request.headers.get("Idempotency-Key")
+    key = request.headers.get(KEY)
     if key is None:
         return {}
     if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from inference.errors import PenstockError
+
 
 class JobState(StrEnum):
     PENDING = "pending"
@@ -78,7 +80,7 @@ class NewJob:
 class Submission:
     """What one request hands to the committer: its jobs, all of one service, and the key they were sent with, if any.
 
-    `slots`: drains that the service may have, for the bell.
+    `slots`: drains that the service may have, for the bell. `refusal`: the answer unless the key is known already.
     """
 
     tenant_id: str
@@ -86,6 +88,7 @@ class Submission:
     idempotency_key: str | None = None
     body_hash: bytes = b""
     slots: int = 1
+    refusal: PenstockError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,12 +64,17 @@ def _insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
         keyed = [i for i in open_ones if submissions[i].idempotency_key is not None]
         losers = _take_keys(connection, submissions, keyed)
         winners = [i for i in open_ones if i not in losers]
+        for i in winners:
+            if (refusal := submissions[i].refusal) is not None:
+                answers[i] = refusal
+                _give_key_back(connection, submissions[i])
+        winners = [i for i in winners if i not in answers]
         _insert_jobs(db, connection, [job for i in winners for job in submissions[i].jobs])
         for i in winners:
             jobs = submissions[i].jobs
             answers[i] = Accepted(job_ids=tuple(job.id for job in jobs), created_at=jobs[0].submitted_at)
         for i in losers:
-            answers[i] = _first_answer(connection, submissions[i]) or _vanished()
+            answers[i] = _first_answer(connection, submissions[i]) or submissions[i].refusal or _vanished()
         for i, answer in answers.items():
             # What was accepted once is answered the same way, also when its service has stopped since.
             if isinstance(answer, WrongState) and submissions[i].idempotency_key is not None:
@@ -126,6 +131,14 @@ def _take_keys(connection: sa.Connection, submissions: Sequence[Submission], key
         won |= {tuple(answer) for answer in connection.execute(statement, row)}
     winners = {i for key, i in first.items() if key in won}
     return [i for i in keyed if i not in winners]
+
+
+def _give_key_back(connection: sa.Connection, submission: Submission) -> None:
+    """Of a refused one: taking its key has told that nobody else has it, not even one who is just writing."""
+    connection.execute(
+        sa.text("DELETE FROM submissions WHERE tenant_id = :t AND idem_key = :k"),
+        {"t": submission.tenant_id, "k": submission.idempotency_key},
+    )
 
 
 def _first_answer(connection: sa.Connection, submission: Submission) -> Answer | None:

@@ -1,22 +1,27 @@
 """Other processes that tests need: `python -m tests.contract.processes VERB ...`; each prints one JSON line."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from inference.access import token
 from inference.access.model import ApiKey, Role, Scope
-from inference.errors import StoreUnavailable
+from inference.errors import PenstockError, StoreUnavailable
 from inference.ids import DEFAULT_TENANT
-from inference.settings import StoreSettings
+from inference.jobs.commit import GroupCommit
+from inference.jobs.submit import deadline_passed
+from inference.settings import JobsSettings, StoreSettings
 from inference.store.database import Database
 from inference.store.gate import Gate
 from inference.store.jobs import SqlJobs
 from inference.store.keys import SqlKeys
+from inference.wiring import Silence
 from tests.contract import jobs
 from tests.services import die_with_tests
 
@@ -90,6 +95,27 @@ def work(url: str, expected: str, max_rows: str) -> list[tuple[str, int]]:
     return ran
 
 
+def keyed(url: str, key: str, threads: str, late: str) -> list[Any]:
+    """Sends one body under one key from that many threads at once; the ids, or the code of the refusal, of each.
+
+    `late`: 1 when the deadline passed between the client's first try and this one.
+    """
+    store = SqlJobs(Database(url, StoreSettings(gate_timeout_s=20.0)))
+    refusal = deadline_passed() if late == "1" else None
+    commit = GroupCommit(store, Silence(), JobsSettings())
+
+    def send(_: int) -> Any:
+        plain = jobs.alone(jobs.job(), key=key, body_hash=b"same")
+        try:
+            return list(commit(dataclasses.replace(plain, refusal=refusal)).job_ids)
+        except PenstockError as error:
+            return error.code
+
+    _wait_for_go()
+    with ThreadPoolExecutor(int(threads)) as pool:
+        return list(pool.map(send, range(int(threads))))
+
+
 def hold(path: str) -> None:
     """Takes the gate, says so, and keeps it until a line comes in."""
     with Gate(Path(path), timeout_s=10.0).turn():
@@ -148,7 +174,15 @@ def _in_child(gate: Gate) -> int:
 
 def main() -> None:
     verb, *arguments = sys.argv[1:]
-    verbs = {"submit": submit, "work": work, "hold": hold, "hammer": hammer, "fork": fork, "first-key": first_key}
+    verbs = {
+        "submit": submit,
+        "work": work,
+        "hold": hold,
+        "hammer": hammer,
+        "fork": fork,
+        "keyed": keyed,
+        "first-key": first_key,
+    }
     print(json.dumps(verbs[verb](*arguments)), flush=True)  # type: ignore[operator]
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from inference import clock
 from inference.ids import new_id
 from inference.serving.model import ServiceState
 from inference.tensors import unpack
@@ -65,7 +66,12 @@ def test_the_short_alias_answers_under_its_own_path(client, service):
         (b'{"input_data": {"x": "\xff"}}', 400, "malformed_json", "UTF-8"),
         ("[]", 422, "invalid_field", "must be an object, not a list"),
         ({}, 422, "invalid_field", "both missing"),
-        ({**GOOD, "colour": 1}, 422, "unknown_field", "no field `colour` here; known: `callback_events`, `callback_url`"),
+        (
+            {**GOOD, "colour": 1},
+            422,
+            "unknown_field",
+            "no field `colour` here; known: `callback_events`, `callback_url`",
+        ),
         ({**GOOD, "priority": 10}, 422, "invalid_field", "0 to 9"),
         ({**GOOD, "priority": -1}, 422, "invalid_field", "0 to 9"),
         ({**GOOD, "priority": "high"}, 422, "invalid_field", "`priority` must be a whole number, not a text"),
@@ -180,6 +186,28 @@ def test_the_same_key_and_body_give_the_first_answer_again(client, core, service
     assert first.json == again.json
     assert first.headers["Location"] == again.headers["Location"]
     refusal(other, 409, "idempotency_mismatch")
+    assert len(core.jobs.store.rows) == 1
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_the_first_answer_is_given_again_also_after_the_deadline(client, core, service, monkeypatch, is_batch):
+    path, body = ("/batch", {"input_data_list": [{"x": [1, 2]}]}) if is_batch else ("", GOOD)
+    url = f"/api/v1/inference/services/{service.id}/tasks{path}"
+    body = {**body, "deadline": clock.iso(clock.epoch_s() + 3600)}
+    headers = {"Idempotency-Key": "order-17"}
+
+    first = client.post(url, json=body, headers=headers)
+    later = clock.epoch_s() + 7200
+    monkeypatch.setattr("inference.clock.epoch_s", lambda: later)
+    monkeypatch.setattr(core.jobs.store, "now_s", lambda: later)
+    again = client.post(url, json=body, headers=headers)
+    other = client.post(url, json=body, headers={"Idempotency-Key": "order-18"})
+    unkeyed = client.post(url, json=body)
+
+    assert (first.status_code, again.status_code, again.json) == (202, 202, first.json)
+    for refused in (other, unkeyed):
+        refusal(refused, 422, "invalid_field")
+        assert "already passed" in refused.json["message"]
     assert len(core.jobs.store.rows) == 1
 
 
