@@ -234,10 +234,10 @@ class FakeOutbox:
     def __init__(self):
         self.secrets = [sign.new_secret()]
 
-    def of_job(self, job_id):
+    def of_job(self, tenant_id, job_id):
         return []
 
-    def resend(self, delivery_id):
+    def resend(self, tenant_id, delivery_id):
         return False
 
     def in_force(self, tenant_id):

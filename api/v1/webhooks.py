@@ -23,7 +23,8 @@ Json = dict[str, Any]
 def list_webhooks(task_id: str) -> Json:
     """List the webhooks of a task, oldest first, each with what became of it"""
     _see(task_id)
-    return {"webhooks": [schemas.shown(one) for one in context.core().notify.outbox.of_job(task_id)]}
+    found = context.core().notify.outbox.of_job(context.tenant_id(), task_id)
+    return {"webhooks": [schemas.shown(one) for one in found]}
 
 
 @blueprint.route("/tasks/<task_id>/webhooks/resend", methods=["POST"], needs=Role.SUBMITTER)
@@ -33,8 +34,8 @@ def list_webhooks(task_id: str) -> Json:
 def resend_webhooks(_: Json, task_id: str) -> Json:
     """Send the webhooks of a task again, with the same ids; those that are under way already are left alone"""
     _see(task_id)
-    outbox = context.core().notify.outbox
-    return {"resent": [one.id for one in outbox.of_job(task_id) if outbox.resend(one.id)]}
+    outbox, tenant_id = context.core().notify.outbox, context.tenant_id()
+    return {"resent": [one.id for one in outbox.of_job(tenant_id, task_id) if outbox.resend(tenant_id, one.id)]}
 
 
 def _see(task_id: str) -> None:

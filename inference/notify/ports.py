@@ -35,11 +35,11 @@ class Outbox(Protocol):
         """Seconds until something is due, negative when it is; None when nothing waits."""
         ...
 
-    def of_job(self, job_id: str) -> Sequence[Delivery]:
+    def of_job(self, tenant_id: str, job_id: str) -> Sequence[Delivery]:
         """Every delivery of a job, oldest first; ask for the job itself before."""
         ...
 
-    def resend(self, delivery_id: str) -> bool:
+    def resend(self, tenant_id: str, delivery_id: str) -> bool:
         """Due again now, with a fresh budget; whether there is such a delivery that is not under way already."""
         ...
 

@@ -39,8 +39,9 @@ def again(
             if state not in allowed:
                 raise wrong_state(job_id, state, allowed, action=action)
             deadline = None if row.deadline is None or row.deadline <= row.now else row.deadline
-            bound = {"id": job_id, "order_key": place(row.now, row.priority, deadline), "deadline": deadline}
-            connection.execute(sa.text(f"UPDATE jobs SET {FRESH} WHERE id = :id"), bound)
+            bound = {"order_key": place(row.now, row.priority, deadline), "deadline": deadline}
+            mine = {"tenant": scope.tenant_id, "id": job_id}
+            connection.execute(sa.text(f"UPDATE jobs SET {FRESH} WHERE tenant_id = :tenant AND id = :id"), bound | mine)
             connection.execute(sa.text("DELETE FROM results WHERE job_id = :id"), {"id": job_id})
             _note(
                 db,
@@ -66,8 +67,11 @@ def prioritise(db: Database, scope: Scope, job_id: str, *, priority: int, move: 
                 raise wrong_state(job_id, state, [JobState.PENDING], action="prioritise")
             key = move(row.order_key, row.priority, row.deadline, row.submitted_at)
             connection.execute(
-                sa.text("UPDATE jobs SET priority = :priority, order_key = :order_key WHERE id = :id"),
-                {"id": job_id, "priority": priority, "order_key": key},
+                sa.text(
+                    "UPDATE jobs SET priority = :priority, order_key = :order_key "
+                    "WHERE tenant_id = :tenant AND id = :id"
+                ),
+                {"tenant": scope.tenant_id, "id": job_id, "priority": priority, "order_key": key},
             )
             _note(
                 db,

@@ -71,20 +71,20 @@ class SqlOutbox:
             ).scalar()
         return None if wait is None else float(wait)
 
-    def of_job(self, job_id: str) -> "builtins.list[Delivery]":
+    def of_job(self, tenant_id: str, job_id: str) -> "builtins.list[Delivery]":
+        query = f"SELECT {COLUMNS} FROM outbox WHERE tenant_id = :tenant AND job_id = :job ORDER BY created_at, id"
         with self._db.read() as connection:
-            rows = connection.execute(
-                sa.text(f"SELECT {COLUMNS} FROM outbox WHERE job_id = :job ORDER BY created_at, id"), {"job": job_id}
-            )
+            rows = connection.execute(sa.text(query), {"tenant": tenant_id, "job": job_id})
             return [_delivery(row) for row in rows]
 
-    def resend(self, delivery_id: str) -> bool:
+    def resend(self, tenant_id: str, delivery_id: str) -> bool:
         statement = sa.text(
             f"UPDATE outbox SET state = 'pending', attempts = 0, due_at = {self._db.clock}, delivered_at = NULL "
-            "WHERE id = :id AND leased_by IS NULL RETURNING id, tenant_id, job_id"
+            "WHERE tenant_id = :tenant AND id = :id AND leased_by IS NULL RETURNING id, tenant_id, job_id"
         )
         with self._db.write() as connection:
-            if (row := connection.execute(statement, {"id": delivery_id}).first()) is None:
+            row = connection.execute(statement, {"tenant": tenant_id, "id": delivery_id}).first()
+            if row is None:
                 return False
             auditing.note(
                 self._db,

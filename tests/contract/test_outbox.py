@@ -185,7 +185,7 @@ def test_settled_deliveries_are_shown_with_the_job_and_removed_in_time(store: Sq
     (delivery,) = take(outbox)
     settle(outbox, delivery, by="me")
 
-    (shown,) = outbox.of_job(delivery.job_id)
+    (shown,) = outbox.of_job(delivery.tenant_id, delivery.job_id)
 
     assert (shown.state, shown.last_status, shown.attempts) == (DeliveryState.DELIVERED, 200, 1)
     assert outbox.delete_settled(older_than_s=3600, limit=10) == 0
