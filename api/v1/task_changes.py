@@ -62,7 +62,7 @@ def cancel_tasks(service_id: str) -> dict[str, Any]:
 def _selection(service_id: str, asked: dict[str, Any]) -> Selection:
     """Raises InvalidField for a body that says nothing, or everything and something."""
     wanted = asked.get("filter")
-    if wanted and "all" in asked:
+    if wanted is not None and "all" in asked:
         raise errors.InvalidField("`filter` and `all` stand both; give one.", field="all")
     if not wanted and "all" not in asked:
         raise errors.InvalidField(

@@ -190,6 +190,7 @@ def test_all_tasks_are_cancelled_when_that_is_said(client, service):
         {"filter": {}},
         {"all": False},
         {"filter": {"priority": 1}, "all": True},
+        {"filter": {}, "all": True},
         {"filter": {"status": "completed"}},
         {"filter": {"colour": 1}},
         {"filter": {"task_ids": []}},
