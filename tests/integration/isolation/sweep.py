@@ -24,8 +24,8 @@ NO_IDS = {"workspace_id", "customer_id"}
 FURTHER_IDS = {"other", "cursor", "input_ref", "model_path", "actor"}
 """Fields that hold an id, though their name does not say so."""
 
-FILTERS = {"cursor", "object_id", "actor"}
-"""Query parameters that only leave something out: what they name need not exist, and may be gone already."""
+FILTERS = {"cursor", "object_id", "actor", "task_ids"}
+"""Parameters and fields that only leave something out: what they name need not exist, and may be gone already."""
 
 FILTERED = {("GET /v1/deployments", "model_id")}
 """A parameter that is a filter in this operation: a model may be gone."""
@@ -65,6 +65,11 @@ CALLS: dict[str, list[Call]] = {
     f"GET {BASE}/services/{{service_id}}/tasks": [Call(), Call(query={"cursor": "$task_id"})],
     f"GET {BASE}/tasks": [Call(query={"service_id": "$service_id"}), Call(query={"cursor": "$task_id"})],
     f"GET {BASE}/tasks/{{task_id}}": [Call(), Call(query={"wait": "0.1"})],
+    f"PATCH {BASE}/tasks/{{task_id}}": [Call(body={"priority": 5})],
+    f"POST {BASE}/services/{{service_id}}/tasks/cancel": [
+        Call(body={"filter": {"status": "pending"}}),
+        Call(body={"filter": {"task_ids": ["$task_id"]}}),
+    ],
     "POST /v1/models/register": [
         Call(body={"name": "again", "version": "1.0.0", "framework": "onnx", "model_path": "upload:$model_upload_id"})
     ],
@@ -106,8 +111,8 @@ class Case:
 
     @property
     def is_filter(self) -> bool:
-        """The id comes in a parameter that only leaves something out."""
-        asked = [parameter for parameter, text in self.call.query.items() if f"${self.name}" in text]
+        """The id comes in a parameter or field that only leaves something out."""
+        asked = [where for where, value in _leaves(self.call) if f"${self.name}" in value]
         return any(each in FILTERS or (self.operation, each) in FILTERED for each in asked)
 
     @property
@@ -193,9 +198,24 @@ def unknown(document: Mapping[str, Any]) -> list[str]:
 
 def _filled(call: Call) -> set[str]:
     """The fields in which a call has an id."""
-    bodies = [call.body or {}, json.loads(call.raw or b"{}")]
-    fields = [*call.query.items(), *(item for body in bodies for item in body.items())]
-    return {name for name, value in fields if "$" in json.dumps(value)}
+    return {name for name, value in _leaves(call) if "$" in value}
+
+
+def _leaves(call: Call) -> Iterator[tuple[str, str]]:
+    """Each field that holds a text, however deep, and the text."""
+
+    def walk(name: str, value: Any) -> Iterator[tuple[str, str]]:
+        if isinstance(value, Mapping):
+            for inner, of in value.items():
+                yield from walk(inner, of)
+        elif isinstance(value, list):
+            for of in value:
+                yield from walk(name, of)
+        else:
+            yield name, str(value)
+
+    for part in (call.query, call.body, json.loads(call.raw or b"{}")):
+        yield from walk("", part)
 
 
 def unknown_id(name: str) -> str:

@@ -109,7 +109,7 @@ class World:
 
     def _add(self, tenant: str) -> None:
         self.core.access.tenants.insert(Tenant(id=tenant, name=f"the {tenant}", created_at=0.0))
-        admin_id, admin = self._key(Scope(tenant), f"admin of {tenant}")
+        _, admin = self._key(Scope(tenant), f"admin of {tenant}")
         self.keys[tenant] = {"tenant": admin}
         whole = {"tenant_id": tenant, **self._add_models(tenant, admin)}
         whole["upload_id"] = self.made(admin, "POST", f"{BASE}/uploads", b'{"x": [[1, 2, 3, 4]]}')["upload_id"]
@@ -125,7 +125,6 @@ class World:
             ids["service_key_id"], _ = self._key(of_service, f"spare for a service of {tenant}")
             ids["audit_seq"] = str(self.core.access.audit.head()[0])
             self.ids[tenant][workspace] = ids
-        self._add_usage(tenant, admin_id)
 
     def _add_models(self, tenant: str, key: str) -> Ids:
         """One goes through registration; the other is that one with another number."""
@@ -195,9 +194,3 @@ class World:
         store.finish(by, [answer, Outcome(job=broken, state=JobState.FAILED, **ended, **error)])
         for of, view in store.views([done.id]):
             self.core.jobs.hot.put(of, service_id, [view])
-
-    def _add_usage(self, tenant: str, key_id: str) -> None:
-        service_id = self.ids[tenant]["north"]["service_id"]
-        row = {"day": 20_000, "tenant_id": tenant, "key_id": key_id, "service_id": service_id, "instance_id": new_id()}
-        with self.database.write() as connection:
-            connection.execute(tables.usage.insert(), {**row, "jobs": 1, "rows": 1, "engine_s": 0.5})
