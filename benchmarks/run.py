@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import idle, jobs, start, tables
+from benchmarks import access, idle, jobs, start, tables
 
 OUT = Path(__file__).resolve().parent / "out"
 
@@ -43,10 +43,15 @@ def _start(options: argparse.Namespace) -> dict[str, Any]:
     return start.run(rounds=1 if options.quick else 3)
 
 
+def _access(options: argparse.Namespace) -> dict[str, Any]:
+    return access.run(calls=20_000 if options.quick else access.CALLS)
+
+
 NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any], Console], None]]] = {
     "jobs": (_jobs, tables.show_jobs),
     "idle": (_idle, tables.show_idle),
     "start": (_start, tables.show_start),
+    "access": (_access, access.show),
 }
 
 

@@ -87,7 +87,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     wrong_keys = WrongKeys(counts, per_minute=settings.access.wrong_keys_per_minute)
 
     usage, profiles = SqlUsage(database), SqlProfiles(database)
-    quotas = Quotas(usage, settings.access)
+    quotas = Quotas(usage, settings.access, jobs_waiting=settings.jobs.backlog_limit)
     sharing = Sharing(counts, every_s=settings.access.share_every_s)
 
     def close() -> None:
@@ -100,7 +100,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         jobs=JobPorts(
             store=store,
             commit=GroupCommit(store, bell or Silence(), settings.jobs),
-            admission=BacklogQuota(store, quotas, limit=settings.jobs.backlog_limit),
+            admission=BacklogQuota(store, quotas),
             fair=FairOrder(profiles, sharing),
             bell=bell or Silence(),
             hot=RedisHotResults(link, settings.results),

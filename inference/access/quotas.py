@@ -1,10 +1,10 @@
 """Quotas of bytes and of engine time, of tenants and of keys."""
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from inference.access.model import Limits, Principal
 from inference.access.ports import UsageStore
-from inference.access.tally import Bound, Exceeded, Tally
+from inference.access.tally import MOST, Bound, Exceeded, Tally
 from inference.clock import epoch_s
 from inference.errors import QuotaExceeded
 from inference.settings import AccessSettings
@@ -14,47 +14,81 @@ BYTES_EVERY_S, ENGINE_EVERY_S = 60.0, 10.0
 BYTES_AGAIN_S = 5.0
 
 
-class Quotas:
-    """Thread-safe; who has no key has none. Figures come from the database now and then (see `Tally`).
+class Bounds(NamedTuple):
+    """Which limits hold for a caller."""
 
-    A tenant without limits of its own has those of the settings, where 0 is none.
+    bytes: tuple[Bound, ...]
+    engine: tuple[Bound, ...]
+    waiting: tuple[Bound, ...]
+
+
+class Quotas:
+    """Thread-safe; who has no key has none but that of waiting jobs. Figures are counted now and then (see `Tally`).
+
+    A tenant without limits of its own has those of the settings, where 0 is none. `jobs_waiting`: that of a tenant.
     """
 
-    def __init__(self, usage: UsageStore, settings: AccessSettings) -> None:
+    def __init__(self, usage: UsageStore, settings: AccessSettings, *, jobs_waiting: int = 0) -> None:
         self._defaults = Limits(
-            bytes_stored=settings.bytes_stored or None, gpu_seconds_per_day=settings.gpu_seconds_per_day or None
+            jobs_waiting=jobs_waiting or None,
+            bytes_stored=settings.bytes_stored or None,
+            gpu_seconds_per_day=settings.gpu_seconds_per_day or None,
         )
         self._bytes = Tally(usage.bytes_stored, every_s=BYTES_EVERY_S, again_s=BYTES_AGAIN_S)
         self._engine = Tally(
             lambda tenant_id, key_id: usage.engine_s(tenant_id, key_id, day=int(epoch_s() // DAY_S)),
             every_s=ENGINE_EVERY_S,
         )
+        self._known: dict[str | None, tuple[Principal, Bounds]] = {}
+
+    def of(self, by: Principal) -> Bounds:
+        """The limits that hold for this caller: of its key, and of its tenant (its own, or else the default)."""
+        known = self._known.get(by.key_id)
+        if known is not None and known[0] is by:  # a changed limit makes another principal
+            return known[1]
+        found = self._bounds(by)
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[by.key_id] = by, found
+        return found
+
+    def _bounds(self, by: Principal) -> Bounds:
+        def both(name: str) -> tuple[Bound, ...]:
+            own, of_tenant = getattr(by.limits, name), getattr(by.tenant_limits, name)
+            if of_tenant is None:
+                of_tenant = getattr(self._defaults, name)
+            of_key = () if own is None else (Bound("key", (by.scope.tenant_id, by.key_id), own),)
+            return of_key if of_tenant is None else (*of_key, Bound("tenant", (by.scope.tenant_id, None), of_tenant))
+
+        if by.key_id is None:
+            return Bounds((), (), both("jobs_waiting"))
+        return Bounds(both("bytes_stored"), both("gpu_seconds_per_day"), both("jobs_waiting"))
 
     def take_bytes(self, by: Principal, size: int) -> None:
         """Counts what is about to be stored. Raises QuotaExceeded, and then counts nothing; StoreUnavailable."""
-        if (exceeded := self._bytes.admit(self._of_bytes(by), size)) is not None:
+        if (exceeded := self._bytes.admit(self.of(by).bytes, size)) is not None:
             raise _full(exceeded)
 
     def give_back_bytes(self, by: Principal, size: int) -> None:
         """What was taken was not stored after all."""
-        self._bytes.give_back(self._of_bytes(by), size)
+        self._bytes.give_back(self.of(by).bytes, size)
 
     def room(self, by: Principal) -> int | None:
         """Bytes that may still be stored; None without a quota. Raises QuotaExceeded when nothing is left."""
-        bounds = self._of_bytes(by)
+        bounds = self.of(by).bytes
         if (exceeded := self._bytes.reached(bounds)) is not None:
             raise _full(exceeded)
         return min((int(bound.limit - self._bytes.used(bound)) for bound in bounds), default=None)
 
     def full(self, by: Principal) -> QuotaExceeded:
         """The refusal of what is larger than the room, to be raised."""
-        bounds = self._of_bytes(by)
+        bounds = self.of(by).bytes
         tightest = min(bounds, key=lambda bound: bound.limit - self._bytes.used(bound))
         return _full(Exceeded(tightest, self._bytes.used(tightest)))
 
     def check_engine_time(self, by: Principal) -> None:
         """Raises QuotaExceeded when the engine time of this day (UTC) is used up; StoreUnavailable."""
-        bounds = self._of_engine(by)
+        bounds = self.of(by).engine
         if bounds and (exceeded := self._engine.reached(bounds)) is not None:
             bound = exceeded.bound
             raise QuotaExceeded(
@@ -69,33 +103,11 @@ class Quotas:
     def used(self, by: Principal) -> dict[str, dict[str, float]]:
         """By key and tenant, where there is a quota: what is used of it. May count. Raises StoreUnavailable."""
         found: dict[str, dict[str, float]] = {"key": {}, "tenant": {}}
-        for bound in self._of_bytes(by):
+        for bound in self.of(by).bytes:
             found[bound.of]["bytes_stored"] = int(self._bytes.used(bound))
-        for bound in self._of_engine(by):
+        for bound in self.of(by).engine:
             found[bound.of]["gpu_seconds_per_day"] = round(self._engine.used(bound), 3)
         return found
-
-    def _of_bytes(self, by: Principal) -> Sequence[Bound]:
-        default = self._defaults.bytes_stored
-        return () if by.key_id is None else bounds(by, by.limits.bytes_stored, by.tenant_limits.bytes_stored, default)
-
-    def _of_engine(self, by: Principal) -> Sequence[Bound]:
-        default, own = self._defaults.gpu_seconds_per_day, by.limits.gpu_seconds_per_day
-        return () if by.key_id is None else bounds(by, own, by.tenant_limits.gpu_seconds_per_day, default)
-
-
-def bounds(by: Principal, of_key: float | None, of_tenant: float | None, default: float | None) -> Sequence[Bound]:
-    """The limits that hold for this caller: of its key, and of its tenant (its own, or else the default)."""
-    if of_tenant is None:
-        of_tenant = default
-    if of_key is None and of_tenant is None:
-        return ()
-    found = []
-    if of_key is not None:
-        found.append(Bound("key", by.scope.tenant_id, by.key_id, of_key))
-    if of_tenant is not None:
-        found.append(Bound("tenant", by.scope.tenant_id, None, of_tenant))
-    return found
 
 
 def _full(exceeded: Exceeded) -> QuotaExceeded:

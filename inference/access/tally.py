@@ -18,11 +18,10 @@ COUNTING_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`of`: key or tenant. `key_id` None counts the whole tenant."""
+    """`of`: key or tenant. `name`: what is counted, a tenant, and a key of it or None for the whole tenant."""
 
     of: str
-    tenant_id: str
-    key_id: str | None
+    name: tuple[str, str | None]
     limit: float
 
 
@@ -33,18 +32,16 @@ class Exceeded:
 
 
 class _Figure:
-    __slots__ = ("added", "began_at", "counted", "is_counting", "took_s")
+    """`used`: as counted, plus what was let in since. `due_at`: when it should be counted anew."""
 
-    def __init__(self, counted: float, *, began_at: float, took_s: float) -> None:
-        self.counted = counted
-        self.added = 0.0
+    __slots__ = ("began_at", "due_at", "is_counting", "took_s", "used")
+
+    def __init__(self, used: float, *, began_at: float, took_s: float, due_at: float) -> None:
+        self.used = used
         self.began_at = began_at
         self.took_s = took_s
+        self.due_at = due_at
         self.is_counting = False
-
-    @property
-    def used(self) -> float:
-        return self.counted + self.added
 
 
 class Tally:
@@ -69,52 +66,65 @@ class Tally:
         """
         if not bounds:
             return None
-        figures = [self._look(bound, adding) for bound in bounds]
+        now, figures = monotonic_s(), self._figures
+        with self._lock:
+            found = []
+            for bound in bounds:
+                figure = figures.get(bound.name)
+                if figure is None or now >= figure.due_at or figure.used + adding > bound.limit:
+                    break
+                found.append(figure)
+            else:
+                for figure in found:
+                    figure.used += adding
+                return None
+        return self._admit(bounds, adding)
+
+    def _admit(self, bounds: Sequence[Bound], adding: float) -> Exceeded | None:
+        """The long way: counts what must be counted first."""
+        seen = [self._look(bound, adding) for bound in bounds]
         with self._lock:
             # As they are now: one may have been counted anew since it was looked at.
-            figures = [
-                self._figures.get((bound.tenant_id, bound.key_id), figure)
-                for bound, figure in zip(bounds, figures, strict=True)
-            ]
+            figures = [self._figures.get(bound.name, figure) for bound, figure in zip(bounds, seen, strict=True)]
             for bound, figure in zip(bounds, figures, strict=True):
-                if figure.counted + figure.added + adding > bound.limit:
+                if figure.used + adding > bound.limit:
                     return Exceeded(bound, figure.used)
             for figure in figures:
-                figure.added += adding
+                figure.used += adding
         return None
 
     def give_back(self, bounds: Sequence[Bound], amount: float) -> None:
         """What was admitted did not come after all."""
         with self._lock:
             for bound in bounds:
-                if (figure := self._figures.get((bound.tenant_id, bound.key_id))) is not None:
-                    figure.added -= amount
+                if (figure := self._figures.get(bound.name)) is not None:
+                    figure.used -= amount
 
     def reached(self, bounds: Sequence[Bound]) -> Exceeded | None:
         """The bound that has nothing left. Raises StoreUnavailable."""
         for bound in bounds:
-            if (used := self._look(bound, 0).used) >= bound.limit:
+            if (used := self.used(bound)) >= bound.limit:
                 return Exceeded(bound, used)
         return None
 
     def used(self, bound: Bound) -> float:
         """What is known of it. Raises StoreUnavailable."""
+        figure = self._figures.get(bound.name)
+        if figure is not None and monotonic_s() < figure.due_at and figure.used < bound.limit:
+            return figure.used
         return self._look(bound, 0).used
 
     def _look(self, bound: Bound, adding: float) -> _Figure:
-        name = bound.tenant_id, bound.key_id
-        figure = self._figures.get(name)
+        figure = self._figures.get(bound.name)
         if figure is None:
-            return self._count_now(name, None)
-        age_s = monotonic_s() - figure.began_at
-        if age_s < self._again_s:
-            return figure
-        slow_s = figure.took_s / COUNTING_SHARE
-        if figure.counted + figure.added + adding > bound.limit and age_s >= min(slow_s, self._every_s):
-            return self._count_now(name, figure)
-        if age_s >= max(self._every_s, slow_s) and not figure.is_counting:
+            return self._count_now(bound.name, None)
+        now = monotonic_s()
+        soon_s = max(self._again_s, min(figure.took_s / COUNTING_SHARE, self._every_s))
+        if figure.used + adding > bound.limit and now - figure.began_at >= soon_s:
+            return self._count_now(bound.name, figure)
+        if now >= figure.due_at and not figure.is_counting:
             figure.is_counting = True
-            threading.Thread(target=self._count_later, args=(name, figure), name="tally", daemon=True).start()
+            threading.Thread(target=self._count_later, args=(bound.name, figure), name="tally", daemon=True).start()
         return figure
 
     def _count_now(self, name: tuple[str, str | None], known: _Figure | None) -> _Figure:
@@ -129,17 +139,19 @@ class Tally:
                 self._read(name, known)
         except StoreUnavailable as error:
             log.warning("not_counted", reason=error.message)
-            known.began_at = monotonic_s() - self._every_s + self._again_s
+            known.due_at = monotonic_s() + self._again_s
             known.is_counting = False
 
     def _read(self, name: tuple[str, str | None], known: _Figure | None) -> _Figure:
         """What was let in while the count ran may be in it or not; it counts as not, to be safe."""
-        began_at, before = monotonic_s(), known.added if known is not None else 0.0
-        counted = self._count(*name)
-        figure = _Figure(counted, began_at=began_at, took_s=monotonic_s() - began_at)
+        began_at, before = monotonic_s(), known.used if known is not None else 0.0
+        used = self._count(*name)
+        took_s = monotonic_s() - began_at
+        due_at = began_at + max(self._every_s, took_s / COUNTING_SHARE)
+        figure = _Figure(used, began_at=began_at, took_s=took_s, due_at=due_at)
         with self._lock:
             if known is not None:
-                figure.added = max(0.0, known.added - before)
+                figure.used += max(0.0, known.used - before)
             if len(self._figures) >= MOST:
                 self._figures.clear()
             self._figures[name] = figure

@@ -1,10 +1,10 @@
 """The quotas that new jobs count against, checked without a query per request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from inference.access.model import Principal
-from inference.access.quotas import Quotas, bounds
-from inference.access.tally import Bound, Tally
+from inference.access.quotas import Quotas
+from inference.access.tally import Tally
 from inference.errors import BacklogFull
 from inference.jobs.ports import JobStore
 
@@ -19,17 +19,15 @@ class BacklogQuota:
     ten seconds.
     """
 
-    def __init__(self, store: JobStore, quotas: Quotas, *, limit: int) -> None:
+    def __init__(self, store: JobStore, quotas: Quotas) -> None:
         self._quotas = quotas
-        self._limit = limit or None
         self._waiting = Tally(store.waiting, every_s=RECOUNT_S)
 
     def admit(self, by: Principal, *, jobs: int, payload_bytes: int) -> None:
         """See `Admission`. What is refused counts against no quota."""
         self._quotas.check_engine_time(by)
         self._quotas.take_bytes(by, payload_bytes)
-        limits = self._bounds(by)
-        exceeded = self._waiting.admit(limits, jobs)
+        exceeded = self._waiting.admit(self._quotas.of(by).waiting, jobs)
         if exceeded is not None:
             self._quotas.give_back_bytes(by, payload_bytes)
             waiting, limit = int(exceeded.used), int(exceeded.bound.limit)
@@ -45,9 +43,6 @@ class BacklogQuota:
     def used(self, by: Principal) -> Mapping[str, Mapping[str, float]]:
         """See `Admission`."""
         found = self._quotas.used(by)
-        for bound in self._bounds(by):
+        for bound in self._quotas.of(by).waiting:
             found[bound.of]["jobs_waiting"] = int(self._waiting.used(bound))
         return found
-
-    def _bounds(self, by: Principal) -> Sequence[Bound]:
-        return bounds(by, by.limits.jobs_waiting, by.tenant_limits.jobs_waiting, self._limit)

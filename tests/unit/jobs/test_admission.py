@@ -51,7 +51,8 @@ def holder(key_id="k", *, key=None, tenant=None):
 
 
 def admission(store=None, usage=None, *, limit=1_000_000, **settings):
-    return BacklogQuota(store or Counting(), Quotas(usage or FakeUsage(), AccessSettings(**settings)), limit=limit)
+    quotas = Quotas(usage or FakeUsage(), AccessSettings(**settings), jobs_waiting=limit)
+    return BacklogQuota(store or Counting(), quotas)
 
 
 def test_the_quota_counts_what_it_let_in_without_asking_again():
@@ -94,7 +95,7 @@ def test_a_count_that_is_due_is_taken_beside_the_requests(clock):
     store.count, clock.now = 9, clock.now + 11
 
     quota.admit(ANYBODY, jobs=1, payload_bytes=0)
-    while store.calls < 2 or quota._waiting.used(tally.Bound("tenant", ANYBODY.scope.tenant_id, None, 10)) < 9:
+    while store.calls < 2 or quota._waiting.used(tally.Bound("tenant", (ANYBODY.scope.tenant_id, None), 10)) < 9:
         time.sleep(0.001)
 
     with pytest.raises(BacklogFull):
