@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
 import msgspec
@@ -9,12 +10,25 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from inference.errors import OutputInvalid
+
 Array: TypeAlias = NDArray[np.generic]
 Tensors: TypeAlias = Mapping[str, Array]
 
 DTYPES = frozenset(
     ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
 )
+
+
+NAMES = {"nan": b'"NaN"', "inf": b'"Infinity"', "-inf": b'"-Infinity"'}
+
+
+class NanPolicy(StrEnum):
+    """What becomes of NaN and infinity in an output: null, a failure of the job, or a text of that name."""
+
+    NULL = "null"
+    FAIL = "fail"
+    PASS = "pass"  # noqa: S105 - no password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +72,40 @@ def unpack(payload: bytes) -> dict[str, Array]:
     }
 
 
-def to_json(tensors: Tensors) -> bytes:
-    """Result JSON: name -> nested list, full rank, floats with their decimal point; NaN and Inf become null."""
+def to_json(tensors: Tensors, nan_policy: NanPolicy = NanPolicy.NULL) -> bytes:
+    """Result JSON: name -> nested list, full rank, floats with their decimal point; never what JSON does not have.
+
+    Raises OutputInvalid for NaN and infinity under the policy `fail`.
+    """
     ready = {
         name: array.astype(np.float32) if array.dtype == np.float16 else np.ascontiguousarray(array)
         for name, array in tensors.items()
     }
-    return orjson.dumps(ready, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
+    if nan_policy is not NanPolicy.NULL:
+        return _dump({name: _told(name, array, nan_policy) for name, array in ready.items()})
+    return _dump(ready)
+
+
+def _dump(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
+
+
+def _told(name: str, array: Array, nan_policy: NanPolicy) -> object:
+    """The array, or its JSON with a text wherever a number is none that JSON has."""
+    if not np.issubdtype(array.dtype, np.floating):
+        return array
+    is_number = np.isfinite(array)
+    if is_number.all():
+        return array
+    if nan_policy is NanPolicy.FAIL:
+        raise OutputInvalid(
+            f"The output `{name}` holds NaN or infinity, which the nan_policy of this model calls a failure.",
+            tensor=name,
+        )
+    # orjson writes null for each of them, in C order, and nowhere else.
+    texts = [NAMES[str(value)] for value in array[~is_number].tolist()]
+    first, *rest = _dump(array).split(b"null")
+    return orjson.Fragment(first + b"".join(text + piece for text, piece in zip(texts, rest, strict=True)))
 
 
 def _plain(value: object) -> object:

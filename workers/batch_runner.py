@@ -14,6 +14,7 @@ from inference.jobs.execute import Batch
 from inference.jobs.model import Claimant, ClaimedJob, Moved, Outcome
 from inference.settings import JobsSettings
 from inference.telemetry import metrics
+from inference.tensors import NanPolicy
 from workers.pulse import Field, Phase, Record
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ class Instance:
     now_s: Callable[[], float]
     on_told: Told
     batch_s: float = 0.0
+    nan_policy: NanPolicy = NanPolicy.NULL
     _run_time: Histogram = field(init=False)
     _batch_size: Histogram = field(init=False)
     _call: execute.Call = field(init=False)
@@ -52,7 +54,12 @@ class Instance:
         self._run_time = metrics.run_time.labels(self.claimant.service_id)
         self._batch_size = metrics.batch_size.labels(self.claimant.service_id)
         self._call = execute.Call(
-            engine=self.engine, hooks=self.hooks, now_s=self.now_s, settings=self.settings, begin=self._begin
+            engine=self.engine,
+            hooks=self.hooks,
+            now_s=self.now_s,
+            settings=self.settings,
+            begin=self._begin,
+            nan_policy=self.nan_policy,
         )
 
     def prepare(self, jobs: Sequence[ClaimedJob]) -> Batch:

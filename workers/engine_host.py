@@ -214,6 +214,7 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
         now_s=core.jobs.store.now_s,
         on_told=events.send if settings.telemetry.job_events else _nothing,
         batch_s=loaded.batch_s,
+        nan_policy=loaded.nan_policy,
     )
     record.instance_id = claimant.instance_id
     record.set(Field.GENERATION, claimant.generation)

@@ -13,7 +13,7 @@ from inference.engines.hooks import Hooks
 from inference.registry import code
 from inference.registry.model import ModelVersion
 from inference.serving.model import Profile, Service
-from inference.tensors import Tensors
+from inference.tensors import NanPolicy, Tensors
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,7 @@ class Loaded:
     hooks: Hooks
     max_rows: int
     batch_s: float
+    nan_policy: NanPolicy
 
 
 def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
@@ -58,7 +59,18 @@ def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
         took_ms=round((monotonic_s() - began) * 1000),
     )
     median_ms = next((ms for rows, ms, _ in measured.curve if rows >= measured.max_batch), measured.curve[-1][1])
-    return Loaded(engine=engine, hooks=steps, max_rows=measured.max_batch, batch_s=median_ms / 1000)
+    return Loaded(
+        engine=engine,
+        hooks=steps,
+        max_rows=measured.max_batch,
+        batch_s=median_ms / 1000,
+        nan_policy=nan_policy_of(service, model),
+    )
+
+
+def nan_policy_of(service: Service, model: ModelVersion) -> NanPolicy:
+    """As the service says, else as its model says, else null."""
+    return NanPolicy(service.config.nan_policy or model.deployment_config.get("nan_policy") or NanPolicy.NULL)
 
 
 def _refuse_code(core: Core, service: Service, model: ModelVersion) -> None:

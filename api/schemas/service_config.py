@@ -3,6 +3,7 @@
 from typing import Any
 
 from inference.serving import config
+from inference.tensors import NanPolicy
 
 Schema = dict[str, Any]
 
@@ -62,6 +63,12 @@ PROPERTIES: Schema = {
     "queue_while_stopped": {"type": "boolean", "description": "Whether a stopped service accepts tasks"},
     "provider": {"type": "string", "enum": [*config.PROVIDERS]},
     "threads": _whole(1, 256, "Of each engine process; null = the setting") | {"nullable": True},
+    "nan_policy": {
+        "type": "string",
+        "enum": [policy.value for policy in NanPolicy],
+        "description": "What NaN and infinity in an output become: null, a failure of that task, or the texts "
+        '"NaN", "Infinity", "-Infinity". Default: as the deployment_config of the model says',
+    },
     "allow_code": {"type": "boolean", "description": "Whether a model that runs code may be loaded; admins only"},
 }
 CONFIG: Schema = _object(PROPERTIES, "See docs/api.md")

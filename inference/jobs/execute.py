@@ -8,11 +8,11 @@ from inference.clock import monotonic_s
 from inference.engines.base import Engine
 from inference.engines.batcher import join, split
 from inference.engines.hooks import Hooks
-from inference.errors import EngineFailed, PenstockError, RunStopped, TimedOut
+from inference.errors import EngineFailed, OutputInvalid, PenstockError, RunStopped, TimedOut
 from inference.jobs.model import ClaimedJob, JobState, Outcome
 from inference.jobs.retry import after_error
 from inference.settings import JobsSettings
-from inference.tensors import Array, to_json, unpack
+from inference.tensors import Array, NanPolicy, to_json, unpack
 
 MESSAGE_LIMIT = 2_000
 
@@ -63,6 +63,7 @@ class Call:
     now_s: Callable[[], float]
     settings: JobsSettings
     begin: Callable[[Sequence[ClaimedJob]], float] = no_limit
+    nan_policy: NanPolicy = NanPolicy.NULL
 
 
 def run(batch: Batch, call: Call) -> list[Outcome]:
@@ -82,7 +83,7 @@ def _run(jobs: Sequence[ClaimedJob], inputs: dict[str, Array], call: Call) -> li
     started_at, began, limit_s = call.now_s(), monotonic_s(), call.begin(jobs)
     try:
         outputs = split(call.hooks.after(call.engine.run(inputs)), [job.rows for job in jobs])
-        answers = [to_json(part) for part in outputs]
+        answers = [_answer(part, call.nan_policy) for part in outputs]
     except Exception as error:
         if isinstance(error, RunStopped) and monotonic_s() - began < limit_s:
             return []
@@ -91,7 +92,9 @@ def _run(jobs: Sequence[ClaimedJob], inputs: dict[str, Array], call: Call) -> li
         return _run_halves(jobs, inputs, call)
     ended_at = call.now_s()
     return [
-        Outcome(
+        _failed(job, answer, call, started_at=started_at)
+        if isinstance(answer, OutputInvalid)
+        else Outcome(
             job=job,
             state=JobState.COMPLETED,
             started_at=started_at,
@@ -101,6 +104,14 @@ def _run(jobs: Sequence[ClaimedJob], inputs: dict[str, Array], call: Call) -> li
         )
         for job, answer in zip(jobs, answers, strict=True)
     ]
+
+
+def _answer(part: dict[str, Array], nan_policy: NanPolicy) -> bytes | OutputInvalid:
+    """An output that may not be told is its own job's failure; to run its mates again would help nobody."""
+    try:
+        return to_json(part, nan_policy)
+    except OutputInvalid as error:
+        return error
 
 
 def _run_halves(jobs: Sequence[ClaimedJob], inputs: dict[str, Array], call: Call) -> list[Outcome]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inference.errors import InvalidField
+from inference.tensors import NanPolicy
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # Source: the expression given at semver.org, version 2.0.0.
@@ -17,7 +18,7 @@ SEMVER = re.compile(
     re.ASCII,
 )
 VERSION_LENGTH = 64
-CONFIG_KEYS = ("preprocess", "postprocess", "golden", "engine")
+CONFIG_KEYS = ("preprocess", "postprocess", "golden", "engine", "nan_policy")
 LIMIT_BYTES = {"metadata": 65_536, "accuracy_metrics": 65_536, "deployment_config": 1_048_576}
 
 
@@ -87,6 +88,10 @@ def check_config(value: object) -> dict[str, Any]:
                 f"deployment_config has no key '{key[:80]}'; did you mean '{near[0]}'?",
                 field=f"deployment_config.{key[:80]}",
             )
+    if (policy := config.get("nan_policy")) is not None and policy not in [*NanPolicy]:
+        raise InvalidField(
+            f"deployment_config.nan_policy must be one of {', '.join(NanPolicy)}.", field="deployment_config.nan_policy"
+        )
     for key in ("golden", "engine"):
         if config.get(key) is not None and not isinstance(config[key], Mapping):
             raise InvalidField(f"deployment_config.{key} must be an object.", field=f"deployment_config.{key}")

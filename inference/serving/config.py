@@ -9,6 +9,7 @@ from typing import Any
 from inference.errors import InvalidField, UnknownField
 from inference.serving.model import Requirements, ServiceConfig
 from inference.settings import EnginesSettings, JobsSettings
+from inference.tensors import NanPolicy
 
 MAX_REPLICAS = 64
 MAX_INSTANCES = 32
@@ -186,4 +187,5 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "provider": _one_of(*PROVIDERS),
     "threads": _optional(_integer(1, 256)),
     "allow_code": _boolean,
+    "nan_policy": _one_of(*NanPolicy),
 }

@@ -62,6 +62,7 @@ class ServiceConfig:
 
     `instances`: engine processes per replica. `head_start_s`: seconds that one priority level is worth.
     `allow_code`: the model may run code of its maker when it is loaded; only admins write it.
+    `nan_policy`: what becomes of NaN in an output; None: as the model says, `null` when it says nothing.
     `max_batch` None: the profile decides. `max_wait_ms`: how long a free engine waits for a fuller batch.
     """
 
@@ -79,6 +80,7 @@ class ServiceConfig:
     provider: str = "auto"
     threads: int | None = None
     allow_code: bool = False
+    nan_policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

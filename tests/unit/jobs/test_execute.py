@@ -2,13 +2,14 @@
 
 import numpy as np
 import orjson
+import pytest
 
 from inference.engines import hooks
 from inference.errors import OutOfMemory, RunStopped
 from inference.jobs import execute
 from inference.jobs.model import ClaimedJob, JobState
 from inference.settings import JobsSettings
-from inference.tensors import pack
+from inference.tensors import NanPolicy, pack
 
 NO_HOOKS = hooks.compile({})
 
@@ -50,10 +51,10 @@ class Doubler:
         return {"y": rows * 2}
 
 
-def run(jobs, engine):
+def run(jobs, engine, **options):
     batch = execute.prepare(jobs, NO_HOOKS)
     outcomes = execute.run(
-        batch, execute.Call(engine=engine, hooks=NO_HOOKS, now_s=lambda: 3.0, settings=JobsSettings())
+        batch, execute.Call(engine=engine, hooks=NO_HOOKS, now_s=lambda: 3.0, settings=JobsSettings(), **options)
     )
     return {outcome.job.id: outcome for outcome in outcomes}
 
@@ -153,3 +154,33 @@ def test_a_call_that_is_stopped_after_its_time_fails_the_job_that_hung_alone():
     assert {name for name, outcome in outcomes.items() if outcome.state is JobState.COMPLETED} == {"0", "2", "3"}
     assert (outcomes["1"].state, outcomes["1"].error_code) == (JobState.PENDING, "timed_out")
     assert begun == [["0", "1", "2", "3"], ["0", "1"], ["0"], ["1"], ["2", "3"]]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_job_whose_output_holds_nan_fails_alone_when_its_model_says_so(dtype):
+    class Narrow(Doubler):
+        def run(self, inputs):
+            return {"y": super().run(inputs)["y"].astype(dtype)}
+
+    engine = Narrow()
+    jobs = [claimed("a", [[1.0]]), claimed("b", [[np.nan]]), claimed("c", [[np.inf], [2.0]]), claimed("d", [[3.0]])]
+
+    outcomes = run(jobs, engine, nan_policy=NanPolicy.FAIL)
+
+    assert engine.calls == [5], "one call: nobody runs again"
+    assert {name: one.state for name, one in outcomes.items()} == {
+        "a": JobState.COMPLETED, "b": JobState.FAILED, "c": JobState.FAILED, "d": JobState.COMPLETED
+    }  # fmt: skip
+    assert outcomes["b"].error_code == "output_invalid"
+    assert "`y`" in outcomes["b"].error_message
+    assert orjson.loads(outcomes["d"].result) == {"y": [[6.0]]}
+
+
+def test_nan_is_null_or_a_text_by_the_policy_of_the_model():
+    jobs = [claimed("a", [[np.nan], [1.0], [np.inf], [-np.inf]])]
+
+    as_null = run(jobs, Doubler())["a"].result
+    as_text = run(jobs, Doubler(), nan_policy=NanPolicy.PASS)["a"].result
+
+    assert as_null == b'{"y":[[null],[2.0],[null],[null]]}'
+    assert as_text == b'{"y":[["NaN"],[2.0],["Infinity"],["-Infinity"]]}'

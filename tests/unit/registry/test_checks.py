@@ -50,7 +50,7 @@ def test_versions_sort_by_precedence():
 
 
 def test_keys_that_are_not_ours_are_kept():
-    config = {"max_batch": 8, "engine": {"optimisation": "all"}, "golden": None, "notes": ["a"]}
+    config = {"max_batch": 8, "engine": {"optimisation": "all"}, "golden": None, "nan_policy": "fail", "notes": ["a"]}
 
     assert checks.check_config(config) == config
     assert checks.check_config(None) == {}
@@ -63,6 +63,9 @@ def test_keys_that_are_not_ours_are_kept():
         ({"Postprocess": []}, "did you mean 'postprocess'"),
         ({"golden": [1]}, "deployment_config.golden must be an object"),
         ({"engine": "fast"}, "deployment_config.engine must be an object"),
+        ({"nan_policy": "drop"}, "deployment_config.nan_policy must be one of null, fail, pass"),
+        ({"nan_policy": {}}, "deployment_config.nan_policy must be"),
+        ({"nan_polici": "fail"}, "did you mean 'nan_policy'"),
         ([1], "deployment_config must be an object"),
         ({"a": float("nan")}, "without NaN"),
         ({"a": "x" * 1_100_000}, "the limit is 1048576"),

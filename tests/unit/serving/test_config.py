@@ -79,6 +79,7 @@ def test_an_impossible_size_is_refused(text):
         ({"max_wait_ms": -1}, "config.max_wait_ms"),
         ({"queue_while_stopped": 1}, "config.queue_while_stopped"),
         ({"provider": "tpu"}, "config.provider"),
+        ({"nan_policy": "drop"}, "config.nan_policy"),
         ({"threads": 0}, "config.threads"),
         ({"max_attempts": 0}, "config.max_attempts"),
     ],
