@@ -17,9 +17,6 @@ log = structlog.get_logger(__name__)
 PATIENCE = 1.6
 """A request waits for a refresh under way only when what is known is older than this many `refresh_s` (0.8 s)."""
 
-FRESH_S = 0.02
-"""What was read so lately is not read again for a key that is not in it."""
-
 
 class KeyRing:
     """Thread-safe. What it says is at most `refresh_s` old, and a little: a revoked key is refused within a second.
@@ -84,9 +81,13 @@ class KeyRing:
             raise StoreUnavailable("Keys cannot be checked: the database is away.", part="sql", retry_after_s=1)
 
     def _look_again(self) -> None:
-        """For a key that was made a moment ago, on another process: it opens at once. Wrong keys are few by rule."""
+        """For a key that was made a moment ago, on another process: it opens at once. Wrong keys are few by rule.
+
+        What somebody else began to read after we came is new enough for us.
+        """
+        came_at = monotonic_s()
         with self._lock:
-            if not self._is_failing and monotonic_s() - self._tried_at >= FRESH_S:
+            if not self._is_failing and self._tried_at <= came_at:
                 self._read()
 
     def _read(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import openapi_spec_validator
 import pytest
 
-from api import error_page
+from api import access_page, error_page
 from api import errors as on_the_wire
 from api.app import create_app
 from inference import errors
@@ -204,3 +204,12 @@ def test_the_list_of_codes_is_up_to_date():
     page = Path(__file__).parents[3] / "docs" / "errors.md"
 
     assert page.read_text() == error_page.page(), "run: python -m api.error_page > docs/errors.md"
+
+
+def test_the_page_on_access_names_every_call_with_the_role_it_needs(application):
+    page = access_page.PAGE.read_text()
+
+    made = access_page.with_table(page, access_page.table(application))
+
+    assert page == made, "run: python -m api.access_page"
+    assert "`POST /keys`" in made
