@@ -41,7 +41,7 @@ class FakeModels:
         self.rows[model_id] = dataclasses.replace(self.rows[model_id], state=state)
         return self.rows[model_id]
 
-    def delete(self, tenant_id, model_id):
+    def delete(self, tenant_id, model_id, *, seen_by=None):
         if model_id in self.in_use:
             raise InUse(f"A service uses model {model_id}.", id=model_id)
         del self.rows[model_id]

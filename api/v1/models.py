@@ -127,4 +127,4 @@ def deprecate_model(_: Json, model_id: str) -> Json:
 @blueprint.response(204)
 def delete_model(model_id: str) -> None:
     """Delete a model version that no service or deployment names"""
-    control.delete(context.core().registry, **_named(model_id))
+    control.delete(context.core().registry, **_named(model_id), seen_by=context.scope())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from inference.access.model import Scope
 from inference.access.quotas import Quotas
 from inference.registry.inspect import inspect
 from inference.registry.model import ModelState, ModelVersion
@@ -59,8 +60,8 @@ class ModelStore(Protocol):
 
     def set_state(self, tenant_id: str, model_id: str, state: ModelState) -> ModelVersion: ...
 
-    def delete(self, tenant_id: str, model_id: str) -> None:
-        """Raises ModelNotFound; InUse while a service or deployment names it."""
+    def delete(self, tenant_id: str, model_id: str, *, seen_by: Scope | None = None) -> None:
+        """Raises ModelNotFound; InUse while a service or deployment names it, which is named if `seen_by` covers it."""
         ...
 
     def blob_users(self, key: str) -> int:

@@ -9,10 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from inference.access import acting
+from inference.access.model import Scope
 from inference.errors import InUse, ModelNotFound, VersionExists
 from inference.registry.model import ModelState, ModelVersion, Signature
 from inference.store import auditing, tables
 from inference.store.database import Database
+from inference.store.scoped import rows_in, services_in
 
 _models = tables.models
 _JSON = ("hooks", "metadata", "accuracy_metrics", "deployment_config")
@@ -77,17 +79,25 @@ class SqlModels:
             self._audit(connection, _ACTIONS.get(state, "model.move"), after, _told(before), _told(after))
         return after
 
-    def delete(self, tenant_id: str, model_id: str) -> None:
+    def delete(self, tenant_id: str, model_id: str, *, seen_by: Scope | None = None) -> None:
         """Removes the row and its profiles. Raises ModelNotFound; InUse while a service or deployment names it."""
+        scope = seen_by or Scope(tenant_id)
+        users = (
+            (tables.services, "service", services_in(scope)),
+            (tables.deployments, "deployment", rows_in(scope, tables.deployments)),
+        )
         with self._database.write() as connection:
             model = _one(connection, tenant_id, model_id, lock=True)
-            for table, word in ((tables.services, "service"), (tables.deployments, "deployment")):
+            for table, word, inside in users:
                 using = (table.c.tenant_id == tenant_id) & (table.c.model_id == model_id)
-                user = connection.execute(sa.select(table.c.id).where(using).limit(1)).scalar()
-                if user is not None:
-                    raise InUse(
-                        f"The model is in use by {word} {user}; delete that first.", model_id=model_id, used_by=user
-                    )
+                if connection.execute(sa.select(table.c.id).where(using).limit(1)).first() is None:
+                    continue
+                user = connection.execute(sa.select(table.c.id).where(using, inside).limit(1)).scalar()
+                if user is None:
+                    raise InUse(f"The model is in use by a {word} that this key does not see.", model_id=model_id)
+                raise InUse(
+                    f"The model is in use by {word} {user}; delete that first.", model_id=model_id, used_by=user
+                )
             connection.execute(sa.delete(tables.profiles).where(tables.profiles.c.model_id == model_id))
             connection.execute(sa.delete(_models).where(_is(tenant_id, model_id)))
             self._audit(connection, "model.delete", model, _told(model), None)

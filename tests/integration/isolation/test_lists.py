@@ -147,6 +147,19 @@ def test_a_name_that_another_tenant_uses_is_free(world: World) -> None:
     assert made == {tenant: [201, 201] for tenant in TENANTS}
 
 
+def test_a_model_in_use_elsewhere_stays_and_its_user_is_not_named(world: World) -> None:
+    keys, ids = world.keys["ashtree"], world.ids["ashtree"]["north"]
+    wanted = {"name": "shared", "version": "1.0.0", "framework": "onnx"}
+    upload = f"upload:{ids['model_upload_id']}"
+    model = world.made(keys["tenant"], "POST", "/v1/models/register", wanted | {"model_path": upload})["model_id"]
+    user = world.made(keys["south"], "POST", f"{BASE}/services", {"model_id": model})["service_id"]
+
+    refused = {reach: world.ask(keys[reach], "DELETE", f"/v1/models/{model}") for reach in ("north", "south", "tenant")}
+
+    assert {answer.status_code for answer in refused.values()} == {409}
+    assert [reach for reach, answer in refused.items() if user in answer.text] == ["south", "tenant"]
+
+
 def test_an_upload_does_not_tell_whether_somebody_has_the_same_content(world: World) -> None:
     known, fresh = b'{"x": [[9, 9, 9, 9]]}', b'{"x": [[8, 8, 8, 8]]}'
     world.made(world.keys["oaktree"]["tenant"], "POST", f"{BASE}/uploads", known)

@@ -49,7 +49,7 @@ class MemoryModels:
         self.rows[model_id] = dataclasses.replace(self.get(tenant_id, model_id), state=state)
         return self.rows[model_id]
 
-    def delete(self, tenant_id, model_id):
+    def delete(self, tenant_id, model_id, *, seen_by=None):
         del self.rows[model_id]
 
     def blob_users(self, key):
