@@ -55,7 +55,7 @@ MEANINGS = {
     "already_running": "Another `penstock up` holds this data folder; only the launcher says this, never the API.",
     "in_use": "A service or deployment still names it; delete that first.",
     "too_many": "Too much at once; try again after `Retry-After`.",
-    "backlog_full": "Too many tasks wait already; try again after `Retry-After`.",
+    "backlog_full": "Too many tasks wait already. `details.of` (key or tenant), `details.waiting`, `details.limit`.",
     "rate_limited": "More requests a second than the key or tenant may send. `details.of`, `details.limit_per_s`.",
     "quota_exceeded": "A quota is used up. `details.of`, `details.quota`, `details.limit`, `details.used`.",
     "too_many_wrong_keys": "Too many wrong keys from this address in the last minute.",
