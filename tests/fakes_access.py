@@ -177,6 +177,10 @@ class FakeCounts:
             self.counts[name] = self.counts.get(name, 0) + count
         return {name: self.counts[name] for name in counts}
 
+    def has(self, name):
+        self._ask()
+        return name in self.counts
+
     def strike(self, name, *, window_s):
         self._ask()
         self.counts[name] = self.counts.get(name, 0) + 1

@@ -127,6 +127,10 @@ class SharedCounts(Protocol):
         """Adds and gives each counter's new value; a counter is gone `keep_s` after its last addition. One trip."""
         ...
 
+    def has(self, name: str) -> bool:
+        """Whether something was added to this counter that is not gone yet."""
+        ...
+
     def strike(self, name: str, *, window_s: float) -> tuple[int, float]:
         """Adds one to a counter that starts anew `window_s` after its first; its value and the seconds left."""
         ...

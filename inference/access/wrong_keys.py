@@ -1,5 +1,7 @@
 """Wrong keys, counted by address: after so many in a minute the address is not listened to."""
 
+import contextlib
+import hashlib
 import ipaddress
 import threading
 
@@ -8,6 +10,7 @@ from inference.clock import monotonic_s
 from inference.errors import HotUnavailable, TooManyWrongKeys
 
 WINDOW_S = 60.0
+KNOWN_S = 86_400.0
 MOST = 10_000
 
 
@@ -15,7 +18,8 @@ class WrongKeys:
     """Thread-safe. Counts are shared by all processes through Redis; while it is away each process counts alone.
 
     A blocked address is refused before its key is looked at, whatever it sends: guessing is really slowed. Keys that
-    have opened from there before are let through, so that one failing client does not lock its neighbours out.
+    have opened from there within the last day, on any process, are let through, so that one failing client does not
+    lock its neighbours out.
     """
 
     def __init__(self, counts: SharedCounts, *, per_minute: int) -> None:
@@ -36,16 +40,27 @@ class WrongKeys:
         left_s = until - monotonic_s()
         if left_s <= 0:
             self._blocked_until.pop(network(address), None)
-        elif (address, hash(text)) not in self._known:
+        elif (address, hash(text)) not in self._known and not self._is_known_elsewhere(address, text):
             raise _blocked(left_s)
 
     def opened(self, address: str, text: str) -> None:
-        """Remembers that this key is good from there. `hash` is salted per process, and never leaves it."""
+        """Remembers that this key is good from there: a trip to Redis the first time. Never raises.
+
+        `hash` is salted per process, and never leaves it.
+        """
         pair = (address, hash(text))
         if pair not in self._known:
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known.add(pair)
+            with contextlib.suppress(HotUnavailable):
+                self._counts.add({_pair(address, text): 1}, keep_s=KNOWN_S)
+
+    def _is_known_elsewhere(self, address: str, text: str) -> bool:
+        try:
+            return self._counts.has(_pair(address, text))
+        except HotUnavailable:
+            return False
 
     def strike(self, address: str) -> None:
         """Counts a wrong key. Raises TooManyWrongKeys from the one after the last that a minute allows."""
@@ -83,6 +98,13 @@ def network(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
     return str(parsed)
+
+
+def _pair(address: str, text: str) -> str:
+    """The name of (address, key) that processes share. One way: the key has 256 random bits."""
+    return (
+        "known:" + hashlib.blake2b(f"{address} {text}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    )
 
 
 def _blocked(left_s: float) -> TooManyWrongKeys:

@@ -32,6 +32,9 @@ class RedisCounts:
 
         return dict(zip(counts, self._link.call(work), strict=True))
 
+    def has(self, name: str) -> bool:
+        return bool(self._link.call(lambda client: client.get(RATE_KEY + name)))
+
     def strike(self, name: str, *, window_s: float) -> tuple[int, float]:
         count, left_ms = self._strike([WRONG_KEY + name], [max(1, round(window_s * 1000))])
         return int(count), max(0.0, int(left_ms) / 1000)

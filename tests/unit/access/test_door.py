@@ -118,6 +118,26 @@ def test_a_key_that_opened_from_there_before_still_opens(door, key, clock):
     assert knock(door, WRONG) == ["too_many_wrong_keys"]
 
 
+def test_a_key_that_opened_on_another_process_still_opens(door, access, settings, key, clock):
+    assert knock(door, key) == ["in"]
+    elsewhere = fakes_access.make_door(access, settings)
+    knock(elsewhere, WRONG, times=5)
+
+    assert knock(elsewhere, key) == ["in"]
+    assert knock(elsewhere, WRONG) == ["too_many_wrong_keys"]
+    assert key not in repr(access.counts.counts)
+
+
+def test_while_redis_is_away_a_blocked_address_is_known_to_its_own_process_alone(door, access, settings, key, clock):
+    access.counts.is_away = True
+    assert knock(door, key) == ["in"]
+    elsewhere = fakes_access.make_door(access, settings)
+    for each in (door, elsewhere):
+        knock(each, WRONG, times=5)
+
+    assert (knock(door, key), knock(elsewhere, key)) == (["in"], ["too_many_wrong_keys"])
+
+
 def test_a_block_ends_with_its_minute(door, key, clock, access):
     knock(door, WRONG, times=5)
     clock[0] += 60.0
