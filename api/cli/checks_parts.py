@@ -20,9 +20,9 @@ TO_REACH = "Start it, or correct its URL, user and password; check that this mac
 
 
 def shown_url(url: str) -> str:
-    """A URL without its password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    """A URL without user, password and options, also where a URL's rules are broken by a password with `/` in it."""
+    scheme, is_url, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}" if is_url else "a text that is no URL"
 
 
 def system(data_dir: Path) -> Finding:

@@ -91,7 +91,8 @@ def test_a_folder_without_an_up_has_no_system_to_check(tmp_path):
 
 def test_a_url_is_shown_without_its_password():
     assert checks_parts.shown_url("redis://:secret@cache:6379/0") == "redis://cache:6379/0"
-    assert "secret" not in checks_parts.shown_url("postgresql://penstock:secret@db/penstock")
+    assert checks_parts.shown_url("postgresql://u:a/secret@db/penstock?password=secret") == "postgresql://db/penstock"
+    assert "secret" not in checks_parts.shown_url("postgres//penstock:secret@db/penstock")
 
 
 def test_a_misspelt_setting_is_a_finding_not_a_traceback():
