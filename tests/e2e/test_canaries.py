@@ -20,7 +20,7 @@ from tests.e2e.canaries import CommandLines, LockedPostgres, LockedValkey, files
 from tests.services import wait_for
 from tests.system import BASE, ROOT, System
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
 VALUE, RESULT = 48127.625, 96255.25
 TEXTS = ("database password", "redis password", "metadata", "bad JSON", "basic", "idempotency key", "field", "callback")
