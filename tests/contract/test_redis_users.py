@@ -110,7 +110,12 @@ def test_the_api_rings_and_kicks_keeps_hot_copies_and_counts_callers(valkey: Gua
     hot.put("t", "s", [VIEW])
     found = hot.get("t", "j")
     counts = RedisCounts(link)
-    counted = [counts.add({"k": 3, "l": 1}, keep_s=1), counts.strike("1", window_s=60)[0]]
+    counted = [
+        counts.add({"k": 3, "l": 1}, keep_s=60),
+        counts.strike("1", window_s=60)[0],
+        counts.has("k"),
+        counts.has("m"),
+    ]
     news = link.client.pubsub()
     news.subscribe("pst:done")
     news.get_message(timeout=1)
@@ -122,7 +127,7 @@ def test_the_api_rings_and_kicks_keeps_hot_copies_and_counts_callers(valkey: Gua
     assert (admin.llen(service_queue("a")), admin.llen(CONTROL_QUEUE)) == (1, 1)
     admin.close()
     assert found is not None
-    assert counted == [{"k": 3, "l": 1}, 1]
+    assert counted == [{"k": 3, "l": 1}, 1, True, False]
     assert valkey.denied() == []
 
 

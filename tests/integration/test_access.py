@@ -25,6 +25,7 @@ from inference.store.keys import SqlKeys
 from tests.conftest import start
 from tests.services import Postgres, wait_for
 from tests.system import BASE, ROOT, System
+from workers import prepare
 
 WITHIN_S = 1.0
 """A revoked key opens nothing after so long."""
@@ -177,6 +178,21 @@ def test_up_refuses_to_be_reached_by_others_without_a_key(tmp_path: Path) -> Non
         "penstock: 0.0.0.0 can be reached from other machines and there is no key: make one with "
         "`penstock key create`, or bind 127.0.0.1.\n"
     )
+
+
+@pytest.mark.parametrize("module", ["workers.http_host", "api.live.server"])
+def test_a_single_process_refuses_to_be_reached_by_others_without_a_key(tmp_path: Path, module: str) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    environ["PENSTOCK_DATA_DIR"] = str(tmp_path)
+    assert prepare.main([], environ) == 0
+
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--host", "0.0.0.0", "--port", "0"],
+        cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("penstock: 0.0.0.0 can be reached from other machines and there is")
 
 
 def test_production_starts_with_a_key_in_a_file_and_asks_for_it(tmp_path: Path) -> None:
