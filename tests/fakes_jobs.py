@@ -11,6 +11,7 @@ from inference.errors import (
     WrongState,
 )
 from inference.ids import DEFAULT_TENANT
+from inference.jobs import events
 from inference.jobs.again import wrong_state
 from inference.jobs.model import FINAL, Accepted, Backlog, JobHistory, JobState, JobView, Renewed
 from inference.serving.model import MEANT_TO_RUN
@@ -27,6 +28,7 @@ class FakeJobs:
         self.attempts_by_id = {}
         self.selections = []
         self.noted = []
+        self.looks = 0
         self.commits = 0
         self.is_away = False
         self._services = services
@@ -122,8 +124,8 @@ class FakeJobs:
             result=result,
         )
 
-    def waiting(self, tenant_id, key_id=None):
-        return sum(view.state is JobState.PENDING for view in self.views_by_id.values())
+    def waiting(self, tenant_id, by_key=False):
+        return {None: sum(view.state is JobState.PENDING for view in self.views_by_id.values())}
 
     def backlog(self):
         found = {}
@@ -175,6 +177,10 @@ class FakeJobs:
 
     def note_cancelled(self, scope, which, *, cancelled, requested):
         self.noted.append((cancelled, requested))
+
+    def marks(self, job_ids):
+        self.looks += 1
+        return {job_id: events.mark(self.history(None, job_id)) for job_id in job_ids if job_id in self.views_by_id}
 
     def history(self, scope, job_id):
         return JobHistory(

@@ -1,8 +1,7 @@
-"""The asynchronous process: what waits. Long polls for tasks, under both base paths."""
+"""The asynchronous process: what waits. Long polls and events of tasks, under both base paths."""
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
@@ -16,6 +15,7 @@ from starlette.routing import Route
 
 from api import errors, peer
 from api.guard import presented_in
+from api.live.events import Events
 from api.live.waiters import Waiters
 from api.schemas import task_view
 from inference.access.door import allow
@@ -39,7 +39,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
     waiters = Waiters()
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
 
-    def enter(request: Request, *, is_new: bool = True) -> Scope:
+    def enter(request: Request, is_new: bool = True) -> Scope:
         principal = core.door.enter(
             presented_in(request.headers),
             address=peer.of_asgi(request.scope, behind_front=core.settings.api.behind_front),
@@ -49,6 +49,8 @@ def create_app(core: Core, listen: Listen) -> Starlette:
             core.door.count(principal)
         allow(principal, Role.VIEWER, Reach.SERVICE)
         return principal.scope
+
+    told = Events(core, readers, enter)
 
     async def show(request: Request) -> Response:
         task_id = request.path_params["task_id"]
@@ -68,21 +70,26 @@ def create_app(core: Core, listen: Listen) -> Starlette:
         finally:
             gone.cancel()
         # The key may have been revoked meanwhile.
-        await loop.run_in_executor(readers, functools.partial(enter, request, is_new=False))
+        await loop.run_in_executor(readers, enter, request, False)
         return Response(task_view.render(view), media_type=errors.JSON)
 
     async def healthz(_: Request) -> Response:
-        return Response(b'{"status":"ok","waiting":%d}' % len(waiters), media_type=errors.JSON)
+        return Response(b'{"status":"ok","waiting":%d}' % (len(waiters) + len(told.streams)), media_type=errors.JSON)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        listening = asyncio.ensure_future(listen(waiters.wake))
+        def wake(task_ids: Sequence[str]) -> None:
+            waiters.wake(task_ids)
+            told.streams.wake(task_ids)
+
+        listening = asyncio.ensure_future(listen(wake))
         listening.add_done_callback(_report)
         yield
         listening.cancel()
         readers.shutdown(wait=False, cancel_futures=True)
 
     routes = [Route(f"{base}/tasks/{{task_id}}", show, methods=["GET"]) for base in BASES]
+    routes += [Route(f"{base}/tasks/{{task_id}}/events", told.show, methods=["GET"]) for base in BASES]
     return Starlette(
         routes=[*routes, Route("/healthz", healthz)],
         lifespan=lifespan,

@@ -98,3 +98,27 @@ class Attempts(ma.Schema):
     status = fields.String()
     generation = fields.Integer(metadata={"description": "The newest"})
     attempts = fields.List(fields.Nested(Attempt()), metadata={"description": "Of all generations, oldest first"})
+
+
+EVENT_STREAM = "text/event-stream"
+LAST_EVENT = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The id of the last event that was heard; only what came after it is told",
+}
+EVENTS = {
+    "200": {
+        "description": "`event` is pending, running, retried, lost, or the status the task ended with; `data` is JSON: "
+        "task_id, event, generation, attempt, at, worker, and error where an attempt went wrong",
+        "content": {
+            EVENT_STREAM: {
+                "schema": {"type": "string"},
+                "example": f'id: 1.1.completed\nevent: completed\ndata: {{"task_id":"{AN_ID}","event":"completed",'
+                f'"generation":1,"attempt":1,"at":"{A_TIME}","worker":"digits.0@host"}}\n\n',
+            }
+        },
+    },
+    "204": {"description": "Everything was told before, and the task is over: do not ask again"},
+}

@@ -2,19 +2,20 @@
 
 from typing import Any
 
-from flask import request
+from flask import Response, request
 
 from api import context
 from api.blueprint import Blueprint
 from api.documented import READING, by_hand, refuses
 from api.errors import JSON
+from api.refusals import refusals
 from api.schemas import task_changes as schemas
 from api.schemas.common import EmptyIn
 from api.schemas.tasks import Cancelled
 from inference import clock, errors
 from inference.access.model import Role
-from inference.jobs import again, cancel
-from inference.jobs.model import Attempt, JobHistory, JobState, Renewed, Selection
+from inference.jobs import again, cancel, events
+from inference.jobs.model import FINAL, Attempt, JobHistory, JobState, Renewed, Selection
 
 blueprint = Blueprint("task_changes", __name__, description="Cancel tasks, run them again, move them in the queue")
 
@@ -150,6 +151,24 @@ def list_attempts(task_id: str) -> dict[str, Any]:
         "generation": told.job.generation,
         "attempts": shown,
     }
+
+
+@blueprint.route("/tasks/<task_id>/events", needs=Role.VIEWER)
+@blueprint.doc(parameters=[schemas.LAST_EVENT], responses={**refusals(errors.JobNotFound), **schemas.EVENTS})
+def show_events(task_id: str) -> Response:
+    """Follow a task: server-sent events, from the beginning or behind `Last-Event-ID`
+
+    Ids are `<generation>.<attempt>.<event>`; the same history gives the same ids. The stream ends with the task, and
+    `: ` comments come while nothing happens. The front sends this call to the live process. Reached directly, without
+    the front, the answer holds what has happened so far.
+    """
+    context.known_form(task_id, errors.JobNotFound, "task")
+    told = context.core().jobs.store.history(context.scope(), task_id)
+    last = events.place_of(request.headers.get("Last-Event-ID"))
+    news = events.after(events.events(told), last)
+    if not news and told.job.state in FINAL:
+        return Response(status=204)
+    return Response(b"".join(events.text(task_id, event) for event in news), content_type=schemas.EVENT_STREAM)
 
 
 def _attempt(one: Attempt) -> dict[str, Any]:

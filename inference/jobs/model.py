@@ -225,6 +225,15 @@ class JobHistory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Where a job stands, in a few bytes."""
+
+    generation: int
+    attempt: int
+    state: JobState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Renewed:
     """A finished job that waits again, under a new generation."""
 

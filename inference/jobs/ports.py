@@ -17,6 +17,7 @@ from inference.jobs.model import (
     JobSpec,
     JobState,
     JobView,
+    Mark,
     Moved,
     Outcome,
     Renewed,
@@ -129,6 +130,10 @@ class JobStore(Protocol):
 
     def note_cancelled(self, scope: Scope, which: Selection, *, cancelled: int, requested: int) -> None:
         """Writes the audit record of a `cancel_many`."""
+        ...
+
+    def marks(self, job_ids: Sequence[str]) -> Mapping[str, Mark]:
+        """Where each of `job_ids` that exists stands: for those who watch many, and read what changed."""
         ...
 
     def get(self, scope: Scope, job_id: str) -> JobView:

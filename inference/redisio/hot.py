@@ -81,7 +81,7 @@ class RedisHotResults:
         return JobView(**{name: getattr(copy, name) for name in _FIELDS})
 
     def forget(self, job_id: str, *, age_s: float) -> None:
-        """Writes a tombstone, which `get` does not understand and `put` does not replace; it lives as long as a copy."""
+        """Writes a tombstone, which `get` does not understand and `put` does not replace; it lives as a copy does."""
         try:
             self._link.call(lambda client: client.set(RESULT_KEY + job_id, b"", px=self._ttl_ms))
         except HotUnavailable:

@@ -19,6 +19,7 @@ from inference.jobs.model import (
     JobHistory,
     JobState,
     JobView,
+    Mark,
     Moved,
     Outcome,
     Renewed,
@@ -152,6 +153,9 @@ class SqlJobs:
 
     def note_cancelled(self, scope: Scope, which: Selection, *, cancelled: int, requested: int) -> None:
         jobs_cancel.note_cancelled(self._db, scope, which, cancelled=cancelled, requested=requested)
+
+    def marks(self, job_ids: Sequence[str]) -> Mapping[str, Mark]:
+        return jobs_again.marks(self._db, job_ids)
 
     def get(self, scope: Scope, job_id: str) -> JobView:
         inside, bound = jobs_in(scope, "j")

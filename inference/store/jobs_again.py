@@ -1,13 +1,13 @@
 """Again: a finished job begins a new generation, a waiting one is moved in the queue; and what attempts there were."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from inference.access.model import Scope
 from inference.jobs.again import wrong_state
-from inference.jobs.model import Attempt, JobHistory, JobState, Renewed
+from inference.jobs.model import Attempt, JobHistory, JobState, Mark, Renewed
 from inference.jobs.ports import Move, Place
 from inference.store import auditing
 from inference.store.database import Database
@@ -144,3 +144,16 @@ def history(db: Database, scope: Scope, job_id: str) -> JobHistory:
         if row.a_attempt is not None
     ]
     return JobHistory(job=view(own), claimed_at=claimed_at, attempts=tuple(attempts))
+
+
+def marks(db: Database, job_ids: Sequence[str]) -> dict[str, Mark]:
+    """See `JobStore.marks`."""
+    with db.read() as connection:
+        rows = connection.execute(
+            sa.text(
+                "SELECT j.id, j.generation, j.attempt, j.state FROM jobs j "
+                f"WHERE j.id IN (SELECT r.id FROM {db.rows_from('r', {'id': 'text'})})"
+            ),
+            db.rows("r", ("id",), [(job_id,) for job_id in job_ids]),
+        )
+        return {row.id: Mark(generation=row.generation, attempt=row.attempt, state=JobState(row.state)) for row in rows}

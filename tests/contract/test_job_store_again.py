@@ -9,8 +9,9 @@ from inference.access import acting
 from inference.access.model import Actor, Scope
 from inference.access.ports import AuditFilter
 from inference.errors import JobNotFound, WrongState
+from inference.jobs import events
 from inference.jobs.again import RETRIED
-from inference.jobs.model import FINAL, Claimant, JobState
+from inference.jobs.model import FINAL, Claimant, JobState, Mark
 from inference.store import tables
 from inference.store.audit import SqlAudit
 from inference.store.database import Database
@@ -274,3 +275,16 @@ def test_each_change_is_in_the_audit_record(store: SqlJobs, by: Claimant, databa
         ("job.requeue", {"state": "completed", "generation": 2},
          {"state": "pending", "generation": 3, "service_id": SERVICE}),
     ]  # fmt: skip
+
+
+def test_marks_say_where_jobs_stand(store: SqlJobs, by: Claimant):
+    first, second = queue(store, job(order_key=1.0), job(order_key=2.0))
+    store.claim(by, max_rows=1)
+
+    marks = store.marks([first, second, "f" * 32])
+
+    assert marks == {
+        first: Mark(generation=1, attempt=1, state=JobState.RUNNING),
+        second: Mark(generation=1, attempt=0, state=JobState.PENDING),
+    }
+    assert events.mark(store.history(SCOPE, first)) == marks[first]
