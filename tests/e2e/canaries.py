@@ -114,13 +114,13 @@ def _around(content: str | bytes, text: str) -> str:
 
 
 def files(folders: Iterable[Path]) -> dict[str, bytes]:
-    """Every regular file below, by its path."""
-    return {
-        str(path): path.read_bytes()
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.is_file() and not path.is_symlink()
-    }
+    """Every regular file below, by its path; one that goes while we look is gone."""
+    found = {}
+    for path in (path for folder in folders for path in folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            if path.is_file() and not path.is_symlink():
+                found[str(path)] = path.read_bytes()
+    return found
 
 
 def is_private(path: Path, root: Path) -> bool:

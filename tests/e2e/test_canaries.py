@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import start
 from tests.e2e.canaries import CommandLines, LockedPostgres, LockedValkey, files, is_private, look, mark
 from tests.services import wait_for
-from tests.system import BASE, ROOT, System
+from tests.system import BASE, ROOT, System, environ_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -29,6 +29,8 @@ QUOTED = {"field", "idempotency key"}
 """What a client wrote may stand in the answer to that client, and nowhere else."""
 
 MAY_HOLD = {"blobs": "artefacts and uploads, as they were sent"}
+OF_ITS_OWN = {"admin.key", "blobs", "penstock", "valkey"}
+"""The first key; contents; the database and its log; the broker's own file, with hot copies of results."""
 
 
 @dataclass
@@ -292,3 +294,24 @@ def test_what_may_hold_a_secret_is_for_its_owner_alone(marked: Marked) -> None:
 
 def is_exempt(path: Path, data: Path) -> bool:
     return any(path.is_relative_to(data / name) for name in MAY_HOLD)
+
+
+def test_a_system_that_brings_its_own_parts_keeps_secrets_in_files_of_its_owner(tmp_path: Path) -> None:
+    """SQLite, the embedded broker, and a first key that nobody chose."""
+    with ExitStack() as held:
+        system = System(tmp_path, MODE="production", REGISTRY__MODEL_ROOTS=tmp_path).start()
+        held.callback(system.stop)
+        first_key = (system.data / "admin.key").read_text().strip()
+        system.http.headers["Authorization"] = f"Bearer {first_key}"
+        ended = system.task(system.submit(system.run("double"), VALUE), wait_s=20)
+        users = {role: environ_of(system.pids(role)[0])["PENSTOCK_REDIS_URL"] for role in ("api", "node")}
+    canaries = {f"password of {role}": url.partition("@")[0].rpartition(":")[2] for role, url in users.items()}
+    canaries |= {"first key": first_key.rpartition("_")[2], "payload": str(VALUE), "result": str(RESULT)}
+
+    held_by = look(canaries, files([tmp_path]))
+
+    assert str(RESULT) in str(ended["result"])
+    assert all(len(text) >= 8 for text in canaries.values())
+    places = {Path(found.partition(" in ")[2].partition(": ")[0]) for found in held_by}
+    assert {path.relative_to(system.data).parts[0].partition(".db")[0] for path in places} <= OF_ITS_OWN
+    assert [str(path) for path in system.data.rglob("*") if path.is_file() and not is_private(path, system.data)] == []
