@@ -148,18 +148,17 @@ def _cpu(call: Callable[[], object], calls: int) -> float:
 
 
 def _refreshes(core: Core) -> dict[str, dict[str, float]]:
-    """What is read now and then beside the requests, of one tenant and one key, of a database that is all but empty.
+    """What is read now and then beside the requests, of one tenant and its keys, of a database that is all but empty.
 
-    `us_a_request`: spread over the requests of one process that gets 1,000 a second. Quotas are counted twice, for
-    the tenant and for the key.
+    `us_a_request`: spread over the requests of one process that gets 1,000 a second for one tenant.
     """
     usage, store, settings = core.access.usage, core.jobs.store, core.settings.access
     day = int(epoch_s() // 86_400)
     reads: dict[str, tuple[float, Callable[[], object]]] = {
         "keys that changed": (settings.refresh_s, lambda: core.access.keys.changes(10**9)),
-        "jobs waiting": (10.0 / 2, lambda: store.waiting(DEFAULT_TENANT)),
-        "bytes stored": (60.0 / 2, lambda: usage.bytes_stored(DEFAULT_TENANT, None)),
-        "engine time": (10.0 / 2, lambda: usage.engine_s(DEFAULT_TENANT, None, day=day)),
+        "jobs waiting": (10.0, lambda: store.waiting(DEFAULT_TENANT, by_key=True)),
+        "bytes stored": (60.0, lambda: usage.bytes_stored(DEFAULT_TENANT, by_key=True)),
+        "engine time": (10.0, lambda: usage.engine_s(DEFAULT_TENANT, by_key=True, day=day)),
         "batch curve": (10.0, lambda: core.serving.profiles.of_model("none")),
     }
     found = {}
@@ -179,7 +178,7 @@ def show(report: dict[str, Any], console: Console) -> None:
     for title, row in report["checks"].items():
         checks.add_row(title, *(f"{row[name]:.2f}" for name in ("cpu_us", "p50_us", "p99_us")))
     console.print(checks)
-    reads = Table(title=f"reads now and then, at {RATE:,} requests/s of one tenant and key")
+    reads = Table(title=f"reads now and then, at {RATE:,} requests/s of one tenant")
     for title in ("", "CPU us each", "us a request"):
         reads.add_column(title, justify="right" if title else "left")
     for title, row in report["refreshes"].items():

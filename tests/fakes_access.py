@@ -199,13 +199,17 @@ class FakeUsage:
         self.rows = []
         self.asked = None
 
-    def engine_s(self, tenant_id, key_id, *, day):
+    def engine_s(self, tenant_id, by_key, *, day):
         self.reads += 1
-        return self.engine
+        return self._of_all(self.engine)
 
-    def bytes_stored(self, tenant_id, key_id):
+    def bytes_stored(self, tenant_id, by_key):
         self.reads += 1
-        return self.bytes
+        return self._of_all(self.bytes)
+
+    def _of_all(self, amount):
+        """The tenant's, and that of its one key, `k`."""
+        return {None: amount, "k": amount}
 
     def find(self, scope, *, day_from, day_to, group_by):
         self.asked = (scope, day_from, day_to, group_by)

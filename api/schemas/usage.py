@@ -13,6 +13,8 @@ from inference.access.ports import UsageGroup, Used
 from inference.access.quotas import DAY_S
 from inference.clock import ISO_FORM
 
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896
+"""Years 1 to 9999: what a date can say."""
 A_DAY = "2026-11-20"
 USAGE_EXAMPLE = {
     "from": A_DAY,
@@ -64,7 +66,8 @@ def days(day_from: float | None, day_to: float | None, *, now: float) -> tuple[i
     """Days since 1970, from the first to before the last, of two instants."""
     today = int(now // DAY_S)
     first = today - 30 if day_from is None else int(day_from // DAY_S)
-    return first, today + 1 if day_to is None else int(-(-day_to // DAY_S))
+    last = today + 1 if day_to is None else int(-(-day_to // DAY_S))
+    return max(first, FIRST_DAY), min(max(last, FIRST_DAY), LAST_DAY)
 
 
 def shown(used: Sequence[Used], *, first: int, last: int, group_by: UsageGroup) -> dict[str, Any]:

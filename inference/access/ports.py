@@ -1,6 +1,6 @@
 """What the access room needs from outside."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -153,13 +153,13 @@ class Used:
 
 
 class UsageStore(Protocol):
-    """What tenants and keys have used; `key_id` None asks for the whole tenant. Raises StoreUnavailable."""
+    """What a tenant has used: all of it under None and, with `by_key`, each key's part. Raises StoreUnavailable."""
 
-    def engine_s(self, tenant_id: str, key_id: str | None, *, day: int) -> float:
+    def engine_s(self, tenant_id: str, by_key: bool, *, day: int) -> Mapping[str | None, float]:
         """Engine-seconds of attempts that ended on that day (UTC, days since 1970)."""
         ...
 
-    def bytes_stored(self, tenant_id: str, key_id: str | None) -> int:
+    def bytes_stored(self, tenant_id: str, by_key: bool) -> Mapping[str | None, int]:
         """Uploads, models, payloads and results together. Dear: it looks at every job."""
         ...
 

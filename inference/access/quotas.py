@@ -36,7 +36,7 @@ class Quotas:
         )
         self._bytes = Tally(usage.bytes_stored, every_s=BYTES_EVERY_S, again_s=BYTES_AGAIN_S)
         self._engine = Tally(
-            lambda tenant_id, key_id: usage.engine_s(tenant_id, key_id, day=int(epoch_s() // DAY_S)),
+            lambda tenant_id, by_key: usage.engine_s(tenant_id, by_key, day=int(epoch_s() // DAY_S)),
             every_s=ENGINE_EVERY_S,
         )
         self._known: dict[str | None, tuple[Principal, Bounds]] = {}
@@ -57,8 +57,8 @@ class Quotas:
             own, of_tenant = getattr(by.limits, name), getattr(by.tenant_limits, name)
             if of_tenant is None:
                 of_tenant = getattr(self._defaults, name)
-            of_key = () if own is None else (Bound("key", (by.scope.tenant_id, by.key_id), own),)
-            return of_key if of_tenant is None else (*of_key, Bound("tenant", (by.scope.tenant_id, None), of_tenant))
+            of_key = () if own is None else (Bound("key", by.scope.tenant_id, by.key_id, own),)
+            return of_key if of_tenant is None else (*of_key, Bound("tenant", by.scope.tenant_id, None, of_tenant))
 
         if by.key_id is None:
             return Bounds((), (), both("jobs_waiting"))

@@ -148,8 +148,8 @@ class JobStore(Protocol):
         """Newest first, without results."""
         ...
 
-    def waiting(self, tenant_id: str, key_id: str | None = None) -> int:
-        """Jobs of a tenant that wait to be claimed; with `key_id` those that came with this key."""
+    def waiting(self, tenant_id: str, by_key: bool = False) -> Mapping[str | None, int]:
+        """Jobs of a tenant that wait to be claimed: all under None and, with `by_key`, those of each key."""
         ...
 
     def backlog(self) -> Sequence[Backlog]:

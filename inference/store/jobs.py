@@ -196,10 +196,10 @@ class SqlJobs:
             ).all()
         return [(row.tenant_id, view(row._asdict())) for row in rows]
 
-    def waiting(self, tenant_id: str, key_id: str | None = None) -> int:
-        statement, bound = jobs_claim.count_waiting(self._db, tenant_id, key_id)
+    def waiting(self, tenant_id: str, by_key: bool = False) -> Mapping[str | None, int]:
         with self._db.read() as connection:
-            return int(connection.execute(statement, bound).scalar_one())
+            rows = connection.execute(jobs_claim.count_waiting(self._db, by_key=by_key), {"t": tenant_id}).all()
+        return {**{row.key_id: row.n for row in rows if row.key_id}, None: sum(row.n for row in rows)}
 
     def backlog(self) -> Sequence[Backlog]:
         with self._db.read() as connection:

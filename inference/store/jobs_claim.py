@@ -50,13 +50,13 @@ def _candidates(db: Database) -> sa.TextClause:
     )
 
 
-def count_waiting(db: Database, tenant_id: str, key_id: str | None) -> tuple[sa.TextClause, dict[str, str]]:
+def count_waiting(db: Database, *, by_key: bool) -> sa.TextClause:
     """By the index of what waits. SQLite would go through every job of the tenant, were it not for the `+`."""
-    of_tenant = "+tenant_id = :t" if db.is_sqlite else "tenant_id = :t"
-    of_key, bound = ("", {"t": tenant_id}) if key_id is None else (" AND key_id = :k", {"t": tenant_id, "k": key_id})
+    key_id, group = ("key_id", " GROUP BY key_id") if by_key else ("NULL", "")
     return sa.text(
-        f"SELECT count(*) FROM jobs WHERE {of_tenant}{of_key} AND state = 'pending' AND not_before IS NULL"
-    ), bound
+        f"SELECT {key_id} AS key_id, count(*) AS n FROM jobs WHERE {'+' if db.is_sqlite else ''}tenant_id = :t "
+        f"AND state = 'pending' AND not_before IS NULL{group}"
+    )
 
 
 @lru_cache(maxsize=8)

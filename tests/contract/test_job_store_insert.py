@@ -222,7 +222,7 @@ def test_counts_and_backlog_say_what_waits(store: SqlJobs, by: Claimant):
 
     backlog = {(line.service_id, line.priority): line.waiting for line in store.backlog()}
 
-    assert store.waiting("default") == 2
+    assert store.waiting("default") == {None: 2}
     assert backlog == {(SERVICE, 0): 1, (SERVICE, 5): 1}
     assert store.counts() == {(SERVICE, JobState.PENDING): 2, (SERVICE, JobState.RUNNING): 1}
     assert store.services_with_waiting() == [("default", SERVICE)]

@@ -48,8 +48,12 @@ def test_a_batch_is_shared_out_to_its_jobs_by_key(store: SqlJobs, by: Claimant, 
     run(store, by, job(key_id=KEY, rows=2), job(key_id=KEY), job(key_id=OTHER), job(), seconds=2.0)
 
     assert of(usage, UsageGroup.KEY) == {KEY: (2, 3, 1.0), OTHER: (1, 1, 0.5), "": (1, 1, 0.5)}
-    assert usage.engine_s(DEFAULT_TENANT, None, day=20_000) == pytest.approx(2.0)
-    assert usage.engine_s(DEFAULT_TENANT, KEY, day=20_000) == pytest.approx(1.0)
+    assert usage.engine_s(DEFAULT_TENANT, False, day=20_000) == {None: pytest.approx(2.0)}
+    assert usage.engine_s(DEFAULT_TENANT, True, day=20_000) == {
+        None: pytest.approx(2.0),
+        KEY: pytest.approx(1.0),
+        OTHER: pytest.approx(0.5),
+    }
 
 
 def test_what_ends_later_is_added_to_what_was_there(store: SqlJobs, by: Claimant, usage: SqlUsage):
@@ -66,7 +70,7 @@ def test_days_end_at_midnight_utc(store: SqlJobs, by: Claimant, usage: SqlUsage)
     run(store, by, job(), started_at=midnight - 1, seconds=2.0)
 
     assert of(usage, UsageGroup.DAY) == {"20000": (1, 1, 1.0), "20001": (1, 1, 2.0)}
-    assert usage.engine_s(DEFAULT_TENANT, None, day=20_001) == pytest.approx(2.0)
+    assert usage.engine_s(DEFAULT_TENANT, False, day=20_001) == {None: pytest.approx(2.0)}
 
 
 def test_a_retried_attempt_costs_time_and_counts_as_one_job_in_the_end(store: SqlJobs, by: Claimant, usage: SqlUsage):
@@ -111,8 +115,8 @@ def test_another_tenants_usage_is_not_seen(store: SqlJobs, by: Claimant, usage: 
     store.finish(by, [completed(claimed, started_at=NOON, ended_at=NOON + 1)])
 
     assert of(usage, UsageGroup.DAY) == {}
-    assert usage.engine_s(DEFAULT_TENANT, None, day=20_000) == 0
-    assert usage.engine_s("other", None, day=20_000) == pytest.approx(1.0)
+    assert usage.engine_s(DEFAULT_TENANT, True, day=20_000) == {None: 0}
+    assert usage.engine_s("other", False, day=20_000) == {None: pytest.approx(1.0)}
 
 
 def test_bytes_are_those_of_files_payloads_and_results(
@@ -127,9 +131,9 @@ def test_bytes_are_those_of_files_payloads_and_results(
             row = {"id": new_id(), "tenant_id": DEFAULT_TENANT, "sha256": "c" * 64, "created_at": 0.0}
             connection.execute(tables.uploads.insert(), row | {"size_bytes": size_bytes, "key_id": key_id})
 
-    assert usage.bytes_stored(DEFAULT_TENANT, None) == 11_000 + 5 + 3 + 7
-    assert usage.bytes_stored(DEFAULT_TENANT, KEY) == 1000 + 5 + 3
-    assert usage.bytes_stored("nobody", None) == 0
+    assert usage.bytes_stored(DEFAULT_TENANT, False) == {None: 11_000 + 5 + 3 + 7}
+    assert usage.bytes_stored(DEFAULT_TENANT, True) == {None: 11_000 + 5 + 3 + 7, KEY: 1000 + 5 + 3}
+    assert usage.bytes_stored("nobody", True) == usage.bytes_stored("nobody", False) == {None: 0}
 
 
 def test_jobs_that_wait_are_counted_by_tenant_and_by_key(store: SqlJobs, by: Claimant, database: Database):
@@ -139,17 +143,18 @@ def test_jobs_that_wait_are_counted_by_tenant_and_by_key(store: SqlJobs, by: Cla
 
     store.claim(by, max_rows=1)
 
-    assert store.waiting(DEFAULT_TENANT) == 3
-    assert store.waiting(DEFAULT_TENANT, KEY) == 1
+    assert store.waiting(DEFAULT_TENANT) == {None: 3}
+    assert store.waiting(DEFAULT_TENANT, True) == {None: 3, KEY: 1, OTHER: 1}
 
 
 def test_counting_what_waits_does_not_look_at_what_has_ended(store: SqlJobs, database: Database):
     """A tenant may have a million jobs that are over."""
     if not database.is_sqlite:
         pytest.skip("PostgreSQL's plan depends on statistics")
-    statement, bound = count_waiting(database, DEFAULT_TENANT, KEY)
+    for by_key in (False, True):
+        statement = count_waiting(database, by_key=by_key).text
 
-    with database.read() as connection:
-        plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statement.text}"), bound).all()
+        with database.read() as connection:
+            plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statement}"), {"t": DEFAULT_TENANT}).all()
 
-    assert [row.detail for row in plan] == ["SCAN jobs USING INDEX ix_jobs_pending"]
+        assert plan[0].detail == "SCAN jobs USING INDEX ix_jobs_pending"

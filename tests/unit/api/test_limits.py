@@ -69,8 +69,9 @@ def with_quotas(core):
 def test_an_upload_over_the_quota_answers_429_and_leaves_nothing(client, with_quotas):
     core = with_quotas
     core.access.usage.bytes = 100
+    core.access.tenants.change(DEFAULT_TENANT, limits=Limits(bytes_stored=100))
 
-    answer = client.post(f"{BASE}/uploads", data=b"1" * 20, headers=key(core, bytes_stored=100))
+    answer = client.post(f"{BASE}/uploads", data=b"1" * 20, headers=key(core))
 
     assert (answer.status_code, answer.json["code"]) == (429, "quota_exceeded")
     assert answer.json["details"]["quota"] == "bytes_stored"
@@ -95,6 +96,12 @@ def test_usage_is_shown_by_group(client, core):
         ],
     }
     assert core.access.usage.asked == (Scope(DEFAULT_TENANT), 20_758, 20_761, UsageGroup.KEY)
+
+
+def test_usage_may_be_asked_for_of_all_times(client, core):
+    answer = client.get(f"{BASE}/usage?from=0001-01-01T00:00:00%2B14:00&to=9999-12-31T23:59:59-12:00")
+
+    assert (answer.json["from"], answer.json["to"]) == ("0001-01-01", "9999-12-31")
 
 
 def test_usage_is_by_day_of_the_last_thirty_without_more_words(client, core):

@@ -20,9 +20,9 @@ class Counting:
     def __init__(self, waiting=0, **of_keys):
         self.count, self.of_keys, self.calls = waiting, of_keys, 0
 
-    def waiting(self, tenant_id, key_id=None):
+    def waiting(self, tenant_id, by_key=False):
         self.calls += 1
-        return self.count if key_id is None else self.of_keys.get(key_id, 0)
+        return {None: self.count, **(self.of_keys if by_key else {})}
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_count_that_is_due_is_taken_beside_the_requests(clock):
     store.count, clock.now = 9, clock.now + 11
 
     quota.admit(ANYBODY, jobs=1, payload_bytes=0)
-    while store.calls < 2 or quota._waiting.used(tally.Bound("tenant", (ANYBODY.scope.tenant_id, None), 10)) < 9:
+    while store.calls < 2 or quota._waiting.used(tally.Bound("tenant", ANYBODY.scope.tenant_id, None, 10)) < 9:
         time.sleep(0.001)
 
     with pytest.raises(BacklogFull):
@@ -186,9 +186,9 @@ def test_an_open_system_has_no_quota_but_that_of_waiting_jobs():
 
 def test_a_slow_count_is_taken_less_often(clock):
     class Slow(Counting):
-        def waiting(self, tenant_id, key_id=None):
+        def waiting(self, tenant_id, by_key=False):
             clock.now += 3
-            return super().waiting(tenant_id, key_id)
+            return super().waiting(tenant_id, by_key)
 
     store = Slow()
     quota = admission(store, limit=10)
@@ -202,7 +202,7 @@ def test_a_slow_count_is_taken_less_often(clock):
 
 def test_the_first_count_needs_the_database():
     class Away(Counting):
-        def waiting(self, tenant_id, key_id=None):
+        def waiting(self, tenant_id, by_key=False):
             raise StoreUnavailable("away", part="sql")
 
     with pytest.raises(StoreUnavailable):
@@ -220,3 +220,24 @@ def test_what_is_used_is_told_for_each_quota_that_holds():
         "key": {"jobs_waiting": 3, "bytes_stored": 10},
         "tenant": {"jobs_waiting": 4, "gpu_seconds_per_day": 2.5},
     }
+
+
+def test_one_count_serves_a_tenant_and_all_of_its_keys():
+    store = Counting(waiting=100, k1=60, k2=40)
+    quota = admission(store)
+
+    for n in range(50):
+        quota.admit(holder(f"k{n}", key={"jobs_waiting": 1000}), jobs=1, payload_bytes=0)
+
+    assert store.calls == 1
+
+
+def test_the_first_key_with_a_limit_has_its_tenant_counted_by_key():
+    store = Counting(waiting=100, k=60)
+    quota = admission(store)
+    quota.admit(holder(), jobs=1, payload_bytes=0)
+
+    with pytest.raises(BacklogFull) as refusal:
+        quota.admit(holder(key={"jobs_waiting": 60}), jobs=1, payload_bytes=0)
+
+    assert (refusal.value.details["waiting"], store.calls) == (60, 2)
