@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,7 +33,7 @@ def run(*, is_kept: bool, data_dir: str | None, port: int, is_json: bool) -> int
     system = System(folder, port=port, is_kept=is_kept, has_flower=is_kept)
     is_left_running = False
     try:
-        shown = _show(system, is_json=is_json)
+        shown = _show(system, is_json=is_json, environ=_environ(is_temporary=is_temporary))
         is_left_running = is_kept
         if is_kept:
             shown |= {"urls": system.urls(), "data_dir": str(folder), "pid": system.pid}
@@ -55,14 +55,20 @@ def run(*, is_kept: bool, data_dir: str | None, port: int, is_json: bool) -> int
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _show(system: System, *, is_json: bool) -> dict[str, Any]:
+def _environ(*, is_temporary: bool) -> Mapping[str, str]:
+    """Where a key is looked for: one for another system opens nothing on a fresh one."""
+    is_fresh = is_temporary and "PENSTOCK_DATABASE_URL" not in os.environ
+    return {} if is_fresh else os.environ
+
+
+def _show(system: System, *, is_json: bool, environ: Mapping[str, str]) -> dict[str, Any]:
     """Starts, registers, submits, reads; draws the tables for people. The figures."""
     digits = demo_digits.load()
     say(f"Starting Penstock in {system.data_dir} ...")
     began = time.monotonic()
     url = system.start()
     say(f"  ready at {url} after {time.monotonic() - began:.1f} s")
-    with Client(url, key=target.find_key(url, system.data_dir, os.environ)) as client:
+    with Client(url, key=target.find_key(url, system.data_dir, environ)) as client:
         model_id = _register(client, digits)
         service_id = _serve(client, model_id, digits.name)
         setup_s = time.monotonic() - began

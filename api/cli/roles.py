@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from api.cli.target import URL_VARIABLE
+from api.cli.target import KEY_VARIABLE, URL_VARIABLE
 from inference import lifeline
 
 
@@ -16,7 +16,7 @@ def become(command: Sequence[str], *, role: str | None = None, environ: Mapping[
 
     Neither it nor what it starts leaves a core dump.
     """
-    values = {name: value for name, value in os.environ.items() if name != URL_VARIABLE}
+    values = {name: value for name, value in os.environ.items() if name not in (URL_VARIABLE, KEY_VARIABLE)}
     values.update(environ or {})
     if role:
         values["PENSTOCK_ROLE"] = role

@@ -163,3 +163,16 @@ def test_a_system_that_does_not_end_cleanly_is_a_failure(server, monkeypatch, ca
     monkeypatch.setattr(FakeSystem, "stop", lambda self: 137)
 
     assert run() == 1
+
+
+@pytest.mark.parametrize(
+    ("is_temporary", "database_url", "is_used"),
+    [(True, None, False), (True, "postgresql://h/d", True), (False, None, True)],
+)
+def test_a_key_of_another_system_is_not_shown_to_a_fresh_one(monkeypatch, is_temporary, database_url, is_used):
+    monkeypatch.setenv("PENSTOCK_API_KEY", "k")
+    monkeypatch.delenv("PENSTOCK_DATABASE_URL", raising=False)
+    if database_url:
+        monkeypatch.setenv("PENSTOCK_DATABASE_URL", database_url)
+
+    assert ("PENSTOCK_API_KEY" in demo._environ(is_temporary=is_temporary)) is is_used
