@@ -108,13 +108,19 @@ LAST_EVENT = {
     "schema": {"type": "string"},
     "description": "The id of the last event that was heard; only what came after it is told",
 }
+_EVENT = {
+    "type": "object",
+    "description": "Each event of the stream",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+    "required": ["id", "event", "data"],
+}
 EVENTS = {
     "200": {
         "description": "`event` is pending, running, retried, lost, or the status the task ended with; `data` is JSON: "
         "task_id, event, generation, attempt, at, worker, and error where an attempt went wrong",
         "content": {
             EVENT_STREAM: {
-                "schema": {"type": "string"},
+                "schema": _EVENT,
                 "example": f'id: 1.1.completed\nevent: completed\ndata: {{"task_id":"{AN_ID}","event":"completed",'
                 f'"generation":1,"attempt":1,"at":"{A_TIME}","worker":"digits.0@host"}}\n\n',
             }
