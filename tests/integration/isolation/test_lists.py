@@ -103,23 +103,25 @@ def test_a_hot_copy_is_served_to_its_tenant_alone(world: World) -> None:
     assert {status for name, status in answers.items() if not name.startswith("its")} == {404}
 
 
-def test_a_long_poll_for_somebody_elses_task_ends_at_once_as_for_an_unknown_one(world: World) -> None:
-    theirs, mine = (world.ids[tenant]["north"]["task_id"] for tenant in ("oaktree", "ashtree"))
-    nobodys = new_id()
+@pytest.mark.parametrize("path", ["tasks/{}?wait=0.2", "tasks/{}/events"])
+@pytest.mark.parametrize("kind", ["task_id", "completed_task_id"])
+def test_waiting_for_somebody_elses_task_is_as_for_an_unknown_one(world: World, path: str, kind: str) -> None:
+    theirs, mine = (world.ids[tenant]["north"][kind] for tenant in ("oaktree", "ashtree"))
+    ended, nobodys = world.ids["ashtree"]["north"]["completed_task_id"], new_id()
 
-    async def poll(key: str, task: str) -> httpx.Response:
+    async def wait(key: str, task: str) -> httpx.Response:
         async def listen(_: object) -> None:
             await asyncio.Event().wait()
 
         transport = httpx.ASGITransport(app=create_app(world.core, listen))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             headers = {"Authorization": f"Bearer {key}"}
-            return await client.get(f"{BASE}/tasks/{task}", params={"wait": "0.2"}, headers=headers)
+            return await client.get(f"{BASE}/{path.format(task)}", headers=headers)
 
     def ask(reach: str, task: str) -> httpx.Response:
-        return asyncio.run(poll(world.keys["ashtree"][reach], task))
+        return asyncio.run(wait(world.keys["ashtree"][reach], task))
 
-    own = {reach: ask(reach, mine).status_code for reach in ("tenant", "north", "service in north")}
+    own = {reach: ask(reach, ended).status_code for reach in ("tenant", "north", "service in north")}
     refused = [ask("tenant", theirs), ask("south", mine), ask("service in south", mine)]
     unknown = ask("tenant", nobodys)
 
