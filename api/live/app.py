@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
+import orjson
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api import errors, peer
+from api import errors, peer, readiness
 from api.guard import presented_in
 from api.live.events import Events
 from api.live.waiters import Waiters
@@ -76,6 +77,13 @@ def create_app(core: Core, listen: Listen) -> Starlette:
     async def healthz(_: Request) -> Response:
         return Response(b'{"status":"ok","waiting":%d}' % (len(waiters) + len(told.streams)), media_type=errors.JSON)
 
+    checkup = readiness.Checkup({"store": readiness.store, "broker": readiness.broker})
+
+    async def readyz(_: Request) -> Response:
+        found = await asyncio.get_running_loop().run_in_executor(None, checkup.look, core)
+        found.require_well()
+        return Response(orjson.dumps({"status": "ready", "parts": found.parts}), media_type=errors.JSON)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         def wake(task_ids: Sequence[str]) -> None:
@@ -91,7 +99,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
     routes = [Route(f"{base}/tasks/{{task_id}}", show, methods=["GET"]) for base in BASES]
     routes += [Route(f"{base}/tasks/{{task_id}}/events", told.show, methods=["GET"]) for base in BASES]
     return Starlette(
-        routes=[*routes, Route("/healthz", healthz)],
+        routes=[*routes, Route("/healthz", healthz), Route("/readyz", readyz)],
         lifespan=lifespan,
         exception_handlers={PenstockError: _ours, HTTPException: _of_starlette, Exception: _unforeseen},
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import openapi_spec_validator
@@ -76,6 +77,30 @@ def test_an_ill_part_is_named_with_its_reason(application, client, core, hurt, p
     assert says in response.json["message"]
     assert [name for name, why in response.json["details"]["parts"].items() if why != "ok"] == [part]
     assert response.headers["Retry-After"] == "1"
+
+
+def test_readyz_says_since_when_a_part_is_ill_and_forgets_it_once_it_is_well(application, client, core):
+    application.extensions["penstock"] = dataclasses.replace(core, **ill_store(core))
+    first = client.get("/readyz").json["details"]["since"]
+    second = client.get("/readyz").json["details"]["since"]
+    application.extensions["penstock"] = core
+    well = client.get("/readyz").status_code
+    application.extensions["penstock"] = dataclasses.replace(core, **ill_store(core))
+    later = client.get("/readyz").json["details"]["since"]
+
+    assert list(first) == ["store"]
+    assert second == first
+    assert datetime.fromisoformat(first["store"]).tzinfo is UTC
+    assert well == 200
+    assert later["store"] > first["store"]
+
+
+def test_a_control_worker_is_ill_since_it_was_last_heard(application, client, core):
+    application.extensions["penstock"] = dataclasses.replace(core, **silent_control(core))
+
+    since = datetime.fromisoformat(client.get("/readyz").json["details"]["since"]["control"])
+
+    assert 10 < (datetime.now(UTC) - since).total_seconds() < 60
 
 
 def test_metrics_count_what_the_store_knows(client, core, service):
