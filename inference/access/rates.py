@@ -21,13 +21,19 @@ CLOSED_S = 60.0
 class _Bucket:
     """`free_at`: when the bucket would be empty again (the theoretical arrival time of GCRA); `count`: not yet told."""
 
-    __slots__ = ("count", "free_at", "limit", "used_at")
+    __slots__ = ("burst_s", "count", "every_s", "free_at", "limit", "used_at")
 
     def __init__(self, limit: float) -> None:
         self.free_at = 0.0
-        self.limit = limit
         self.used_at = 0.0
         self.count = 0
+        self.set(limit)
+
+    def set(self, limit: float) -> None:
+        """One second's worth may come at once, at least one request; what rounding adds is forgiven."""
+        self.limit = limit
+        self.every_s = 1 / limit
+        self.burst_s = (max(1.0, limit) - 1) / limit + ROUNDING_S
 
 
 class Rates:
@@ -45,7 +51,7 @@ class Rates:
         self._sharing = sharing
         self._of_tenants = settings.requests_per_s or None
         self._lock = threading.Lock()
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: dict[tuple[str, str], _Bucket] = {}
         sharing.join(self)
 
     def count(self, by: Principal) -> None:
@@ -69,7 +75,7 @@ class Rates:
                 tenant = self._open("tenant", by.scope.tenant_id, of_tenant, now)
             for bucket in (key, tenant):
                 if bucket is not None:
-                    bucket.free_at = max(bucket.free_at, now) + 1 / bucket.limit
+                    bucket.free_at = max(bucket.free_at, now) + bucket.every_s
                     bucket.used_at = now
                     bucket.count += 1
         self._sharing.wake()
@@ -78,7 +84,9 @@ class Rates:
         """The bucket, when one more request fits. Raises RateLimited."""
         if limit <= 0:
             raise _limited(of, limit, CLOSED_S)
-        limit, full = max(limit, SLOWEST), f"{of}:{name}"
+        if limit < SLOWEST:
+            limit = SLOWEST
+        full = (of, name)
         bucket = self._buckets.get(full)
         if bucket is None:
             bucket = self._buckets[full] = _Bucket(limit)
@@ -86,9 +94,9 @@ class Rates:
                 del self._buckets[next(iter(self._buckets))]
         if bucket.limit != limit:
             bucket.free_at = now + (bucket.free_at - now) * bucket.limit / limit
-            bucket.limit = limit
-        over_s = bucket.free_at - now - (max(1.0, limit) - 1) / limit
-        if over_s > ROUNDING_S:
+            bucket.set(limit)
+        over_s = bucket.free_at - now - bucket.burst_s
+        if over_s > 0:
             raise _limited(of, limit, over_s)
         return bucket
 
@@ -99,7 +107,7 @@ class Rates:
         with self._lock:
             for name, bucket in list(self._buckets.items()):
                 if bucket.count or bucket.used_at >= used_since_s or bucket.free_at > now:
-                    found[name], bucket.count = bucket.count, 0
+                    found[":".join(name)], bucket.count = bucket.count, 0
                 else:
                     del self._buckets[name]
         return found
@@ -107,7 +115,8 @@ class Rates:
     def others(self, name: str, count: int, *, since_s: float) -> None:
         """See `Counting`. The lax reading: as if all of them had come right after `since_s`."""
         with self._lock:
-            bucket = self._buckets.get(name)
+            of, _, who = name.partition(":")
+            bucket = self._buckets.get((of, who))
             if bucket is not None:
                 moved = max(bucket.free_at, since_s) + count / bucket.limit
                 most = monotonic_s() + max(AHEAD_S, 2 / bucket.limit)

@@ -78,7 +78,7 @@ class FairOrder:
         self._profiles = profiles
         self._sharing = sharing
         self._lock = threading.Lock()
-        self._chains: OrderedDict[str, _Chain] = OrderedDict()
+        self._chains: OrderedDict[tuple[str, str, int], _Chain] = OrderedDict()
         self._known: dict[str, tuple[float, float]] = {}
         self._offset_s = 0.0
         sharing.join(self)
@@ -90,7 +90,7 @@ class FairOrder:
         ticks = monotonic_s()
         cost_s = self._row_s(service, ticks) / max(by.limits.weight, LEAST_S)
         if len(specs) == 1:
-            name, cost = f"{service.id}:{by.key_id}:{specs[0].priority}", max(specs[0].rows * cost_s, LEAST_S)
+            name, cost = (service.id, by.key_id, specs[0].priority), max(specs[0].rows * cost_s, LEAST_S)
             with self._lock:
                 self._offset_s = now - ticks
                 chain = self._chain(name)
@@ -107,7 +107,7 @@ class FairOrder:
         with self._lock:
             self._offset_s = now - ticks
             for priority, indices in by_priority.items():
-                chain = self._chain(f"{service.id}:{by.key_id}:{priority}")
+                chain = self._chain((service.id, by.key_id, priority))
                 costs = [specs[index].rows * cost_s for index in indices]
                 given, chain.free_at = places(costs, now=now, last=chain.last, free_at=chain.free_at)
                 chain.last, chain.used_at = given[-1], ticks
@@ -117,7 +117,7 @@ class FairOrder:
         self._sharing.wake()
         return found
 
-    def _chain(self, name: str) -> _Chain:
+    def _chain(self, name: tuple[str, str, int]) -> _Chain:
         chain = self._chains.get(name)
         if chain is None:
             chain = self._chains[name] = _Chain()
@@ -149,7 +149,7 @@ class FairOrder:
         with self._lock:
             for name, chain in list(self._chains.items()):
                 if chain.told_us or chain.used_at >= used_since_s or chain.free_at > now + self._offset_s:
-                    found[name], chain.told_us = chain.told_us, 0
+                    found[":".join(map(str, name))], chain.told_us = chain.told_us, 0
                 else:
                     del self._chains[name]
         return found
@@ -157,7 +157,8 @@ class FairOrder:
     def others(self, name: str, count: int, *, since_s: float) -> None:
         """See `Counting`."""
         with self._lock:
-            chain = self._chains.get(name)
+            service_id, key_id, priority = name.split(":")
+            chain = self._chains.get((service_id, key_id, int(priority)))
             if chain is not None:
                 most = monotonic_s() + self._offset_s + AHEAD_S
                 chain.free_at = min(max(chain.free_at, since_s + self._offset_s) + count / 1e6, most)
