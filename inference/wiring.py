@@ -14,6 +14,7 @@ from inference.jobs.admission import BacklogQuota
 from inference.jobs.commit import GroupCommit
 from inference.jobs.directory import CachedDirectory
 from inference.jobs.fair import FairOrder
+from inference.jobs.pace import CachedPace
 from inference.jobs.ports import Bell, JobPorts
 from inference.notify.ports import NotifyPorts
 from inference.redisio.client import RedisLink
@@ -86,7 +87,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     keys, counts = SqlKeys(database), RedisCounts(link)
     wrong_keys = WrongKeys(counts, per_minute=settings.access.wrong_keys_per_minute)
 
-    usage, profiles = SqlUsage(database), SqlProfiles(database)
+    usage, profiles, replicas = SqlUsage(database), SqlProfiles(database), SqlReplicas(database)
     quotas = Quotas(usage, settings.access, jobs_waiting=settings.jobs.backlog_limit)
     sharing = Sharing(counts, every_s=settings.access.share_every_s)
 
@@ -106,10 +107,11 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             hot=RedisHotResults(link, settings.results),
             directory=CachedDirectory(services, models),
             settings=settings.jobs,
+            pace=CachedPace(replicas, profiles),
         ),
         serving=ServingPorts(
             services=services,
-            replicas=SqlReplicas(database),
+            replicas=replicas,
             instances=SqlInstances(database),
             nodes=SqlNodes(database),
             ticks=SqlTicks(database),

@@ -178,6 +178,12 @@ class FakeJobs:
     def note_cancelled(self, scope, which, *, cancelled, requested):
         self.noted.append((cancelled, requested))
 
+    def ahead(self, scope, job_id, *, limit):
+        mine = self.rows[job_id]
+        waiting = [self.rows[one.id] for one in self.views_by_id.values() if one.state is JobState.PENDING]
+        before = [one for one in waiting if (one.order_key, one.id) < (mine.order_key, mine.id)]
+        return min(limit, len(before))
+
     def marks(self, job_ids):
         self.looks += 1
         return {job_id: events.mark(self.history(None, job_id)) for job_id in job_ids if job_id in self.views_by_id}

@@ -25,7 +25,7 @@ from inference.core import Core
 from inference.errors import JobNotFound, PenstockError
 from inference.ids import is_id, new_id
 from inference.jobs import query
-from inference.jobs.model import JobView
+from inference.jobs.model import JobState, JobView, Standing
 
 BASES = ("/api/v1/inference", "/api/inference")
 READERS = 8
@@ -72,7 +72,10 @@ def create_app(core: Core, listen: Listen) -> Starlette:
             gone.cancel()
         # The key may have been revoked meanwhile.
         await loop.run_in_executor(readers, enter, request, False)
-        return Response(task_view.render(view), media_type=errors.JSON)
+        standing = Standing()
+        if view.state is JobState.PENDING:
+            standing = await loop.run_in_executor(readers, _stand, core, scope, view)
+        return Response(task_view.render(view, standing), media_type=errors.JSON)
 
     async def healthz(_: Request) -> Response:
         return Response(b'{"status":"ok","waiting":%d}' % (len(waiters) + len(told.streams)), media_type=errors.JSON)
@@ -107,6 +110,10 @@ def create_app(core: Core, listen: Listen) -> Starlette:
 
 def _get(core: Core, scope: Scope, task_id: str) -> JobView:
     return query.get(core.jobs, scope=scope, job_id=task_id)
+
+
+def _stand(core: Core, scope: Scope, view: JobView) -> Standing:
+    return query.standing(core.jobs, scope=scope, view=view)
 
 
 async def _disconnected(request: Request) -> None:

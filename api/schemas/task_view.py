@@ -8,16 +8,18 @@ import orjson
 
 from api import query
 from inference.errors import InvalidField
-from inference.jobs.model import JobView
+from inference.jobs.model import JobView, Standing
 from inference.jobs.shown import fields
 
 _SECONDS = re.compile("[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?")
 """A number of JSON that is not negative; Python's float would also read `nan`, `inf` and `1_0`."""
 
 
-def render(view: JobView) -> bytes:
+def render(view: JobView, standing: Standing) -> bytes:
     """The body of `GET /tasks/{id}`. The result is spliced in as the JSON text that was stored."""
-    return orjson.dumps(fields(view, with_result=True))
+    eta_s = None if standing.eta_s is None else round(standing.eta_s, 3)
+    queue = {"queue_position": standing.position, "eta_s": eta_s}
+    return orjson.dumps(fields(view, with_result=True) | queue)
 
 
 def render_page(views: list[JobView], following: str | None) -> bytes:

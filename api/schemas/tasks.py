@@ -32,6 +32,8 @@ TASK_EXAMPLE = {
     "model_version": "1.0.0",
     "worker": "digits.0@host",
     "metadata": None,
+    "queue_position": None,
+    "eta_s": None,
     "result": {"scores": [[0.01, 0.99]]},
 }
 
@@ -144,6 +146,20 @@ class TaskSummary(ma.Schema):
 class Task(TaskSummary):
     """T3."""
 
+    queue_position = fields.Integer(
+        allow_none=True,
+        metadata={
+            "description": "Tasks of the service that wait before it; null when it does not wait in the queue, or when "
+            "there are more than 10,000"
+        },
+    )
+    eta_s = fields.Float(
+        allow_none=True,
+        metadata={
+            "description": "Seconds until it may be done, by measured batch times and the queue as it is; null when "
+            "nothing was measured or no engine is ready"
+        },
+    )
     result = fields.Dict(metadata={"description": "Output name -> nested list; of a completed task only"})
 
 

@@ -138,7 +138,7 @@ def show_task(task_id: str) -> Response:
     wait_limit = context.core().settings.api.wait_limit_s
     task_view.wait_s(request.args.items(multi=True), limit_s=wait_limit)
     view = query.get(context.core().jobs, scope=context.scope(), job_id=task_id)
-    return Ready.of(task_view.render(view))
+    return Ready.of(task_view.render(view, query.standing(context.core().jobs, scope=context.scope(), view=view)))
 
 
 @blueprint.route("/tasks", needs=Role.VIEWER)

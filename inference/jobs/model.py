@@ -268,6 +268,22 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """`instances`: engines that are ready. `curve`: (rows, seconds) of measured calls, up to the largest batch."""
+
+    instances: int
+    curve: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Of a waiting job: how many wait before it, and in how many seconds it may be done; None where not known."""
+
+    position: int | None = None
+    eta_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
     """Waiting jobs of one service and priority. `oldest_age_s` counts from submission."""
 

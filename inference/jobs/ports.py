@@ -20,6 +20,7 @@ from inference.jobs.model import (
     Mark,
     Moved,
     Outcome,
+    Pace,
     Renewed,
     Selection,
     Submission,
@@ -140,6 +141,10 @@ class JobStore(Protocol):
         """Raises JobNotFound."""
         ...
 
+    def ahead(self, scope: Scope, job_id: str, *, limit: int) -> int | None:
+        """Waiting jobs of its service before it, at most `limit`; None for a job that is not in the queue."""
+        ...
+
     def views(self, job_ids: Sequence[str]) -> Sequence[tuple[str, JobView]]:
         """Tenant and view, with result, of each of `job_ids` that exists. For those who announce results."""
         ...
@@ -247,6 +252,14 @@ class Fair(Protocol):
         ...
 
 
+class Pacing(Protocol):
+    """Knows how fast services work."""
+
+    def find(self, service: Service) -> Pace | None:
+        """None while that is not known."""
+        ...
+
+
 class Commit(Protocol):
     """Group commit: returns when this submission, with whatever gathered beside it, is committed and rung for."""
 
@@ -265,3 +278,4 @@ class JobPorts:
     hot: HotResults
     directory: Directory
     settings: JobsSettings
+    pace: Pacing | None = None

@@ -154,6 +154,21 @@ class SqlJobs:
     def note_cancelled(self, scope: Scope, which: Selection, *, cancelled: int, requested: int) -> None:
         jobs_cancel.note_cancelled(self._db, scope, which, cancelled=cancelled, requested=requested)
 
+    def ahead(self, scope: Scope, job_id: str, *, limit: int) -> int | None:
+        inside, bound = jobs_in(scope, "j")
+        before = (
+            "SELECT 1 FROM jobs o WHERE o.service_id = j.service_id AND o.state = 'pending' AND o.not_before IS NULL "
+            "AND (o.order_key, o.id) < (j.order_key, j.id) LIMIT :limit"
+        )
+        with self._db.read() as connection:
+            return connection.execute(
+                sa.text(
+                    f"SELECT (SELECT count(*) FROM ({before}) AS b) FROM jobs j "
+                    f"WHERE j.id = :id AND {inside} AND j.state = 'pending' AND j.not_before IS NULL"
+                ),
+                bound | {"id": job_id, "limit": limit},
+            ).scalar()
+
     def marks(self, job_ids: Sequence[str]) -> Mapping[str, Mark]:
         return jobs_again.marks(self._db, job_ids)
 

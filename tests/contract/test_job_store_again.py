@@ -17,7 +17,19 @@ from inference.store.audit import SqlAudit
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
 from tests.contract import jobs
-from tests.contract.jobs import SERVICE, add_instance, became, completed, count, ended, job, queue, row, stored_result
+from tests.contract.jobs import (
+    SERVICE,
+    add_instance,
+    add_service,
+    became,
+    completed,
+    count,
+    ended,
+    job,
+    queue,
+    row,
+    stored_result,
+)
 
 SCOPE = Scope("default")
 
@@ -288,3 +300,34 @@ def test_marks_say_where_jobs_stand(store: SqlJobs, by: Claimant):
         second: Mark(generation=1, attempt=0, state=JobState.PENDING),
     }
     assert events.mark(store.history(SCOPE, first)) == marks[first]
+
+
+def test_who_stands_before_a_waiting_job_is_counted_up_to_a_limit(store: SqlJobs, by: Claimant, database: Database):
+    elsewhere = add_service(database, "6" * 32)
+    runs, *sent = queue(store, *(job(id=f"{n:032x}", order_key=float(n // 2)) for n in range(7)))
+    (delayed,) = queue(store, job(order_key=0.0))
+    queue(store, job(order_key=0.0, service_id=elsewhere))
+    jobs.change(database, delayed, not_before=time.time() + 60)
+    store.claim(by, max_rows=1)
+
+    assert [store.ahead(SCOPE, job_id, limit=100) for job_id in sent] == [0, 1, 2, 3, 4, 5]
+    assert store.ahead(SCOPE, sent[-1], limit=3) == 3
+    assert {store.ahead(SCOPE, job_id, limit=3) for job_id in (runs, delayed, "f" * 32)} == {None}
+    assert store.ahead(Scope("somebody-else"), sent[0], limit=3) is None
+
+
+def test_the_place_in_a_long_queue_is_read_from_the_queues_index(store: SqlJobs, database: Database):
+    sent = [job(order_key=float(n)) for n in range(3000)]
+    for start in range(0, 3000, 500):
+        store.insert([jobs.together(*sent[start : start + 500])])
+
+    assert store.ahead(SCOPE, sent[-1].id, limit=10_001) == 2999
+    if database.is_sqlite:
+        query = (
+            "EXPLAIN QUERY PLAN SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs o WHERE o.service_id = j.service_id "
+            "AND o.state = 'pending' AND o.not_before IS NULL AND (o.order_key, o.id) < (j.order_key, j.id) LIMIT 9)) "
+            "FROM jobs j WHERE j.id = 'x'"
+        )
+        with database.read() as connection:
+            plan = " | ".join(row.detail for row in connection.exec_driver_sql(query))
+        assert "SEARCH o USING INDEX ix_jobs_pending (service_id=? AND order_key<?)" in plan, plan

@@ -1,9 +1,12 @@
 """T3, T4: a task shown, listed, cancelled."""
 
+import dataclasses
+
 import pytest
 
+from api import context
 from inference.ids import new_id
-from inference.jobs.model import JobState
+from inference.jobs.model import JobState, Pace
 from tests import fakes
 
 BASE = "/api/v1/inference"
@@ -36,6 +39,32 @@ def test_a_completed_task_shows_its_result_as_it_was_stored(client, core, servic
     shown = response.json
     assert (shown["status"], shown["latency"], shown["batch_size"]) == ("completed", 0.5, 4)
     assert (shown["model_version"], shown["worker"], shown["attempts"]) == ("1.0.0", "s.0@host", 1)
+
+
+def test_a_waiting_task_shows_its_place_and_no_time_that_nobody_knows(client, core, service):
+    first, second = submit(client, service), submit(client, service)
+    urgent = submit(client, service, priority=9)
+
+    def shown(task_id):
+        body = client.get(f"{BASE}/tasks/{task_id}").json
+        return body["queue_position"], body["eta_s"]
+
+    assert [shown(task_id) for task_id in (urgent, first, second)] == [(0, None), (1, None), (2, None)]
+    core.jobs.store.complete(first)
+    assert shown(first) == (None, None)
+
+
+def test_a_waiting_task_shows_when_it_may_be_done(client, core, service):
+    class Measured:
+        def find(self, service):
+            return Pace(instances=1, curve=((1, 0.25),))
+
+    client.application.extensions[context.EXTENSION] = dataclasses.replace(
+        core, jobs=dataclasses.replace(core.jobs, pace=Measured())
+    )
+    submit(client, service)
+
+    assert client.get(f"{BASE}/tasks/{submit(client, service)}").json["eta_s"] == 0.75
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.DEAD])
