@@ -11,6 +11,7 @@ from workers import publisher, remote_control
 from workers.alarm import end_quietly
 from workers.app import make_app
 from workers.courier import CourierThread
+from workers.launching.vigil import CONTROL_BEAT
 from workers.queues import CONTROL_QUEUE
 from workers.tasks.control import register
 from workers.ticker import Ticker
@@ -26,7 +27,7 @@ def main(environ: Mapping[str, str]) -> int:
     told = publisher.connect(settings)
     core = wiring.build(settings, bell=told.bell, kick=told.kick)
     name = f"control.{os.getpid()}@{socket.gethostname()}"
-    ticker, courier = Ticker(core, name=name), CourierThread(core, name=name)
+    ticker, courier = Ticker(core, name=name, beat=settings.data_dir / CONTROL_BEAT), CourierThread(core, name=name)
     app = make_app(settings)
     register(app, core, ticker)
     remote_control.narrow(settings)

@@ -1,7 +1,9 @@
 """The periodic duties of the control process, in a thread that needs no broker: reconcile, and sweep the jobs."""
 
+import contextlib
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
@@ -21,10 +23,14 @@ EARLY = 0.8
 
 
 class Ticker:
-    """Any number of control processes may have one: whose turn it is, the tick table says."""
+    """Any number of control processes may have one: whose turn it is, the tick table says.
 
-    def __init__(self, core: Core, *, name: str) -> None:
+    `beat`: a file that every turn touches, for whoever wonders whether this process hangs.
+    """
+
+    def __init__(self, core: Core, *, name: str, beat: Path | None = None) -> None:
         self._core = core
+        self._beat = beat
         self._name = name
         self._wake = threading.Event()
         self._is_kicked = self._is_stopping = False
@@ -60,6 +66,9 @@ class Ticker:
         pause_s = min(SWEEP_S, self._core.settings.serving.reconcile_s)
         while not self._is_stopping:
             self.turn()
+            if self._beat is not None:
+                with contextlib.suppress(OSError):
+                    self._beat.touch()
             self._wake.wait(pause_s)
             self._wake.clear()
 

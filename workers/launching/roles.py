@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inference.settings import Settings
 from workers.launching import broker, front
+from workers.launching.vigil import CONTROL_BEAT
 
 BROKER, FRONT, API, LIVE = "broker", "front", "api", "live"
 CONTROL, BEAT, NODE, FLOWER = "control", "beat", "node", "flower"
@@ -29,7 +30,11 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """`orphan_signal` is what the kernel sends to the process when the launcher is gone."""
+    """`orphan_signal` is what the kernel sends to the process when the launcher is gone.
+
+    `answers_at`: the Unix socket on which it serves /healthz; `beats_at`: the file that it touches every second or so.
+    A part that has one of them and falls silent is ended and started again.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -37,6 +42,8 @@ class Role:
     environment: Mapping[str, str] = field(default_factory=dict)
     orphan_signal: int = signal.SIGKILL
     inherit: tuple[int, ...] = ()
+    answers_at: str = ""
+    beats_at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +79,19 @@ def work(ports: Ports) -> list[Role]:
     python = (sys.executable, "-m")
     behind = {"PENSTOCK_API__BEHIND_FRONT": "true"}  # on sockets that only our own user can open
     return [
-        Role(name=API, argv=(*python, "workers.http_host", "--uds", front.API_SOCKET), environment=behind),
-        Role(name=LIVE, argv=(*python, "api.live.server", "--uds", front.LIVE_SOCKET), environment=behind),
-        Role(name=CONTROL, argv=(*python, "workers.control")),
+        Role(
+            name=API,
+            argv=(*python, "workers.http_host", "--uds", front.API_SOCKET),
+            environment=behind,
+            answers_at=front.API_SOCKET,
+        ),
+        Role(
+            name=LIVE,
+            argv=(*python, "api.live.server", "--uds", front.LIVE_SOCKET),
+            environment=behind,
+            answers_at=front.LIVE_SOCKET,
+        ),
+        Role(name=CONTROL, argv=(*python, "workers.control"), beats_at=CONTROL_BEAT),
         Role(name=BEAT, argv=(*python, "workers.beat")),
         Role(
             name=NODE,

@@ -19,6 +19,7 @@ from pathlib import Path
 from inference import lifeline
 from workers.launching import folder
 from workers.launching.roles import Role, Stage
+from workers.launching.vigil import HANGS_S, Vigil, vigil_of
 
 _FIRST_DELAY_S, _LAST_DELAY_S = 0.1, 5.0
 _HEALTHY_S = 10.0
@@ -47,6 +48,7 @@ class Child:
         self.delay_s = 0.0
         self.due: float | None = 0.0
         self.short_lives = 0
+        self.vigil: Vigil | None = None
 
     @property
     def pid(self) -> int:
@@ -129,6 +131,7 @@ class Supervisor:
         self._reap()
         if not self.stopping:
             self._restart_due()
+            self._end_hanging()
         if time.monotonic() - self._swept_logs > _HOUSEKEEPING_S:
             self._swept_logs = time.monotonic()
             for name in self.children:
@@ -150,6 +153,7 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         child.due = None
         child.started = time.monotonic()
+        child.vigil = vigil_of(self._data_dir, answers_at=child.role.answers_at, beats_at=child.role.beats_at)
         child.process = self._spawn(child.role)
 
     def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
@@ -216,6 +220,13 @@ class Supervisor:
             if child.due is not None and child.due <= now:
                 self._start(child)
                 self._changed(self)
+
+    def _end_hanging(self) -> None:
+        for child in self.children.values():
+            if child.process is not None and child.vigil is not None and child.vigil.hangs():
+                self._say(f"{child.role.name} lives, but nothing was heard of it for {HANGS_S:.0f} s: killed")
+                child.vigil = None
+                _signal_group(child.pid, signal.SIGKILL)
 
     def stop(self, *, limit_s: float = 9.0, softly_s: float = 7.5) -> None:
         """Ends every child, stage by stage, in `limit_s` at most; at once after a second Ctrl-C. For once only."""
