@@ -183,14 +183,18 @@ class Postgres:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
+        if not (self._data / "PG_VERSION").exists():
+            self._make()
+        self.process.start()
+        wait_for(self._accepts, timeout_s=20, what="PostgreSQL")
+
+    def _make(self) -> None:
         initdb = [str(self._bin / "initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "utf8"]
         done = subprocess.run(
             [*initdb, "--no-sync", "--locale=C"], user=self._user, group=self._user, cwd=self.folder,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        self.process.start()
-        wait_for(self._accepts, timeout_s=20, what="PostgreSQL")
 
     def stop(self) -> None:
         self.process.stop()

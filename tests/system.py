@@ -51,7 +51,8 @@ class System:
         self._models = 0
         self.url = ""
         self.redis_port = 0
-        self.db = Database(f"sqlite:///{self.data}/penstock.db", StoreSettings(gate_timeout_s=10.0))
+        url = self._settings.get("DATABASE_URL", f"sqlite:///{self.data}/penstock.db")
+        self.db = Database(url, StoreSettings(gate_timeout_s=10.0))
 
     # --- its life
 
@@ -93,6 +94,9 @@ class System:
         for pid in left:
             kill(pid)
         assert not left, f"left behind: {left}"
+
+    def is_up(self) -> bool:
+        return self._up is not None and self._up.poll() is None
 
     @property
     def launcher_pid(self) -> int:
@@ -137,7 +141,8 @@ class System:
 
     def _environ(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
-        plugins = ",".join(f"{name}={ENGINES}:{kind}" for name, kind in self.plugins.items())
+        found = {name: kind if ":" in kind else f"{ENGINES}:{kind}" for name, kind in self.plugins.items()}
+        plugins = ",".join(f"{name}={place}" for name, place in found.items())
         ours = {"DATA_DIR": str(self.data), "ENGINES__PLUGINS": plugins} | self._settings
         return kept | {f"PENSTOCK_{name}": value for name, value in ours.items()} | {"PYTHONPATH": str(ROOT)}
 
