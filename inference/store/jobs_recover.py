@@ -145,12 +145,13 @@ def expire(db: Database) -> list[str]:
 
 
 def delete_finished(db: Database, *, older_than_s: float, limit: int) -> int:
-    """See `JobStore.delete_finished`."""
+    """See `JobStore.delete_finished`. Locked, since a retry may bring a finished job back to the queue meanwhile."""
+    lock = "" if db.is_sqlite else " FOR UPDATE SKIP LOCKED"
     with db.write() as connection:
         ids = connection.execute(
             sa.text(
                 f"SELECT id FROM jobs WHERE completed_at IS NOT NULL AND completed_at < {db.clock} - :age "
-                "ORDER BY completed_at LIMIT :n"
+                f"ORDER BY completed_at LIMIT :n{lock}"
             ),
             {"age": older_than_s, "n": limit},
         ).scalars()

@@ -331,3 +331,30 @@ def test_the_place_in_a_long_queue_is_read_from_the_queues_index(store: SqlJobs,
         with database.read() as connection:
             plan = " | ".join(row.detail for row in connection.exec_driver_sql(query))
         assert "SEARCH o USING INDEX ix_jobs_pending (service_id=? AND order_key<?)" in plan, plan
+
+
+def test_retention_takes_no_job_that_was_retried_in_time(store: SqlJobs, by: Claimant, database: Database):
+    """Either somebody's retry finds the job gone, or it is kept whole."""
+    sent = queue(store, *(job(order_key=float(n)) for n in range(200)))
+    for _ in range(4):
+        store.finish(by, [ended(claimed, JobState.FAILED) for claimed in store.claim(by, max_rows=50).jobs])
+    retried, gone = set(), set()
+
+    def remove() -> None:
+        while store.delete_finished(older_than_s=0.0, limit=3):
+            pass
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    for job_id in reversed(sent):
+        try:
+            retry(store, job_id)
+            retried.add(job_id)
+        except JobNotFound:
+            gone.add(job_id)
+    remover.join()
+
+    print(f"retried: {len(retried)}, gone: {len(gone)}")
+    assert jobs.states(database) == dict.fromkeys(retried, "pending")
+    assert count(database, tables.payloads) == len(retried)
+    assert retried | gone == set(sent)
