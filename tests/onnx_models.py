@@ -42,8 +42,8 @@ def one_node(path: Path, kind: str, dims: Dims, output_dims: Dims, **attributes:
     return save(path, nodes, [value("x", dims)], [value("y", output_dims)])
 
 
-def loop(path: Path, trips: int) -> Path:
-    """y = x after `trips` rounds of adding 0 to it. 2**62 rounds never end."""
+def loop(path: Path, trips: int | None) -> Path:
+    """y = x after `trips` rounds of adding 0 to it. 2**62 rounds never end. None: as many as the largest input says."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Add", ["v", "zero"], ["v_out"])],
         "body",
@@ -55,11 +55,17 @@ def loop(path: Path, trips: int) -> Path:
         [helper.make_tensor_value_info("go_on", TensorProto.BOOL, []), value("v_out", ["N", 4])],
     )
     weights = [
-        numpy_helper.from_array(np.array(trips, np.int64), "trips"),
+        *([] if trips is None else [numpy_helper.from_array(np.array(trips, np.int64), "trips")]),
         numpy_helper.from_array(np.array(True), "yes"),
         numpy_helper.from_array(np.zeros(1, np.float32), "zero"),
     ]
     nodes = [helper.make_node("Loop", ["trips", "yes", "x"], ["y"], body=body)]
+    if trips is None:
+        nodes = [
+            helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+            helper.make_node("Cast", ["most"], ["trips"], to=TensorProto.INT64),
+            *nodes,
+        ]
     return save(path, nodes, [value("x", ["N", 4])], [value("y", ["N", 4])], weights)
 
 

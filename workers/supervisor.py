@@ -30,8 +30,10 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.25
 OVERRUN_S = 1.0
-HEED_S = 1.0
-"""How often cancellations are looked for, and how long a call that shall end has for it before its process is ended."""
+LOOK_S = 0.5
+"""How often cancellations are looked for, while engine calls are under way."""
+DEAF_S = 0.75
+"""How long a call that shall end has for it before its process is ended; with the rest it is less than two seconds."""
 REPORT_S = 5.0
 
 LOAD_FAILED_EXIT = 3
@@ -93,7 +95,7 @@ class Supervisor(threading.Thread):
         for index, record in enumerate(self._records):
             self._watch(index, record)
         now = monotonic_s()
-        if now - self._looked_at >= HEED_S:
+        if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             self._heed_cancels(now)
         if now - self._renewed_at >= self._core.settings.workers.renew_s:
@@ -154,7 +156,7 @@ class Supervisor(threading.Thread):
         progress, asked_at = self._stopping[index]
         if record.get(Field.PROGRESS) != progress:
             del self._stopping[index]
-        elif now - asked_at >= HEED_S:
+        elif now - asked_at >= DEAF_S:
             del self._stopping[index]
             log.info("child_ended_for_cancel", pid=pid, jobs=int(record.get(Field.JOBS)))
             self._ended_for_cancel.add(pid)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 WORTH_S = 2.0
 """A call that is expected to end within this time is left alone for the sake of its other jobs."""
 
+OVERDUE = 4.0
+MOMENT_S = 0.2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnderWay:
@@ -19,12 +22,14 @@ class UnderWay:
 def should_stop(call: UnderWay) -> bool:
     """True when nobody wants the rest of the call, or when it would keep the engine for long.
 
-    A call that has gone on longer than expected is taken to last as long again: what is late already is likely to be
-    later still.
+    A call that has gone on longer than expected is taken to last as long again, and one that has gone on for much
+    longer (`OVERDUE` times, and a moment) not to end at all.
     """
     if not call.cancelled:
         return False
     if call.cancelled >= call.jobs:
+        return True
+    if call.running_s > OVERDUE * call.expected_s + MOMENT_S:
         return True
     left_s = call.expected_s - call.running_s
     return (left_s if left_s > 0 else call.running_s) > WORTH_S

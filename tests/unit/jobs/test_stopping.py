@@ -16,7 +16,10 @@ from inference.jobs.stopping import UnderWay, should_stop
         (4, 1, 0.5, 2.6, True),
         (4, 1, 1.5, 1.0, False),
         (4, 1, 2.5, 1.0, True),
-        (4, 1, 0.5, 0.0, False),
+        (4, 1, 0.5, 0.0, True),
+        (4, 1, 0.1, 0.0, False),
+        (4, 1, 0.5, 0.01, True),
+        (4, 1, 0.5, 0.1, False),
     ],
 )
 def test_a_call_is_ended_when_nobody_wants_it_or_it_would_go_on_for_long(
