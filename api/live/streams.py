@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
+import structlog
+
 from api import errors
 from inference.errors import PenstockError, Unavailable
 from inference.jobs import events
 from inference.jobs.events import Place
 from inference.jobs.model import FINAL, JobHistory, Mark
+
+log = structlog.get_logger(__name__)
 
 LOOK_S = 1.0
 BEAT_S = 15.0
@@ -103,7 +107,10 @@ class Streams:
         try:
             while self._open:
                 await asyncio.sleep(LOOK_S)
-                await self._look_once()
+                try:
+                    await self._look_once()
+                except Exception:
+                    log.exception("look_failed")
         finally:
             self._looking = None
 

@@ -31,6 +31,7 @@ MOVES: Mapping[JobState, frozenset[JobState]] = {
     JobState.CANCELLED: frozenset(),
     JobState.EXPIRED: frozenset(),
 }
+"""Within a generation; retry and requeue begin a new one, at PENDING."""
 
 MAX_PRIORITY = 9
 

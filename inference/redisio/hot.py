@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import redis
 
+from inference.clock import epoch_s
 from inference.errors import HotUnavailable
 from inference.jobs.model import JobState, JobView
 from inference.redisio.client import DONE_CHANNEL, RESULT_KEY, RedisLink
@@ -49,7 +50,10 @@ class RedisHotResults:
     def put(self, tenant_id: str, service_id: str, views: Sequence[JobView]) -> None:
         if not views:
             return
-        copies = [(RESULT_KEY + view.id, self._encode(tenant_id, view)) for view in views]
+        # A process that stood still may come with an end that was taken back since: no tombstone lives that long.
+        oldest = epoch_s() - self._ttl_ms / 1000
+        fresh = [view for view in views if (view.completed_at or 0.0) > oldest]
+        copies = [(RESULT_KEY + view.id, self._encode(tenant_id, view)) for view in fresh]
         news = _encoder.encode([view.id for view in views])
 
         def work(client: "redis.Redis") -> None:

@@ -26,7 +26,7 @@ def a_view(**changes) -> JobView:  # type: ignore[no-untyped-def]
         priority=3,
         attempts=1,
         created_at=1.0,
-        completed_at=2.0,
+        completed_at=time.time(),
         result=b'{"y":[1.0]}',
     )
     return dataclasses.replace(plain, **changes)
@@ -57,14 +57,23 @@ def test_a_tombstone_lives_no_longer_than_a_copy(redis_url):
     hot, view = hot_at(redis_url, ttl_s=0.2), a_view()
     hot.forget(view.id, age_s=1.0)
 
-    newer = dataclasses.replace(view, generation=2)
     for _ in range(200):
+        newer = dataclasses.replace(view, generation=2, completed_at=time.time())
         hot.put("a", view.service_id, [newer])
         if (found := hot.get("a", view.id)) is not None:
             break
         time.sleep(0.01)
 
     assert found == newer
+
+
+def test_what_ended_longer_ago_than_copies_live_comes_too_late_for_one(redis_url):
+    """A worker stood still between its commit and this; the tombstone of a retry may be gone already."""
+    hot, old = hot_at(redis_url), a_view(completed_at=time.time() - 61)
+
+    hot.put("a", old.service_id, [old])
+
+    assert hot.get("a", old.id) is None
 
 
 def test_with_redis_away_only_what_may_still_have_a_copy_is_refused(own_valkey):

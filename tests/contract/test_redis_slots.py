@@ -1,6 +1,7 @@
 """Drain slots and hot results on a real Valkey."""
 
 import dataclasses
+import time
 
 import pytest
 
@@ -84,7 +85,7 @@ VIEW = JobView(
     attempts=1,
     created_at=1.0,
     started_at=2.0,
-    completed_at=3.0,
+    completed_at=time.time(),
     batch_size=4,
     model_version="1.0.0",
     worker="w",

@@ -1,5 +1,6 @@
 """Each user of Redis against the real server: what it needs works, what it has no business with is refused."""
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,9 @@ from workers import publisher
 from workers.config import celery_config
 from workers.queues import CONTROL_QUEUE, service_queue
 
-VIEW = JobView(id="j", service_id="s", state=JobState.COMPLETED, priority=0, attempts=1, created_at=0.0)
+VIEW = JobView(
+    id="j", service_id="s", state=JobState.COMPLETED, priority=0, attempts=1, created_at=0.0, completed_at=time.time()
+)
 
 
 @pytest.fixture(scope="module")
