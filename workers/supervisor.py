@@ -38,6 +38,10 @@ REPORT_S = 5.0
 
 LOAD_FAILED_EXIT = 3
 SUPERSEDED_EXIT = 4
+CHILDLESS_EXIT = 5
+CHILDLESS_S = 10.0
+"""Celery's loop replaces children that died, and stands still while the broker is away. A worker that has had none
+for so long ends: the node agent starts another, whose children work without the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Supervisor(threading.Thread):
         self._looked_at = 0.0
         self._stopping: dict[int, tuple[float, float]] = {}
         self._ended_for_cancel: set[int] = set()
+        self._had_child_at = monotonic_s()
         self._ended = threading.Event()
 
     def drain(self) -> None:
@@ -95,6 +100,10 @@ class Supervisor(threading.Thread):
         for index, record in enumerate(self._records):
             self._watch(index, record)
         now = monotonic_s()
+        if self._is_draining or any(self._seen):
+            self._had_child_at = now
+        elif now - self._had_child_at >= CHILDLESS_S:
+            self._give_up(CHILDLESS_EXIT)
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             self._heed_cancels(now)

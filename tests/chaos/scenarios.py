@@ -32,6 +32,7 @@ ALL = (
     Scenario(name="workers-killed", run=scenes_workers.killed, seconds=55, databases=BOTH),
     Scenario(name="api-killed", run=scenes_parts.api_killed, seconds=35),
     Scenario(name="broker", run=scenes_parts.broker, seconds=60),
+    Scenario(name="engine-no-broker", run=scenes_parts.engine_without_broker, seconds=40),
     Scenario(name="worker-stopped", run=scenes_workers.stopped, seconds=50, databases=POSTGRESQL, settings=SHORT_LEASE),
     Scenario(name="worker-cut", run=scenes_workers.cut, seconds=50, databases=POSTGRESQL, possible=POSTGRESQL),
     Scenario(name="sql-absent", run=scenes_parts.sql_absent, seconds=35, databases=POSTGRESQL, possible=POSTGRESQL),

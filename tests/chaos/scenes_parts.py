@@ -6,10 +6,13 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.chaos.engine import Kind
 from tests.chaos.world import Skipped, World
 from tests.services import wait_for
 from tests.system import kill
 from workers.launching import folder
+
+WITHOUT_POISON = {Kind.RETRYABLE: 0.01}
 
 
 def api_killed(world: World) -> None:
@@ -33,7 +36,7 @@ def api_killed(world: World) -> None:
 def broker(world: World) -> None:
     """Killed, emptied, and stopped for 20 s."""
     world.serve()
-    clients = world.load()
+    clients = world.load(shares=WITHOUT_POISON)  # each crash costs seconds, and throughput is measured here
     world.works(more=20)
     took = []
     for _ in range(world.times(3)):
@@ -70,6 +73,28 @@ def broker(world: World) -> None:
     world.figure("submit_p99_without_broker_ms", (p99 or 0) * 1000, target=500, at_most=8_000)
     world.figures["throughput_share"] = round(during / before, 2) if before else None
     world.feel("done_per_s_without_broker", round(during, 1), at_least=0.2 * before)
+
+
+def engine_without_broker(world: World) -> None:
+    """An engine is killed while the broker is stopped, when Celery replaces nobody: work goes on all the same."""
+    world.serve()
+    world.load(shares=WITHOUT_POISON)
+    world.works(more=20)
+    (pid,) = world.system.pids("broker")
+    kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(1)
+        killed = world.kill(world.system.pids("engine", world.service))
+        at = time.time()
+        world.works(more=20, timeout_s=90)
+        is_deaf = not _answers(world)
+    finally:
+        kill(pid, signal.SIGCONT)
+    world.works(more=20)
+    world.settle()
+    world.feel("engines_killed", killed)
+    world.feel("broker_deaf", int(is_deaf))
+    world.figure("recovery_s", world.first_end_after_s(at), target=20, at_most=80)
 
 
 def _answers(world: World) -> bool:

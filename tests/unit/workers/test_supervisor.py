@@ -15,7 +15,7 @@ from inference.serving.model import Observed
 from inference.settings import ProcessSettings, ServingSettings, Settings, WorkersSettings
 from workers import supervisor as supervisor_room
 from workers.pulse import Field, Phase, Pulse
-from workers.supervisor import LOAD_FAILED_EXIT, SUPERSEDED_EXIT, Supervisor, is_alive
+from workers.supervisor import CHILDLESS_EXIT, LOAD_FAILED_EXIT, SUPERSEDED_EXIT, Supervisor, is_alive
 
 
 class Stores:
@@ -333,3 +333,27 @@ def test_a_call_past_its_deadline_is_asked_to_end_before_its_process_is(watch, r
 
     assert record.get(Field.STOP) == record.get(Field.PROGRESS)
     assert is_alive(child.pid)
+
+
+def test_a_worker_whose_children_are_not_replaced_ends(watch, record, child, codes, monkeypatch):
+    put(record, child.pid, Phase.IDLE)
+    watch._tick()
+    child.kill()
+    child.wait()
+    watch._tick()
+    before = list(codes)
+
+    monkeypatch.setattr(supervisor_room, "CHILDLESS_S", 0.0)
+    watch._tick()
+
+    assert before == []
+    assert codes == [CHILDLESS_EXIT]
+
+
+def test_a_draining_worker_may_be_without_children(watch, codes, monkeypatch):
+    monkeypatch.setattr(supervisor_room, "CHILDLESS_S", 0.0)
+    watch.drain()
+
+    watch._tick()
+
+    assert codes == []
