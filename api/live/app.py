@@ -41,7 +41,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
 
     def enter(request: Request, is_new: bool = True) -> Scope:
-        principal = core.door.enter(
+        principal = (core.door.enter if is_new else core.door.stay)(
             presented_in(request.headers),
             address=peer.of_asgi(request.scope, behind_front=core.settings.api.behind_front),
             host=request.headers.get("host", ""),

@@ -31,22 +31,46 @@ class Door:
         somebody else may have bound to this machine.
         """
         if key is None:
-            if self._ring.is_closed():
-                raise Unauthenticated("An API key is needed: send the header `Authorization: Bearer KEY`.")
-            if not is_own_name(host):
-                raise HostRefused(
-                    f"Without keys this system answers as localhost or an address, not as '{host[:100]}'; "
-                    "make a key (penstock key create) to use other names.",
-                    host=host[:100],
-                )
-            return ANYBODY
+            return self._anybody(address, host)
         self._wrong_keys.check(address, key)
         holder = self._ring.holder(key) if len(key) <= MAX_KEY_LENGTH else None
         if holder is None:
             self._wrong_keys.strike(address)
-            raise Unauthenticated("This API key is unknown, revoked or expired.")
+            raise _unknown()
         self._wrong_keys.opened(address, key)
         return holder
+
+    def stay(self, key: str | None, *, address: str, host: str) -> Principal:
+        """Who asks, of one who came in before and waits since: a key that was revoked meanwhile is no guess, and counts
+        against nobody; and wrong keys from the same address keep no revoked one in.
+
+        Raises Unauthenticated, HostRefused, StoreUnavailable.
+        """
+        if key is None:
+            return self._anybody(address, host)
+        holder = self._ring.holder(key)
+        if holder is None:
+            raise _unknown()
+        return holder
+
+    def _anybody(self, address: str, host: str) -> Principal:
+        if self._ring.is_closed():
+            raise Unauthenticated("An API key is needed: send the header `Authorization: Bearer KEY`.")
+        if not is_here(address):
+            raise Unauthenticated(
+                "Without keys this system answers its own machine only; make a key there (penstock key create)."
+            )
+        if not is_own_name(host):
+            raise HostRefused(
+                f"Without keys this system answers as localhost or an address, not as '{host[:100]}'; "
+                "make a key (penstock key create) to use other names.",
+                host=host[:100],
+            )
+        return ANYBODY
+
+
+def _unknown() -> Unauthenticated:
+    return Unauthenticated("This API key is unknown, revoked or expired.")
 
 
 def allow(principal: Principal, needs: Role, reach: Reach) -> None:
@@ -63,6 +87,19 @@ def allow(principal: Principal, needs: Role, reach: Reach) -> None:
             reach=principal.reach.name.lower(),
             needed=reach.name.lower(),
         )
+
+
+def is_here(address: str) -> bool:
+    """Whether a caller's address is this machine's loopback, or no address at all (a Unix socket).
+
+    An open system listens on loopback, so another address comes from a proxy that others can reach.
+    """
+    if address.startswith("127."):
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return True
 
 
 def is_own_name(host: str) -> bool:

@@ -101,10 +101,12 @@ def network(address: str) -> str:
 
 
 def _pair(address: str, text: str) -> str:
-    """The name of (address, key) that processes share. One way: the key has 256 random bits."""
-    return (
-        "known:" + hashlib.blake2b(f"{address} {text}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-    )
+    """The name of (address, key) that processes share. One way: the key has 256 random bits.
+
+    What counts as one address, so that a caller with a whole network cannot fill Redis with such names.
+    """
+    shown = f"{network(address)} {text}".encode("utf-8", "surrogateescape")
+    return "known:" + hashlib.blake2b(shown, digest_size=16).hexdigest()
 
 
 def _blocked(left_s: float) -> TooManyWrongKeys:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from api import peer
 from inference.access import keys, token, wrong_keys
 from inference.access.door import MAX_KEY_LENGTH, allow, is_own_name
 from inference.access.model import ANYBODY, Principal, Reach, Role, Scope
@@ -18,7 +19,7 @@ from inference.ids import DEFAULT_TENANT
 from inference.settings import AccessSettings, Settings
 from tests import fakes_access
 
-HERE = {"address": "192.0.2.1", "host": "localhost:8080"}
+HERE = {"address": "127.0.0.1", "host": "localhost:8080"}
 WRONG = f"pst_{'0' * 12}_{'0' * 64}"
 
 
@@ -49,7 +50,7 @@ def clock(monkeypatch):
     return now
 
 
-def knock(door, text, *, times=1, address="192.0.2.1"):
+def knock(door, text, *, times=1, address="127.0.0.1"):
     """What the door says each time."""
     said = []
     for _ in range(times):
@@ -63,6 +64,17 @@ def knock(door, text, *, times=1, address="192.0.2.1"):
 
 def test_an_open_system_lets_everybody_on_this_machine_in(door):
     assert door.enter(None, **HERE) is ANYBODY
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1", peer.UNKNOWN])
+def test_this_machine_is_its_loopback_and_its_sockets(door, address):
+    assert door.enter(None, address=address, host="localhost") is ANYBODY
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "10.0.0.1", "2001:db8::1", "0.0.0.0"])
+def test_an_open_system_behind_a_proxy_answers_nobody_from_elsewhere(door, address):
+    with pytest.raises(Unauthenticated, match="its own machine only"):
+        door.enter(None, address=address, host="127.0.0.1:8080")
 
 
 @pytest.mark.parametrize("host", ["penstock.example", "evil.test:8080", "localhost.evil.test", "127.0.0.1.evil.test"])
@@ -116,6 +128,39 @@ def test_a_key_that_opened_from_there_before_still_opens(door, key, clock):
 
     assert knock(door, key) == ["in"]
     assert knock(door, WRONG) == ["too_many_wrong_keys"]
+
+
+def test_who_waits_with_a_revoked_key_has_to_go_and_is_no_guess(door, access, key, clock):
+    knock(door, key)
+    keys.revoke(access, by=ANYBODY, key_id=token.id_of(key))
+
+    for _ in range(5):
+        with pytest.raises(Unauthenticated):
+            door.stay(key, **HERE)
+
+    assert knock(door, WRONG) == ["unauthenticated"]
+
+
+def test_wrong_keys_from_the_same_address_keep_no_revoked_key_in(door, access, key, clock):
+    knock(door, key)
+    keys.revoke(access, by=ANYBODY, key_id=token.id_of(key))
+    knock(door, WRONG, times=5)
+
+    with pytest.raises(Unauthenticated):
+        door.stay(key, **HERE)
+
+
+def test_wrong_keys_from_the_same_address_send_nobody_away_who_waits(door, key, clock):
+    knock(door, WRONG, times=5)
+
+    assert door.stay(key, **HERE).role is Role.VIEWER
+
+
+def test_a_key_of_many_addresses_in_one_network_is_told_to_redis_once(door, access, key):
+    for number in range(1, 6):
+        knock(door, key, address=f"2001:db8::{number}")
+
+    assert sum(name.startswith("known:") for name in access.counts.counts) == 1
 
 
 def test_a_key_that_opened_on_another_process_still_opens(door, access, settings, key, clock):

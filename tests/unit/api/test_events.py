@@ -216,6 +216,8 @@ def test_a_revoked_key_ends_its_streams(core, task_id):
                 raise Unauthenticated("This API key is unknown, revoked or expired.")
             return ANYBODY
 
+        stay = enter
+
     core = dataclasses.replace(core, door=Door())
 
     async def scenario(open_stream, tell):
