@@ -189,6 +189,7 @@ _FLOWER = """location /flower/ {
             proxy_set_header Connection $connection_header;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Authorization "@FLOWER_LOGIN@";
+            proxy_set_header X-API-Key "";
             proxy_hide_header Access-Control-Allow-Origin;
             proxy_hide_header Access-Control-Allow-Headers;
             proxy_hide_header Access-Control-Allow-Methods;

@@ -20,6 +20,10 @@ SECRETS = ("PENSTOCK_ACCESS__FIRST_KEY", "PENSTOCK_ACCESS__METRICS_KEY", "PENSTO
 """Texts of keys: `MIGRATE` makes keys of them, and no other process needs one."""
 
 
+_NO_URLS = dict.fromkeys(("PENSTOCK_DATABASE_URL", "PENSTOCK_REDIS_URL", "PENSTOCK_BROKER_URL"), "")
+"""For nginx and Valkey, who connect to neither: URLs may hold passwords."""
+
+
 class Stage(IntEnum):
     """Ending goes in this order: first no new request, then the work, then what the work stands on."""
 
@@ -60,7 +64,7 @@ def ground(*, ports: Ports, listener: int, embedded_broker: bool) -> list[Role]:
         name=FRONT,
         argv=(str(front.binary()), "-p", "./", "-c", "run/nginx.conf", "-e", "stderr"),
         stage=Stage.DOOR,
-        environment={"NGINX": f"{listener};"},
+        environment={"NGINX": f"{listener};", **_NO_URLS},
         inherit=(listener,),
     )
     if not embedded_broker:
@@ -69,6 +73,7 @@ def ground(*, ports: Ports, listener: int, embedded_broker: bool) -> list[Role]:
         name=BROKER,
         argv=(str(broker.binary()), "run/valkey.conf"),
         stage=Stage.GROUND,
+        environment=_NO_URLS,
         orphan_signal=signal.SIGTERM,
     )
     return [door, base]
@@ -96,7 +101,8 @@ def work(ports: Ports) -> list[Role]:
         Role(
             name=NODE,
             argv=(*python, "workers.node"),
-            environment={"PENSTOCK_WORKERS__METRICS_PORT": str(ports.node)},
+            # Its workers' figures ask for no key: they stay on loopback wherever the front listens.
+            environment={"PENSTOCK_WORKERS__METRICS_PORT": str(ports.node), "PENSTOCK_API__HOST": "127.0.0.1"},
         ),
     ]
 

@@ -90,7 +90,14 @@ def test_where_the_broker_has_users_each_role_comes_under_its_own_name(settings)
     assert api.broker_url == api.redis_url == "redis://api:a1@127.0.0.1:6001/0"
     assert found["node"]["PENSTOCK_BROKER_URL"] == "redis://worker:b2@127.0.0.1:6001/0"
     assert "PENSTOCK_WORKERS__METRICS_PORT" in found["node"]
-    assert not any("PENSTOCK_REDIS_URL" in found[name] for name in ("front", "broker"))
+    assert {found[name]["PENSTOCK_REDIS_URL"] for name in ("front", "broker")} == {""}
+    assert {found[name]["PENSTOCK_DATABASE_URL"] for name in ("front", "broker")} == {""}
+
+
+def test_the_figures_of_workers_stay_on_loopback_wherever_the_front_listens():
+    node = next(role for role in roles.work(PORTS) if role.name == "node")
+
+    assert node.environment["PENSTOCK_API__HOST"] == "127.0.0.1"
 
 
 def test_a_broker_of_the_users_own_is_come_to_as_the_user_said(settings):
