@@ -85,7 +85,7 @@ def _key_of(service: Service) -> str:
         by=context.principal(),
         name=f"service {service.name}"[: keys.MAX_NAME].rstrip(),
         role=Role.SUBMITTER,
-        scope=Scope(service.tenant_id, service_id=service.id),
+        scope=Scope(service.tenant_id, context.scope().workspace, service.id),
         is_for_service=True,
     )
     return made.text

@@ -115,6 +115,8 @@ def is_public(address: Address) -> bool:
     inner = hidden_ipv4(address)
     if any(not is_public(hidden) for hidden in inner):
         return False
+    if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:  # "global" to `ipaddress`; RFC 3879
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
