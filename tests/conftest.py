@@ -17,7 +17,7 @@ from inference.store.database import Database
 from tests import services
 
 KINDS = ("sqlite", "postgresql")
-FOLDERS = ("unit", "contract", "integration", "e2e", "gpu")
+FOLDERS = ("unit", "simulation", "contract", "integration", "e2e", "gpu")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -39,6 +39,7 @@ def steps() -> list[Step]:
         Step("import contracts", (str(tool / "lint-imports"),)),
         Step("mypy", (python, "-m", "mypy")),
         Step("unit", (python, *PYTEST, "tests/unit", *cover)),
+        Step("simulation", (python, *PYTEST, "tests/simulation")),
         Step("contract", (python, *PYTEST, "tests/contract", *cover, "--cov-append")),
         Step("coverage", (python, "-m", "coverage", "report", "--skip-covered", f"--fail-under={COVERAGE_FLOOR}")),
         Step("integration", (python, *PYTEST, "tests/integration", "--durations=5")),

@@ -10,7 +10,8 @@ the order of claims can be judged. On PostgreSQL a claim skips what another one 
 is how long a job must have stood by before and after a claim to count as overtaken; make it longer than a worker that
 was stopped may sit on locked rows (20 s). On SQLite claims take turns and the judgement is exact.
 
-**Client log**: JSON lines, each with `op`, `at` (epoch seconds), `status` (HTTP, null when no answer came), `tenant`.
+**Client log**: JSON lines, each with `op`, `at` (epoch seconds when it was sent), `done` (when it was answered; `at` if
+left out), `status` (HTTP, null when no answer came), `tenant`.
   submit            `values`: one number per job, which identifies it for good (the first element of its first input
                     tensor, exact in float32 and never used for another job; a re-send uses the same ones).
                     `key`: the Idempotency-Key or null. `ids`: of a 202. Optional, one per value: `answers`: the
@@ -29,9 +30,9 @@ job of each run, before it computes; appended with one write per line.
 results or usage beyond one), `attempts`, `runs`, `violations` (name -> how many), `examples` (name -> up to three),
 `unchecked`. The names: lost, unended, lost_generation, key_twice, key_other_body, key_refused, duplicate_id,
 illegal_move, moved_after_final, cancel_ignored, attempt_gap, attempts_over_max, attempt_after_final,
-last_attempt_differs, result_missing, result_stray, result_wrong, wrong_end, run_without_claim, result_without_run,
-usage_differs, overtaken, cross_tenant, answer_changed, event_twice, event_missing, event_differs, event_unknown,
-event_unreceived.
+attempt_by_another, last_attempt_differs, result_missing, result_stray, result_wrong, wrong_end, run_without_claim,
+result_without_run, usage_differs, overtaken, cross_tenant, answer_changed, stale_read, event_twice, event_missing,
+event_differs, event_unknown, event_unreceived.
 """
 
 import argparse

@@ -73,6 +73,8 @@ def moves(history: History) -> Found:
                 yield "illegal_move", f"{told} as generation {move.generation}"
         elif last.state in FINAL:
             yield "moved_after_final", told
+        elif move.state == last.state == "running" and move.attempt != last.attempt:
+            yield "illegal_move", f"{move.job_id} was claimed as attempt {move.attempt} out of attempt {last.attempt}"
         elif move.state != last.state:
             yield from _step(last, move, told)
 
@@ -103,6 +105,19 @@ def attempts(history: History) -> Found:
         if job.attempt != len(rows) + (job.state == "running"):
             yield "attempt_gap", f"{job.id} is {job.state} at attempt {job.attempt}, with {len(rows)} ended"
         yield from _last(job.id, job.state, rows)
+
+
+def holders(history: History) -> Found:
+    """An attempt is ended by the instance that claimed it last, or in its name."""
+    held = {
+        (move.job_id, move.generation, move.attempt): move.instance_id
+        for move in history.moves or ()
+        if move.state == "running"
+    }
+    for row in history.attempts:
+        holder = held.get((row.job_id, row.generation, row.attempt), row.instance_id)
+        if holder != row.instance_id:
+            yield "attempt_by_another", f"{row.job_id}.{row.generation}.{row.attempt}: {row.instance_id}, not {holder}"
 
 
 def _last(job_id: str, state: str, rows: list[Attempt]) -> Found:
@@ -191,6 +206,17 @@ def tenants(history: History) -> Found:
             yield "answer_changed", f"{job.id} was answered {line['answer']}"
 
 
+def generations(history: History) -> Found:
+    """Who was told of a new generation is never shown an earlier one again."""
+    begun = [line for line in history.lines("retry", "requeue") if 200 <= (line["status"] or 0) < 300]
+    for line in history.lines("read") if begun else ():
+        shown = line.get("generation")
+        for earlier in begun:
+            is_before = earlier["id"] == line["id"] and earlier.get("done", earlier["at"]) < line["at"]
+            if is_before and shown is not None and shown < earlier["generation"]:
+                yield "stale_read", f"{line['id']}.{shown} was shown after {earlier['generation']} had begun"
+
+
 def events(history: History) -> Found:
     """One event for each final state of a job that has a callback; what was received was meant."""
     if history.outbox is None:
@@ -231,10 +257,12 @@ CHECKS: tuple[Callable[[History], Found], ...] = (
     keys,
     moves,
     attempts,
+    holders,
     results,
     runs,
     usage,
     priority,
     tenants,
+    generations,
     events,
 )
