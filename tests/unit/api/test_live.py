@@ -233,6 +233,16 @@ def test_flask_and_live_show_the_same_body(core, client, task_id):
     assert polling(core, scenario).content == client.get(f"{BASE}/tasks/{task_id}").data
 
 
+def test_flask_and_live_show_where_a_task_stands(core, client, task_id):
+    async def scenario(live, tell):
+        return await live.get(f"{BASE}/tasks/{task_id}?wait=0.01")
+
+    shown = polling(core, scenario)
+
+    assert shown.json()["queue_position"] == 0
+    assert shown.content == client.get(f"{BASE}/tasks/{task_id}").data
+
+
 @pytest.mark.parametrize("query", ["wait=soon", "wait=-1", "wait=nan", "wait=", "wait=inf", "wiat=1", "wait=1&wait=2"])
 def test_a_bad_wait_is_refused_alike(core, client, task_id, query):
     async def scenario(live, tell):
