@@ -34,6 +34,8 @@ LOOK_S = 0.5
 """How often cancellations are looked for, while engine calls are under way."""
 DEAF_S = 0.75
 """How long a call that shall end has for it before its process is ended; with the rest it is less than two seconds."""
+LEAVE_S = 2.0
+"""What a worker that shall end keeps of its grace for giving back a batch that takes too long, and for going."""
 REPORT_S = 5.0
 
 LOAD_FAILED_EXIT = 3
@@ -71,15 +73,18 @@ class Supervisor(threading.Thread):
         self._renewed_at = self._reported_at = 0.0
         self._reported: tuple[Observed, int] | None = None
         self._is_draining = False
+        self._calls_end_at = float("inf")
         self._looked_at = 0.0
         self._stopping: dict[int, tuple[float, float]] = {}
-        self._ended_for_cancel: set[int] = set()
+        self._ended_blameless: set[int] = set()
         self._had_child_at = monotonic_s()
         self._ended = threading.Event()
 
     def drain(self) -> None:
-        """From now on children stop at the end of their batch."""
+        """From now on children stop at the end of their batch; one that takes longer than the grace is given back."""
         self._is_draining = True
+        grace_s = self._core.settings.workers.stop_grace_s
+        self._calls_end_at = monotonic_s() + max(grace_s / 2, grace_s - LEAVE_S)
         for record in self._records:
             record.set(Field.IS_STOPPING, 1)
 
@@ -107,6 +112,8 @@ class Supervisor(threading.Thread):
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             self._heed_cancels(now)
+        if now >= self._calls_end_at:
+            self._end_calls(now)
         if now - self._renewed_at >= self._core.settings.workers.renew_s:
             self._renewed_at = now
             self._renew()
@@ -158,6 +165,14 @@ class Supervisor(threading.Thread):
                 record.set(Field.STOP, progress)
                 self._stopping[index] = progress, now
 
+    def _end_calls(self, now: float) -> None:
+        """The grace is over: who sent the signal will kill us next, and that would cost the jobs an attempt."""
+        for index, record in enumerate(self._records):
+            if record.phase is Phase.RUNNING and index not in self._stopping:
+                log.info("call_stopped_for_shutdown", pid=int(record.get(Field.PID)), jobs=int(record.get(Field.JOBS)))
+                record.set(Field.STOP, record.get(Field.PROGRESS))
+                self._stopping[index] = record.get(Field.PROGRESS), now
+
     def _end_deaf(self, index: int, record: Record, pid: int, now: float) -> None:
         """Ends a child whose engine went on with a call that it was asked to end; nobody is charged for that."""
         if index not in self._stopping:
@@ -167,8 +182,8 @@ class Supervisor(threading.Thread):
             del self._stopping[index]
         elif now - asked_at >= DEAF_S:
             del self._stopping[index]
-            log.info("child_ended_for_cancel", pid=pid, jobs=int(record.get(Field.JOBS)))
-            self._ended_for_cancel.add(pid)
+            log.info("child_ended_deaf", pid=pid, jobs=int(record.get(Field.JOBS)))
+            self._ended_blameless.add(pid)
             _kill(pid)
 
     def _bury(self, child: Seen) -> None:
@@ -178,8 +193,8 @@ class Supervisor(threading.Thread):
         if self._is_draining and not child.instance_id:
             return
         log.warning("child_ended", pid=child.pid, phase=child.phase.name.lower())
-        if child.pid in self._ended_for_cancel:
-            self._ended_for_cancel.discard(child.pid)
+        if child.pid in self._ended_blameless:
+            self._ended_blameless.discard(child.pid)
             self._give_back(child)
         if child.instance_id:
             self._core.serving.instances.end(child.instance_id, child.generation)
