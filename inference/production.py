@@ -16,6 +16,8 @@ def _of_one(name: str, url: SplitResult) -> list[str]:
     found = []
     if url.scheme in ("redis", "rediss", "valkey") and not url.password:
         found.append(f"{name} names a Redis without a password; production mode refuses an unprotected Redis.")
+    if url.scheme in ("amqp", "amqps", "pyamqp") and not url.password:
+        found.append(f"{name} names no password, so the broker's default one is used; production mode refuses that.")
     if url.password in DEFAULT_SECRETS:
         found.append(f"{name} uses a default password; production mode refuses it, choose another.")
     if not _is_this_machine(url.hostname or parse_qs(url.query).get("host", [""])[-1]):

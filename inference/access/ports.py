@@ -70,7 +70,7 @@ class TenantStore(Protocol):
     """Rows of tenants; for holders of system keys."""
 
     def insert(self, tenant: Tenant) -> None:
-        """Raises NameExists."""
+        """Raises NameExists, also for the id of a tenant that had keys and was deleted."""
         ...
 
     def get(self, tenant_id: str) -> Tenant:

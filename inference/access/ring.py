@@ -33,7 +33,7 @@ class KeyRing:
         self._epoch = 0
         self._read_at = self._tried_at = -1e9
         self._is_failing = False
-        self._offset_s = 0.0
+        self._offset_s = self._ahead_s = 0.0
         self._is_closed = settings.require_keys
         self._keys: dict[str, KeyChange] = {}
         self._tenants: dict[str, Tenant] = {}
@@ -61,7 +61,8 @@ class KeyRing:
         if found is None:
             return None
         principal, until = found
-        if until is not None and epoch_s() + self._offset_s >= until:
+        # By either clock: this machine's may be set back, and the monotonic one stands still while it sleeps.
+        if until is not None and max(epoch_s() + self._offset_s, monotonic_s() + self._ahead_s) >= until:
             return None
         return principal
 
@@ -99,9 +100,12 @@ class KeyRing:
             self._tried_at, self._is_failing = monotonic_s(), True
             return
         if changes is not None:
-            self._offset_s = changes.now - epoch_s()
+            self._offset_s, self._ahead_s = changes.now - epoch_s(), changes.now - monotonic_s()
             self._is_closed = self._is_closed or changes.is_closed
             self._keys |= {change.key.id: change for change in changes.keys}
+            for change in changes.keys:
+                if change.key.revoked_at is not None:  # for good: it need not be gone through at each change
+                    del self._keys[change.key.id]
             self._tenants |= {tenant.id: tenant for tenant in changes.tenants}
             self._holders = _holders(self._keys.values(), self._tenants)
             self._epoch = changes.epoch

@@ -94,11 +94,11 @@ class Tally:
         return None
 
     def give_back(self, bounds: Sequence[Bound], amount: float) -> None:
-        """What was admitted did not come after all."""
+        """What was admitted did not come after all. Counted anew meanwhile it may be gone already: never below 0."""
         with self._lock:
             for bound in bounds:
                 if (tenant := self._tenants.get(bound.tenant_id)) is not None and bound.key_id in tenant.used:
-                    tenant.used[bound.key_id] -= amount
+                    tenant.used[bound.key_id] = max(0.0, tenant.used[bound.key_id] - amount)
 
     def reached(self, bounds: Sequence[Bound]) -> Exceeded | None:
         """The bound that has nothing left. Raises StoreUnavailable."""
@@ -154,7 +154,8 @@ class Tally:
     def _count_later(self, name: str, known: _Tenant) -> None:
         try:
             with self._counting.setdefault(name, threading.Lock()):
-                self._read(name, known, by_key=False)
+                # As it is now: by key, if somebody asked for that meanwhile.
+                self._read(name, self._tenants.get(name, known), by_key=False)
         except StoreUnavailable as error:
             log.warning("not_counted", reason=error.message)
             known.due_at = monotonic_s() + self._again_s

@@ -13,7 +13,7 @@ from inference.errors import InUse, NameExists, TenantNotFound
 from inference.store import auditing, revoking
 from inference.store.database import Database
 from inference.store.epochs import next_epoch
-from inference.store.tables import jobs, models, services, tenants, uploads
+from inference.store.tables import api_keys, jobs, models, services, tenants, uploads
 from inference.store.upsert import insert_new
 
 _LIMITS = tuple(field.name for field in dataclasses.fields(Limits))
@@ -35,8 +35,11 @@ class SqlTenants:
                 "limits": limits_text(tenant.limits),
                 "epoch": next_epoch(connection),
             }
-            if not insert_new(connection, self._db, tenants, row):
-                raise NameExists(f"A tenant '{tenant.id}' exists; choose another id.", name=tenant.id)
+            # Records, usage and webhook secrets of a deleted tenant stay under its id: nobody inherits them.
+            was_used = sa.select(api_keys.c.id).where(api_keys.c.tenant_id == tenant.id).limit(1)
+            is_taken = connection.execute(was_used).first() is not None
+            if is_taken or not insert_new(connection, self._db, tenants, row):
+                raise NameExists(f"A tenant '{tenant.id}' exists or existed; choose another id.", name=tenant.id)
             self._note(connection, "tenant.create", tenant.id, None, tenant)
 
     def get(self, tenant_id: str) -> Tenant:

@@ -304,3 +304,12 @@ def test_a_system_key_reaches_everything(keys):
     _, made = put(keys, is_system=True, role=Role.ADMIN)
 
     assert KeyRing(keys, AccessSettings()).holder(made.text).reach is Reach.SYSTEM
+
+
+def test_the_id_of_a_deleted_tenant_is_given_to_nobody_again(keys, customers):
+    customers.insert(Tenant(id="acme", name="the first", created_at=0.0))
+    put(keys, Scope("acme"))
+    customers.delete("acme")
+
+    with pytest.raises(NameExists, match="existed"):
+        customers.insert(Tenant(id="acme", name="another", created_at=0.0))

@@ -109,6 +109,7 @@ def test_a_misspelt_name_in_the_file_stops_the_start(tmp_path):
         ({"PENSTOCK_REDIS_URL": "redis://:changeme@cache:6379/0"}, "default password"),
         ({"PENSTOCK_DATABASE_URL": "postgresql://penstock:penstock@db/penstock"}, "default password"),
         ({"PENSTOCK_BROKER_URL": "amqp://guest:guest@mq//"}, "default password"),
+        ({"PENSTOCK_BROKER_URL": "amqp://mq//"}, "names no password"),
         ({"PENSTOCK_REDIS_URL": "rediss://:8d1f0a@cache/0?ssl_cert_reqs=none"}, "says ssl_cert_reqs=none; production"),
         (
             {"PENSTOCK_BROKER_URL": "rediss://:8d1f0a@cache/0?ssl_cert_reqs=CERT_OPTIONAL"},

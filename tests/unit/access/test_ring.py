@@ -163,6 +163,34 @@ def test_a_key_ends_at_its_time_by_the_databases_clock(access, clock, monkeypatc
     assert (before is None, after is None) == (False, True)
 
 
+def test_a_clock_that_is_set_back_gives_a_key_no_more_time(access, clock, monkeypatch):
+    now = Clock()
+    monkeypatch.setattr(ring, "epoch_s", now)
+    monkeypatch.setattr(fakes_access.time, "time", now)
+    made = make(access)
+    access.keys.rows[made.key.id] = fakes_access.dataclasses.replace(made.key, expires_at=1_060.0)
+    door = ring_of(access)
+    before = door.holder(made.text)
+
+    now.now -= 3_600
+    clock.now += 61
+
+    assert before is not None
+    assert door.holder(made.text) is None
+
+
+def test_revoked_keys_are_not_gone_through_again_at_each_change(access, clock):
+    gone = make(access)
+    keys.revoke(access, by=ANYBODY, key_id=gone.key.id)
+    kept = make(access)
+
+    door = ring_of(access)
+
+    assert door.holder(kept.text) is not None
+    assert door.holder(gone.text) is None
+    assert list(door._keys) == [kept.key.id]
+
+
 def test_rotation_lets_both_texts_in_until_the_overlap_is_over(access, clock):
     old = make(access)
     new = keys.rotate(access, by=ANYBODY, key_id=old.key.id, overlap_s=60)
