@@ -1,10 +1,11 @@
 """The database as the rest of the store sees it: short reads, and writes that take turns where they must."""
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -160,6 +161,14 @@ def _open_sqlite(url: sa.URL, settings: StoreSettings) -> sa.Engine:
         max_overflow=64,
         hide_parameters=True,  # errors are logged, and parameters are payloads and digests
     )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _own(*_: object) -> None:
+        """SQLite would make the file by the umask; its journals take over the mode."""
+        path = str(url.database)
+        with suppress(OSError):  # there already, or SQLite says what is wrong
+            if not path.startswith("file:"):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:

@@ -43,6 +43,18 @@ def test_in_development_the_schema_is_made_and_no_key(environ):
     assert keys_of(environ) == []
 
 
+def test_the_database_is_for_its_owner_alone_also_in_a_folder_that_others_may_read(environ, tmp_path):
+    (tmp_path / "data").mkdir(mode=0o755)
+
+    assert prepare.main([], environ) == 0
+    core = wiring.build(load(environ))
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").glob("penstock.db*")}
+    core.close()
+
+    assert {"penstock.db", "penstock.db-wal"} <= set(found)
+    assert set(found.values()) == {0o600}
+
+
 def test_in_production_the_first_key_lies_in_a_file_for_its_owner_alone(environ, tmp_path, capsys):
     environ["PENSTOCK_MODE"] = "production"
 
