@@ -4,26 +4,38 @@ import os
 import socket
 from collections.abc import Mapping
 
-from inference import entry, lifeline, wiring
+from inference import entry, lifeline
 from inference import settings as settings_room
+from inference.settings import Settings
 from inference.telemetry.log import configure
-from workers import publisher, remote_control
+from inference.telemetry.sharing import share
 from workers.alarm import end_quietly
-from workers.app import make_app
-from workers.courier import CourierThread
-from workers.launching.vigil import CONTROL_BEAT
-from workers.queues import CONTROL_QUEUE
-from workers.tasks.control import register
-from workers.ticker import Ticker
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Runs until SIGTERM or SIGINT. Any number of control processes may run beside one another."""
+    """Runs until SIGTERM or SIGINT. Any number of control processes may run beside one another.
+
+    What it counts (jobs that the sweep ended) is told by the API of the same data folder, if there is one.
+    """
     end_quietly()
     settings = settings_room.load(environ)
     if settings.process.run_id:
         lifeline.die_with_parent()
+    share(settings.data_dir / "run" / "metrics" / "api")
     configure(settings, "control")
+    return _run(settings)
+
+
+def _run(settings: Settings) -> int:
+    from inference import wiring
+    from workers import publisher, remote_control
+    from workers.app import make_app
+    from workers.courier import CourierThread
+    from workers.launching.vigil import CONTROL_BEAT
+    from workers.queues import CONTROL_QUEUE
+    from workers.tasks.control import register
+    from workers.ticker import Ticker
+
     told = publisher.connect(settings)
     core = wiring.build(settings, bell=told.bell, kick=told.kick)
     name = f"control.{os.getpid()}@{socket.gethostname()}"

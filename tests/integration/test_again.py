@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -94,6 +95,20 @@ def test_many_are_cancelled_while_they_are_worked_on_and_who_waits_is_told(syste
     assert states["cancelled"] >= done["cancelled"] > 300
     assert sum(states.values()) == len(ids)
     wait_for(lambda: finished(system, "cancelled") >= done["cancelled"], timeout_s=10, what="they are counted")
+
+
+@pytest.mark.timeout(120)
+def test_a_task_that_the_sweep_ends_is_told_and_counted(system: System):
+    service = system.create(system.register("double"), queue_while_stopped=True)
+    before = finished(system, "expired")
+    deadline = datetime.now(UTC) + timedelta(seconds=2)
+
+    task = system.submit(service, deadline=deadline.isoformat())
+    told = [event_id for event_id, _ in events(system, task)]
+
+    assert told == ["1.0.pending", "1.0.expired"]
+    assert system.task(task)["error"]["code"] == "deadline_passed"
+    wait_for(lambda: finished(system, "expired") == before + 1, timeout_s=10, what="it is counted")
 
 
 def finished(system: System, state: str) -> float:
