@@ -20,6 +20,8 @@ from inference.ids import DEFAULT_TENANT
 
 MAX_NAME = checks.MAX_NAME
 MAX_OVERLAP_S = 30 * 86_400.0
+NO_SERVICE = "0" * 32
+"""An id that no service has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,22 +181,22 @@ def first(ports: AccessPorts, *, text: str | None = None) -> Shown | None:
 def metrics(ports: AccessPorts, *, text: str) -> bool:
     """Whether the key by which figures are read was made now; it is there already otherwise.
 
-    It sees all that is measured, and may change nothing. Raises InvalidField for a text that is no key, and WrongState
-    when another key has its id.
+    It sees all that is measured, no service and no task, and may change nothing. Raises InvalidField for a text that
+    is no key, and WrongState for one that was revoked.
     """
     made = token.of(text)
     key = ApiKey(
         id=made.id,
         name="metrics",
         role=Role.VIEWER,
-        scope=Scope(DEFAULT_TENANT),
+        scope=Scope(DEFAULT_TENANT, service_id=NO_SERVICE),
         is_system=True,
         is_for_service=True,
         created_at=epoch_s(),
         created_by="first start",
     )
     try:
-        known = ports.keys.get(key.scope, made.id)
+        known = ports.keys.get(Scope(DEFAULT_TENANT), made.id)
     except KeyNotFound:
         return ports.keys.insert(key, made.digest)
     if known.revoked_at is not None:
