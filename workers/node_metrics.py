@@ -2,12 +2,18 @@
 
 import contextlib
 import threading
+from collections import defaultdict
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
+from inference.telemetry import metrics
 from inference.telemetry.machine import MachineCollector
 
 
@@ -52,10 +58,29 @@ def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class Together(Collector):
+    """What the workers' files say, added up, and in it the jobs that the agent's own sweeps have ended."""
+
+    def __init__(self, folder: Path) -> None:
+        alone = CollectorRegistry()  # the library wants one to register with
+        self._workers = MultiProcessCollector(alone, path=str(folder))  # type: ignore[no-untyped-call]  # its own gap
+
+    def collect(self) -> Iterable[Metric]:
+        families = {family.name: family for family in self._workers.collect()}  # type: ignore[no-untyped-call]
+        (own,) = metrics.finished.collect()
+        told = families.setdefault(own.name, Metric(own.name, own.documentation, own.type))
+        counts: defaultdict[tuple[tuple[str, str], ...], float] = defaultdict(float)
+        for sample in (*told.samples, *own.samples):
+            if sample.name.endswith("_total"):
+                counts[tuple(sorted(sample.labels.items()))] += sample.value
+        told.samples = [Sample(f"{own.name}_total", dict(labels), count) for labels, count in counts.items()]
+        return families.values()
+
+
 def exposition(folder: Path) -> bytes:
-    """The text that Prometheus reads: the files of all workers, added up, and the machine's own figures."""
+    """The text that Prometheus reads: the figures of all workers and of the agent, and the machine's own."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # the library's own gap
+    registry.register(Together(folder))
     registry.register(MachineCollector())
     return generate_latest(registry)
 
