@@ -37,8 +37,9 @@ def play(scenario: Scenario, kind: str, *, seed: int, scale: float, keep: Path |
     with tempfile.TemporaryDirectory(prefix="penstock-chaos-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL runs as somebody else
+        world = World(folder=folder, kind=kind, seed=seed, scale=scale, settings=scenario.settings)
         try:
-            found = _play(scenario, World(folder=folder, kind=kind, seed=seed, scale=scale, settings=scenario.settings))
+            found = _play(scenario, world)
             what = "ok" if found["ok"] else "FAILED"
         except Skipped as why:
             found, what = {"ok": True, "skipped": str(why)}, "skipped"
@@ -47,6 +48,8 @@ def play(scenario: Scenario, kind: str, *, seed: int, scale: float, keep: Path |
             found, what = {"ok": False, "error": f"{type(error).__name__}: {error}"[:3000]}, "FAILED"
         if keep is not None and what != "skipped":
             _keep(folder, keep / f"{scenario.name}-{kind}")
+        for act in world.at_close:
+            act()
     seconds = time.monotonic() - begun
     print(line(scenario.name, kind, seconds, found), flush=True)
     return Ended(scenario.name, kind, seconds, what, found)

@@ -22,6 +22,7 @@ CLIENTS = 4
 PRIORITIES = (0, 2, 5, 9)
 BATCHES_SHARE, KEYS_SHARE, RESENT_SHARE, READ_SHARE, CANCEL_SHARE = 0.2, 0.7, 0.03, 0.1, 0.01
 SHARES: Mapping[Kind, float] = {Kind.POISON: 0.001, Kind.RETRYABLE: 0.01}
+EXPECTED = {202, 429, 503, 507, None}
 LIMIT = 1 << 22
 """Values above are not exact when they are doubled in float32."""
 
@@ -90,6 +91,7 @@ class Clients:
     took_s: list[tuple[float, float, int | None]] = field(default_factory=list)
     without_hint: int = 0
     resent: int = 0
+    said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._is_over = threading.Event()
@@ -106,7 +108,8 @@ class Clients:
         self._gives_up_at = time.monotonic() + patience_s
         self._is_over.set()
         for thread in self._threads:
-            thread.join(patience_s + 30)
+            if thread.ident is not None:
+                thread.join(patience_s + 30)
         assert not self.troubles, self.troubles[:3]
 
     def accepted(self) -> int:
@@ -182,6 +185,8 @@ class Clients:
                 ids = told["task_ids"] if "task_ids" in told else [told["task_id"]]
             elif status in (429, 503) and "retry-after" not in heard.headers:
                 self.without_hint += 1
+            if status not in EXPECTED and len(self.said) < 3:
+                self.said.append(f"{status} {heard.text[:300]}")
         except (httpx.HTTPError, ValueError):
             status = None
         self.took_s.append((begun, time.monotonic() - begun, status))

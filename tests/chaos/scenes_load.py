@@ -49,10 +49,9 @@ def burst(world: World) -> None:
 
 
 def _send(world: World, count: int, statuses: Counter[int]) -> None:
-    assert world.clients is not None
     address = urlsplit(world.system.url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
-    path, values = f"{BASE}/services/{world.service}/tasks", world.clients.values
+    path, values = f"{BASE}/services/{world.service}/tasks", world.client().values
     for _ in range(count):
         value = next(values)
         body = json.dumps({"input_data": {"x": [[value, 0, 0, MARK]]}, "priority": value % 10})

@@ -16,11 +16,10 @@ from tests.chaos.beside import Beside
 from tests.chaos.checker import judge
 from tests.chaos.engine import Kind
 from tests.chaos.history import History
-from tests.chaos.load import Clients, Log
+from tests.chaos.load import EXPECTED, Clients, Log
 from tests.services import Postgres, free_port, wait_for
 from tests.system import System, environ_of, kill
 
-EXPECTED = {202, 429, 503, 507, None}
 ALMOST_DONE_S = 0.05
 SERVICE = {"max_batch": 16, "max_attempts": 6, "timeout_s": 10}
 ENGINE = {"call_ms": 12, "row_ms": 2}
@@ -80,8 +79,6 @@ class World:
         finally:
             if self.postgres is not None:
                 self.postgres.stop()
-            for act in self.at_close:
-                act()
 
     def further(self, module: str, **environ: str) -> Beside:
         """One more process of the system, as if somebody had started it by hand."""
@@ -105,13 +102,18 @@ class World:
         return self.service
 
     def load(self, **options: Any) -> Clients:
-        """Clients that work from now on until `settle`."""
-        self.clients = self._clients(**options)
-        self.clients.start()
-        return self.clients
+        """Clients that work from now on until `settle`; `options` are fields of theirs."""
+        clients = self.client()
+        for name, value in options.items():
+            setattr(clients, name, value)
+        clients.start()
+        return clients
 
-    def _clients(self, **options: Any) -> Clients:
-        return Clients(url=self.system.url, service_id=self.service, log=self.log, seed=self.seed, **options)
+    def client(self) -> Clients:
+        """The clients, at work or not yet."""
+        if self.clients is None:
+            self.clients = Clients(url=self.system.url, service_id=self.service, log=self.log, seed=self.seed)
+        return self.clients
 
     # --- faults and figures
 
@@ -200,10 +202,8 @@ class World:
 
     def submit_of(self, kinds: list[Kind], **fields: Any) -> list[str]:
         """One batch of these kinds, noted as a client's."""
-        if self.clients is None:
-            self.clients = self._clients()
         with httpx.Client(base_url=self.system.url, timeout=30) as http:
-            return self.clients.send(http, self.clients.made(kinds, **fields))
+            return self.client().send(http, self.client().made(kinds, **fields))
 
     # --- the end
 
@@ -235,6 +235,7 @@ class World:
             "ok": plain["ok"] and not found["violations"] and not unexpected,
             "statuses": {str(status): count for status, count in sorted(statuses.items(), key=str)},
             "unexpected": unexpected,
+            "said": self.clients.said if self.clients else [],
             "ran_again": sum(count > 1 for count in twice.values()),
             "innocents_dead": self._innocents_dead(history),
             **{name: value for name, value in found.items() if value not in ({}, [])},
@@ -255,7 +256,7 @@ class World:
         guilty = {
             task_id
             for line in history.lines("submit")
-            for task_id, ends in zip(line.get("ids") or (), line["ends"], strict=False)
+            for task_id, ends in zip(line.get("ids") or (), line.get("ends") or (), strict=False)
             if "dead" in ends
         }
         return sum(job.state == "dead" and job.id not in guilty for job in history.jobs)
