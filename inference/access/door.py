@@ -107,7 +107,8 @@ def is_own_name(host: str) -> bool:
 
     A name may be anybody's, bound to 127.0.0.1 for a moment (DNS rebinding); an address cannot be.
     """
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    name, colon, port = host.rpartition(":")
+    name = name if colon and port.isdecimal() else host
     name = name.strip("[]").lower().rstrip(".")
     if name in ("", "localhost") or name.endswith(".localhost"):
         return True
