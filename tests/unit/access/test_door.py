@@ -77,7 +77,9 @@ def test_an_open_system_behind_a_proxy_answers_nobody_from_elsewhere(door, addre
         door.enter(None, address=address, host="127.0.0.1:8080")
 
 
-@pytest.mark.parametrize("host", ["penstock.example", "evil.test:8080", "localhost.evil.test", "127.0.0.1.evil.test", "1"])
+@pytest.mark.parametrize(
+    "host", ["penstock.example", "evil.test:8080", "localhost.evil.test", "127.0.0.1.evil.test", "1"]
+)
 def test_an_open_system_does_not_answer_to_names_that_may_be_anybodys(door, host):
     with pytest.raises(HostRefused, match="penstock key create"):
         door.enter(None, address="127.0.0.1", host=host)
