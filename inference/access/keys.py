@@ -1,7 +1,7 @@
 """Make, find, rotate and revoke keys. A key's text is given back once and kept nowhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inference.access import checks, token
 from inference.access.model import NO_LIMITS, ApiKey, Limits, Principal, Reach, Role, Scope
@@ -47,11 +47,11 @@ def create(
     """The committed key. It opens on every process within a second.
 
     Nobody hands out more than they have: raises RoleTooLow for a higher role, ScopeTooNarrow for a wider scope (only
-    holders of system keys make keys of other tenants). Raises InvalidField, TenantNotFound.
+    holders of system keys make keys of other tenants) or wider limits. Raises InvalidField, TenantNotFound.
     """
     _check(by, role=role, scope=scope, is_system=is_system)
     checks.name(name)
-    checks.limits(limits)
+    limits = _within(by, checks.limits(limits))
     if scope.workspace is not None:
         checks.workspace(scope.workspace)
     if is_system and not scope.is_whole_tenant:
@@ -93,6 +93,25 @@ def _check(by: Principal, *, role: Role, scope: Scope, is_system: bool) -> None:
         raise ScopeTooNarrow(
             "A key cannot cover more than the key that makes it.", reach=by.reach.name.lower(), needed="system"
         )
+
+
+def _within(by: Principal, limits: Limits) -> Limits:
+    """The limits of a key as its maker wants them; what is left open is as the maker's own. Who covers the whole tenant
+    rules over the limits of its keys. Raises ScopeTooNarrow.
+    """
+    if by.reach >= Reach.TENANT:
+        return limits
+    found: dict[str, float | None] = {"weight": min(limits.weight, by.limits.weight)}
+    for name in ("requests_per_s", "jobs_waiting", "bytes_stored", "gpu_seconds_per_day"):
+        own, wanted = getattr(by.limits, name), getattr(limits, name)
+        if own is not None and wanted is not None and wanted > own:
+            raise ScopeTooNarrow(
+                f"limits.{name} cannot be above {own:g}, that of the key that sets it.",
+                reach=by.reach.name.lower(),
+                needed=Reach.TENANT.name.lower(),
+            )
+        found[name] = own if wanted is None else wanted
+    return replace(limits, **found)  # type: ignore[arg-type]  # each with its own type, from a Limits
 
 
 def narrowed(by: Principal, *, tenant_id: str | None, workspace: str | None, service_id: str | None) -> Scope:
@@ -149,11 +168,11 @@ def revoke(ports: AccessPorts, *, by: Principal, key_id: str) -> ApiKey:
 def change(
     ports: AccessPorts, *, by: Principal, key_id: str, name: str | None = None, limits: Limits | None = None
 ) -> ApiKey:
-    """The key with another name or other limits. Raises KeyNotFound, InvalidField, RoleTooLow."""
+    """The key with another name or other limits. Raises KeyNotFound, InvalidField, RoleTooLow, ScopeTooNarrow."""
     if name is not None:
         checks.name(name)
     if limits is not None:
-        checks.limits(limits)
+        limits = _within(by, checks.limits(limits))
     key = ports.keys.get(by.scope, key_id)
     _check(by, role=key.role, scope=key.scope, is_system=key.is_system)
     return ports.keys.change(by.scope, key_id, name=name, limits=limits)

@@ -194,3 +194,18 @@ def test_who_acts_from_the_command_line_has_a_name(monkeypatch):
 
     assert (named.kind, named.id, named.address, named.operation) == ("cli", "you", "local", "penstock key create")
     assert unnamed.id.isdecimal()
+
+
+def test_a_key_of_a_workspace_frees_neither_itself_nor_its_own_keys_of_limits(access):
+    own = Limits(requests_per_s=5, weight=0.5)
+    made = keys.create(access, by=ANYBODY, name="a", role=Role.ADMIN, scope=Scope(DEFAULT_TENANT, "red"), limits=own)
+    by = fakes_access.make_door(access, Settings()).enter(made.text, address="127.0.0.1", host="")
+
+    freed = keys.change(access, by=by, key_id=made.key.id, limits=Limits(jobs_waiting=3, weight=9.0))
+    another = keys.create(access, by=by, name="b", role=Role.ADMIN, scope=made.key.scope)
+    with pytest.raises(ScopeTooNarrow, match="above 5"):
+        keys.create(access, by=by, name="c", role=Role.ADMIN, scope=made.key.scope, limits=Limits(requests_per_s=6))
+
+    assert freed.limits == Limits(requests_per_s=5, jobs_waiting=3, weight=0.5)
+    assert another.key.limits == own
+    assert keys.change(access, by=ANYBODY, key_id=made.key.id, limits=Limits()).limits == Limits()
