@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import orjson
 
 from inference.access.model import Principal
-from inference.errors import InvalidField
+from inference.errors import InvalidField, PenstockError, TooMany
 from inference.ids import new_id
 from inference.jobs.directory import slots
 from inference.jobs.model import Accepted, JobSpec, NewJob, Submission
@@ -25,19 +25,18 @@ def submit(
 ) -> Accepted:
     """Returns when the jobs, all of them, are committed; then they will run. Order of ids = order of `specs`.
 
-    A key that is known is answered as it was the first time, also when a deadline has passed since, or while the
-    first is still being written. Raises InvalidField (the deadline of what is sent with a key for the first time),
+    A key that is known is answered as it was the first time, also when a deadline has passed or a quota was filled
+    since, or while the first is still being written. Raises InvalidField (the deadline of what comes with a key),
     ServiceNotFound, WrongState, BacklogFull, QuotaExceeded, IdempotencyMismatch, DataRefused, StoreUnavailable; in each
     case nothing was stored.
     """
     service, _ = ports.directory.find(by.scope, service_id)
     now = ports.store.now_s()
     is_late = idempotency_key is not None and any(_is_past(spec.deadline, now) for spec in specs)
-    if is_late:
-        places: Sequence[float] = [now] * len(specs)
-    else:
-        ports.admission.admit(by, jobs=len(specs), payload_bytes=sum(len(spec.payload) for spec in specs))
-        places = ports.fair.places(by, service, specs, now=now)
+    refusal: PenstockError | None = deadline_passed() if is_late else _over_quota(ports, by, specs)
+    if refusal is not None and idempotency_key is None:
+        raise refusal
+    places = [now] * len(specs) if refusal else ports.fair.places(by, service, specs, now=now)
     submission = Submission(
         tenant_id=by.scope.tenant_id,
         jobs=tuple(
@@ -46,7 +45,7 @@ def submit(
         idempotency_key=idempotency_key,
         body_hash=body_hash,
         slots=slots(service),
-        refusal=deadline_passed() if is_late else None,
+        refusal=refusal,
     )
     return ports.commit(submission)
 
@@ -54,6 +53,14 @@ def submit(
 def deadline_passed() -> InvalidField:
     """The refusal of a job that could never be started in time."""
     return InvalidField("`deadline` has already passed.", field="deadline")
+
+
+def _over_quota(ports: JobPorts, by: Principal, specs: Sequence[JobSpec]) -> TooMany | None:
+    try:
+        ports.admission.admit(by, jobs=len(specs), payload_bytes=sum(len(spec.payload) for spec in specs))
+    except TooMany as error:
+        return error
+    return None
 
 
 def _is_past(deadline: float | None, now: float) -> bool:

@@ -1,13 +1,16 @@
 """T1: what a submission answers, and how each bad one is refused."""
 
 import base64
+import dataclasses
 import io
 import json
 
 import numpy as np
 import pytest
 
+from api import context
 from inference import clock
+from inference.errors import BacklogFull
 from inference.ids import new_id
 from inference.serving.model import ServiceState
 from inference.tensors import unpack
@@ -208,6 +211,30 @@ def test_the_first_answer_is_given_again_also_after_the_deadline(client, core, s
     for refused in (other, unkeyed):
         refusal(refused, 422, "invalid_field")
         assert "already passed" in refused.json["message"]
+    assert len(core.jobs.store.rows) == 1
+
+
+def test_the_first_answer_is_given_again_also_when_it_filled_the_quota(client, core, service, application):
+    class Full:
+        is_full = False
+
+        def admit(self, by, *, jobs, payload_bytes):
+            if self.is_full:
+                raise BacklogFull("1 task waits already and 1 may.", waiting=1, limit=1, retry_after_s=5)
+
+    quota = Full()
+    application.extensions[context.EXTENSION] = dataclasses.replace(
+        core, jobs=dataclasses.replace(core.jobs, admission=quota)
+    )
+    headers = {"Idempotency-Key": "order-17"}
+
+    first = post(client, service, GOOD, headers=headers)
+    quota.is_full = True
+    again = post(client, service, GOOD, headers=headers)
+
+    assert (first.status_code, again.status_code, again.json) == (202, 202, first.json)
+    refusal(post(client, service, GOOD, headers={"Idempotency-Key": "order-18"}), 429, "backlog_full")
+    refusal(post(client, service, GOOD), 429, "backlog_full")
     assert len(core.jobs.store.rows) == 1
 
 
