@@ -39,6 +39,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "worker_send_task_events": settings.telemetry.job_events,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # A Redis whose disk is full refuses writes: no reason for a worker to end.
+        "broker_channel_error_retry": True,
         "broker_heartbeat": 30,
         "task_default_queue": CONTROL_QUEUE,
         "task_create_missing_queues": True,

@@ -300,8 +300,13 @@ class Agent:
         }
         if content != self._told:
             path = self._settings.data_dir / "run" / "node.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, content)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(path, content)
+            except OSError as error:
+                # A full disk must cost the workers nothing: told again in the next turn.
+                log.warning("node_file_not_written", error=str(error))
+                return
             self._told = content
 
 

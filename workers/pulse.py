@@ -112,7 +112,7 @@ class Pulse:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         if os.fstat(self._file).st_size < RECORD_BYTES * MOST_SLOTS:
-            os.ftruncate(self._file, RECORD_BYTES * MOST_SLOTS)
+            os.posix_fallocate(self._file, 0, RECORD_BYTES * MOST_SLOTS)  # a hole in a full disk would be a SIGBUS
         self._memory = memoryview(mmap.mmap(self._file, RECORD_BYTES * MOST_SLOTS))
 
     def record(self, index: int) -> Record:

@@ -161,11 +161,19 @@ def kill(found: list[tuple[int, str]], softly: dict[str, int]) -> None:
 
 
 def cap_log(path: Path) -> None:
-    """Keeps a log below its limit: what was written so far moves to `.1`. The writer must append."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size > _LOG_LIMIT_BYTES:
-            path.with_name(path.name + ".1").write_bytes(path.read_bytes())
-            os.truncate(path, 0)
+    """Keeps a log below its limit: what was written so far moves to `.1`. The writer must append.
+
+    Where there is no room for that, what was written so far goes.
+    """
+    with contextlib.suppress(OSError):
+        if path.stat().st_size <= _LOG_LIMIT_BYTES:
+            return
+        before = path.with_name(path.name + ".1")
+        try:
+            before.write_bytes(path.read_bytes())
+        except OSError:
+            before.unlink(missing_ok=True)
+        os.truncate(path, 0)
 
 
 def last_lines(path: Path, count: int) -> list[str]:

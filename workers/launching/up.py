@@ -220,7 +220,8 @@ class _System:
 
     def write_state(self, supervisor: Supervisor) -> None:
         if not supervisor.stopping and hasattr(self, "supervisor"):
-            folder.write_json(self.settings.data_dir / "run" / "up.json", self.state())
+            with contextlib.suppress(OSError):  # a full disk must not end the system
+                folder.write_json(self.settings.data_dir / "run" / "up.json", self.state())
 
     def announce(self, *, took_s: float, ready_file: Path | None, print_json: bool) -> None:
         """Says that it runs, and where."""
