@@ -18,9 +18,7 @@ from inference.errors import KeysNeeded, PenstockError
 from inference.settings import Settings
 from inference.store import migrate
 from inference.store.database import Database
-
-ADMIN_KEY = "admin.key"
-"""Where the first key lies, below the data folder, when nobody chose one."""
+from workers.launching.opening import ADMIN_KEY
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:

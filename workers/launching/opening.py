@@ -10,6 +10,7 @@ from workers.launching import roles
 
 REQUIRE = "PENSTOCK_ACCESS__REQUIRE_KEYS"
 ADMIN_KEY = "admin.key"
+"""Where the first key lies, below the data folder, when nobody chose one."""
 
 
 def closed(settings: Settings, environ: Mapping[str, str], migrate: tuple[str, ...]) -> dict[str, str]:

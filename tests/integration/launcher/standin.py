@@ -37,7 +37,7 @@ def create_app():
             asked = environ.get("HTTP_X_ORIGINAL_METHOD", "")
             start_response(line, [("WWW-Authenticate", 'Basic realm="penstock"'), ("Retry-After", "7")])
             return [asked.encode()]
-        if environ["PATH_INFO"] == "/headers":
+        if environ["PATH_INFO"] in ("/headers", "/flower/headers"):
             start_response("200 OK", [("Content-Type", "application/json")])
             return [json.dumps({name: text for name, text in environ.items() if name.startswith("HTTP_")}).encode()]
         name = os.environ["PENSTOCK_ROLE"]

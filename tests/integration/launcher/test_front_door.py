@@ -221,6 +221,35 @@ def test_in_containers_the_front_has_a_login_of_its_own_and_what_people_send_sta
     assert (through, past, without) == (200, 401, 401)
 
 
+def test_flower_hears_no_key_in_whichever_header_it_came(tmp_path):
+    ports = {name: services.free_port() for name in ("front", "api")}
+    common = {"PENSTOCK_DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT), "PENSTOCK_ROLE": "api"}
+    api, listen = f"http://127.0.0.1:{ports['api']}", f"127.0.0.1:{ports['front']}"
+    door = ("workers.front", "--listen", listen, "--api", api, "--live", api, "--flower", api)
+    host = (
+        "workers.http_host",
+        "--target",
+        f"{STANDIN}:create_app",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(ports["api"]),
+    )
+    started = [services.Process([sys.executable, "-m", *command], tmp_path, common) for command in (host, door)]
+    try:
+        for process in started:
+            process.start()
+        with httpx.Client(base_url=f"http://{listen}", headers={**key("good"), "X-API-Key": "a secret"}) as client:
+            services.wait_for(lambda: is_there(client, "/flower/headers"), timeout_s=20, what="front and stand-in")
+            heard_of = client.get("/flower/headers").json()
+    finally:
+        for process in started:
+            process.stop()
+
+    assert {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"}.isdisjoint(heard_of)
+    assert "HTTP_HOST" in heard_of
+
+
 def is_there(client: httpx.Client, path: str) -> bool:
     try:
         return client.get(path).status_code == 200
