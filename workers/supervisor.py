@@ -115,8 +115,8 @@ class Supervisor(threading.Thread):
         if now >= self._calls_end_at:
             self._end_calls(now)
         if now - self._renewed_at >= self._core.settings.workers.renew_s:
-            self._renewed_at = now
             self._renew()
+            self._renewed_at = now  # a store that was away is asked again in the next tick
         self._report(now)
 
     def _watch(self, index: int, record: Record) -> None:

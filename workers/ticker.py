@@ -35,6 +35,7 @@ class Ticker:
         self._wake = threading.Event()
         self._is_kicked = self._is_stopping = False
         self._rung_at = 0.0
+        self._away_at = float("-inf")
         self._ill: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
@@ -80,7 +81,9 @@ class Ticker:
         rings = now - self._rung_at >= RING_S
         if rings:
             self._rung_at = now
-        return recover.sweep(self._core.jobs, rings=rings)
+        # After an outage leases are over because nobody could renew them: their holders, who live, come first.
+        reaps = now - self._away_at > self._core.settings.workers.renew_s
+        return recover.sweep(self._core.jobs, rings=rings, reaps=reaps)
 
     def _do(self, duty: str, work: Callable[[], object]) -> None:
         try:
@@ -89,6 +92,7 @@ class Ticker:
             if duty not in self._ill:
                 log.warning("duty_failed", duty=duty, error=error.message)
             self._ill.add(duty)
+            self._away_at = monotonic_s()
         except Exception:
             # The outer edge of the thread: one bad turn must not end all the later ones.
             log.exception("duty_failed", duty=duty)

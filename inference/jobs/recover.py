@@ -8,15 +8,15 @@ from inference.jobs.model import FINAL
 from inference.jobs.ports import JobPorts
 
 
-def sweep(ports: JobPorts, *, rings: bool = True) -> int:
+def sweep(ports: JobPorts, *, rings: bool = True, reaps: bool = True) -> int:
     """Promotes delayed jobs, ends late ones, returns or buries those of dead instances; how many it moved.
 
     `rings`: rings again for every service that has work waiting, in case a bell was lost. Any number of
-    processes may sweep at once.
+    processes may sweep at once. Without `reaps`, a lease that is over costs nobody anything yet.
     """
     promoted = ports.store.promote()
     expired = ports.store.expire()
-    reaped = ports.store.reap()
+    reaped = ports.store.reap() if reaps else []
     announce(ports, [*expired, *(job_id for job_id, state in reaped if state in FINAL)])
     if rings or promoted or reaped:
         ring_all(ports)

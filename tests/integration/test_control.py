@@ -14,6 +14,7 @@ import pytest
 from inference import wiring
 from inference.access.model import Scope
 from inference.core import Core
+from inference.errors import StoreUnavailable
 from inference.ids import new_id
 from inference.serving import control
 from inference.serving.model import Service, ServiceConfig, ServiceState
@@ -204,6 +205,46 @@ def test_a_turn_never_raises(core: Core):
     ticker.turn()
 
     assert core.serving.ticks.age_s(RECONCILE) is None
+
+
+class Counting:
+    """A job store with nothing in it, that can be away; how often it was asked to reap."""
+
+    def __init__(self) -> None:
+        self.reaps, self.is_away = 0, False
+
+    def promote(self) -> list[str]:
+        if self.is_away:
+            raise StoreUnavailable("away", part="sql")
+        return []
+
+    def expire(self) -> list[str]:
+        return []
+
+    def reap(self) -> list[str]:
+        self.reaps += 1
+        return []
+
+    def services_with_waiting(self) -> list[tuple[str, str]]:
+        return []
+
+
+def test_after_an_outage_leases_are_renewed_before_any_is_called_over(core: Core, monkeypatch: pytest.MonkeyPatch):
+    store = Counting()
+    ticker = Ticker(dataclasses.replace(core, jobs=dataclasses.replace(core.jobs, store=store)), name="t")  # type: ignore[arg-type]  # a stand-in
+    monkeypatch.setattr(ticker, "_mine", lambda *_: True)
+    ticker.turn()
+    usual = store.reaps
+
+    store.is_away = True
+    ticker.turn()
+    store.is_away = False
+    ticker.turn()
+    soon = store.reaps
+    ticker._away_at -= core.settings.workers.renew_s
+    ticker.turn()
+
+    assert (usual, soon, store.reaps) == (1, 1, 2)
 
 
 def test_of_many_tickers_one_works_in_each_period(core: Core):

@@ -1,5 +1,6 @@
 """The supervisor's judgement, on a real pulse file and real processes' ids, with stores in memory."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -357,3 +358,40 @@ def test_a_draining_worker_may_be_without_children(watch, codes, monkeypatch):
     watch._tick()
 
     assert codes == []
+
+
+def test_a_call_that_outlasts_the_grace_is_asked_to_stop_then_its_child_ended_and_nobody_charged(
+    watch, record, stores, child, monkeypatch
+):
+    put(record, child.pid, Phase.RUNNING)
+    monkeypatch.setattr(supervisor_room, "DEAF_S", 0.0)
+    watch._tick()
+    before = record.get(Field.STOP)
+
+    watch.drain()
+    watch._tick()
+    within_grace = record.get(Field.STOP)
+    watch._calls_end_at = monotonic_s()
+    watch._tick()
+    asked = record.get(Field.STOP)
+    watch._tick()
+    child.wait(10)
+    watch._tick()
+
+    assert (before, within_grace) == (0, 0)
+    assert asked > 0
+    assert stores.disowned == [("i" * 32, 7)]
+
+
+def test_a_store_that_was_away_is_asked_for_leases_again_in_the_next_tick(watch, record, stores, child):
+    put(record, child.pid, Phase.RUNNING)
+    watch._core.settings = dataclasses.replace(watch._core.settings, workers=WorkersSettings(renew_s=60))
+    stores.is_away = True
+    with pytest.raises(StoreUnavailable):
+        watch._tick()
+
+    stores.is_away = False
+    watch._tick()
+    watch._tick()
+
+    assert len(stores.renewed) == 1
