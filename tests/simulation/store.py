@@ -5,7 +5,7 @@ conditions on which safety rests are methods of their own, so that a mutant can 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from inference.access.model import Scope
@@ -22,6 +22,7 @@ from inference.jobs.model import (
     Moved,
     Outcome,
     Renewed,
+    Selection,
     Submission,
 )
 from inference.jobs.ports import Move, Place
@@ -247,6 +248,19 @@ class ModelStore:
         self._moved(row, before)
         return row.state
 
+    def cancel_many(self, scope: Scope, which: Selection) -> Iterator[dict[str, JobState]]:
+        """By service, state, priority and ids."""
+        wanted = [
+            row.id
+            for row in self.rows.values()
+            if (row.new.tenant_id, row.new.service_id) == (scope.tenant_id, which.service_id)
+            and (row.state is PENDING or (row.state is RUNNING and row.cancel_requested_at is None))
+            and which.state in (None, row.state)
+            and which.priority in (None, row.priority)
+            and (which.job_ids is None or row.id in which.job_ids)
+        ]
+        yield {job_id: self.cancel(scope, job_id) for job_id in wanted}
+
     def again(self, scope: Scope, job_id: str, *, action: str, allowed: Collection[JobState], place: Place) -> Renewed:
         row = self._row(scope, job_id)
         before, now = row.state, self.now_s()
@@ -269,12 +283,11 @@ class ModelStore:
 
     def reap(self, *, limit: int = 500) -> list[tuple[str, JobState]]:
         lost = [row for row in self.rows.values() if self.is_lost(row)][:limit]
-        mates = Counter((row.instance_id, row.claimed_at) for row in lost)
-        return [(row.id, self._reap(row, mates[row.instance_id, row.claimed_at])) for row in lost]
+        return [(row.id, self._reap(row)) for row in lost]
 
-    def _reap(self, row: Row, mates: int) -> JobState:
+    def _reap(self, row: Row) -> JobState:
         before = row.state
-        verdict = self.verdict(row, max(mates, row.batch_size or 1))
+        verdict = self.verdict(row, row.batch_size or 1)
         if self.end_of(row, verdict.state) is CANCELLED:
             verdict = Verdict(state=CANCELLED, batch_cap=0, is_charged=row.started_at is not None)
         if verdict.is_charged:
@@ -370,6 +383,7 @@ class ModelStore:
                 row.error_code,
                 row.priority,
                 row.order_key,
+                row.deadline is not None,
             )
             for row in self.rows.values()
         }
