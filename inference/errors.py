@@ -18,7 +18,7 @@ PenstockError
 |-- Conflict
 |   |-- WrongState, VersionExists, NameExists, IdempotencyMismatch, InUse, AlreadyRunning
 |-- TooMany
-|   |-- BacklogFull, RateLimited, QuotaExceeded, TooManyWrongKeys
+|   |-- BacklogFull, RateLimited, QuotaExceeded, TooManyWrongKeys, TooManyWaiting
 |-- Unavailable                       a part is ill; the same call may work later
 |   |-- StoreUnavailable, HotUnavailable
 |-- NoRoom                            disk or pool is full
@@ -205,6 +205,10 @@ class RateLimited(TooMany):
 
 class QuotaExceeded(TooMany):
     """`details`: of (key or tenant), quota (bytes_stored, gpu_seconds_per_day), limit, used."""
+
+
+class TooManyWaiting(TooMany):
+    """Long polls and streams of one key or address. `details`: limit."""
 
 
 class TooManyWrongKeys(TooMany):

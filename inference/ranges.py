@@ -78,6 +78,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "inline_limit_bytes": (1, 1 << 30),
         "body_limit_bytes": (1, 1 << 32),
         "wait_limit_s": (0, 3600),
+        "waiting_per_caller": (0, 1_000_000),
     },
     "notify": {
         "senders": (1, 1000),

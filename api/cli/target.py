@@ -19,9 +19,12 @@ def data_dir_of(given: str | None, environ: Mapping[str, str]) -> Path:
 
 
 def running(data_dir: Path) -> dict[str, Any] | None:
-    """What `up` says of itself in its data folder; None when no `up` runs there."""
+    """What `up` says of itself in its data folder; None when no `up` of ours runs there."""
+    file = data_dir / "run" / "up.json"
     try:
-        told = json.loads((data_dir / "run" / "up.json").read_text())
+        if file.stat().st_uid not in (os.geteuid(), 0):
+            return None  # somebody else's word: a key must not be sent where it points
+        told = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
     if not isinstance(told, dict) or not _is_alive(told.get("pid")):

@@ -11,6 +11,7 @@ import uvicorn
 
 from api.live import headers
 from api.live.app import create_app
+from api.live.seats import Seats
 from inference import entry, wiring
 from inference import settings as settings_room
 from inference.access import opening
@@ -38,9 +39,14 @@ def main(arguments: list[str]) -> int:
         asked.uds.unlink(missing_ok=True)
     else:
         entry.require_free(asked.host, port)
+    seated = Seats(
+        create_app(core, functools.partial(news.listen, settings)),
+        most=settings.api.waiting_per_caller,
+        behind_front=settings.api.behind_front,
+    )
     try:
         uvicorn.run(
-            headers.added_to(create_app(core, functools.partial(news.listen, settings))),
+            headers.added_to(seated),
             uds=str(asked.uds) if asked.uds else None,
             host=asked.host,
             port=port,

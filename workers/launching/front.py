@@ -231,7 +231,7 @@ master_process off;
 pid run/nginx.pid;
 error_log stderr warn;
 worker_rlimit_nofile 65536;
-events { worker_connections 8192; }
+events { worker_connections 16384; }
 
 http {
     access_log off;
