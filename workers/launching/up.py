@@ -83,7 +83,7 @@ class _System:
         self.secrets = roles.secrets_of(environ)
         names = [roles.NODE, *([BROKER] if self.embedded_broker else [])]
         self.ports = folder.choose_ports(settings.data_dir, names=tuple(names))
-        # Production mode refuses a broker without a password, ours too; on a laptop's own system one is only in the way.
+        # Production mode refuses a broker without a password, ours too; on a laptop one is only in the way.
         is_shared = settings.mode == "production" or settings.access.require_keys or not _is_loopback(listener)
         is_guarded = self.embedded_broker and is_shared
         self.broker_passwords = {user: secrets.token_hex(24) for user in broker.USERS} if is_guarded else {}
