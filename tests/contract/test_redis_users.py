@@ -23,7 +23,13 @@ from workers.config import celery_config
 from workers.queues import CONTROL_QUEUE, service_queue
 
 VIEW = JobView(
-    id="j", service_id="s", state=JobState.COMPLETED, priority=0, attempts=1, created_at=0.0, completed_at=time.time()
+    id="j",
+    service_id="s",
+    state=JobState.COMPLETED,
+    priority=0,
+    attempts=1,
+    created_at=0.0,
+    completed_at=time.time() + 3600,
 )
 
 
