@@ -67,6 +67,11 @@ class CancelOfFinished(ModelStore):
         return True
 
 
+class CancelAtOnce(ModelStore):
+    def is_cancelled_at_once(self, state: JobState) -> bool:
+        return True
+
+
 class CancelIgnored(ModelStore):
     def end_of(self, row: Row, asked: JobState) -> JobState:
         return asked
@@ -155,6 +160,7 @@ CAUGHT_BY: dict[type[Any], set[str]] = {
     ClaimOfFinished: {"moved_after_final"},
     ClaimInAnyOrder: {"overtaken"},
     CancelOfFinished: {"moved_after_final"},
+    CancelAtOnce: {"cancelled_too_early"},
     CancelIgnored: {"cancel_ignored"},
     RetryKeepsResult: {"result_stray"},
     ExpireOfRunning: {"illegal_move"},

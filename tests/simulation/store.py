@@ -47,6 +47,7 @@ class ModelStore:
         self.outbox: list[Event] = []
         self.instances: dict[str, Instance] = {}
         self.moves = Moves()
+        self.on_cancelled: Callable[[Row], None] = lambda row: None
 
     # What safety rests on.
 
@@ -81,6 +82,9 @@ class ModelStore:
 
     def may_cancel(self, state: JobState) -> bool:
         return state not in FINAL or state is CANCELLED
+
+    def is_cancelled_at_once(self, state: JobState) -> bool:
+        return state is PENDING
 
     def end_of(self, row: Row, asked: JobState) -> JobState:
         """A cancellation comes before whatever became of the attempt."""
@@ -241,7 +245,7 @@ class ModelStore:
             raise WrongState(f"Task {job_id} is {before}.", state=before)
         if before is CANCELLED or (before is RUNNING and row.cancel_requested_at is not None):
             return before
-        if before is RUNNING:
+        if before is RUNNING and not self.is_cancelled_at_once(before):
             row.cancel_requested_at = self.now_s()
         else:
             row.state, row.completed_at = CANCELLED, self.now_s()
@@ -341,6 +345,8 @@ class ModelStore:
 
     def _moved(self, row: Row, before: JobState) -> None:
         """As the triggers do: on the move itself, whoever makes it."""
+        if before is RUNNING and row.state is CANCELLED:
+            self.on_cancelled(row)
         self.moves.note(row, before, self.now_s())
         if row.new.callback_url is None or row.state is before:
             return

@@ -7,10 +7,11 @@ whatever is still under way must come to an end.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from inference.jobs.model import FINAL, Claimant, ClaimedJob, Moved, Outcome
+from inference.jobs.model import Claimant, ClaimedJob, Moved, Outcome
 from tests.chaos.checks import CHECKS
 from tests.chaos.history import Effect, History, Job, Life
 from tests.simulation.clients import SERVICE, Client
+from tests.simulation.rows import Row
 from tests.simulation.store import ModelStore
 from tests.simulation.workers import LEASE_S, ROWS, Process, Slot
 
@@ -43,6 +44,7 @@ class World:
         self.pick = choices.pick
         self.now = 1000.0
         self.store = self.store_kind(lambda: self.now)
+        self.store.on_cancelled = self.see_cancelled
         self.client: list[dict[str, Any]] = []
         self.effects: list[Effect] = []
         self.lives: list[Life] = []
@@ -116,6 +118,18 @@ class World:
         self.hot[job_id] = self.now + HOT_S, None
 
     # What is done from outside.
+
+    def see_cancelled(self, row: Row) -> None:
+        """Nobody is told so while the engine that had the job still has it, unless its lease is over."""
+        for life in (slot.process for slot in self.slots if slot.process is not None and slot.process.running):
+            is_at_it = any((job.id, job.generation) == (row.id, row.generation) for job in life.running)
+            if is_at_it and self.store.is_alive(life.by.instance_id, life.by.generation) and self.has(life, row):
+                self.found.append(("cancelled_too_early", f"{row.id} is cancelled, and process {life.pid} runs it"))
+
+    def has(self, life: Process, row: Row) -> bool:
+        """Whether this life was the last to claim the job."""
+        last = next(move for move in reversed(self.store.moves.seen) if move.job_id == row.id)
+        return (last.instance_id, last.instance_generation) == (life.by.instance_id, life.by.generation)
 
     def reap(self) -> None:
         """And sees to it that nobody is robbed who still has his lease."""
@@ -259,6 +273,3 @@ def schedule(choices: Choices, *, kind: Callable[[Choices], World] = World, step
     world.play(steps)
     world.settle()
     return world
-
-
-__all__ = ["FINAL", "World", "schedule"]
