@@ -1,11 +1,17 @@
 # Thin names for what ./penstock does.
-.PHONY: demo up test lint bench
+.PHONY: demo up test lint bench chaos soak
 
 demo up test:
 	./penstock $@
 
 bench:
 	./penstock bench jobs
+
+chaos:
+	.venv/bin/python -m tests.chaos
+
+soak:
+	.venv/bin/python -m tests.chaos.soak
 
 lint:
 	.venv/bin/ruff check .

@@ -29,7 +29,7 @@ class Beside:
         self.module, self.data = module, data
         self._log, self._through = folder / f"{module}.log", through
         ours = {
-            name if name.startswith(("LD_", "FAKE")) else f"PENSTOCK_{name}": text for name, text in environ.items()
+            name if name.startswith(("LD_", "CHAOS_")) else f"PENSTOCK_{name}": text for name, text in environ.items()
         }
         self._environ = {**inherited, **ours}
         del self._environ["PENSTOCK_RUN_ID"]  # `up` ends what has its number
@@ -52,6 +52,11 @@ class Beside:
         """Living workers or engines of a node agent."""
         assert self.data is not None
         return [entry["pid"] for entry in status.read(self.data)["processes"] if entry["role"] == role]
+
+    def logs(self) -> list[Path]:
+        """Of the workers of a node agent."""
+        assert self.data is not None
+        return list(self.data.glob("logs/worker-*.log"))
 
     def kill(self) -> None:
         """At once, and with it what it has started."""

@@ -60,6 +60,8 @@ def _send(world: World, count: int, statuses: Counter[int]) -> None:
         heard = connection.getresponse()
         told = json.loads(heard.read())
         statuses[heard.status] += 1
+        if heard.status not in (202, 429):
+            world.client().said.append(f"{heard.status} {told}")
         world.log.write(
             at=at,
             op="submit",

@@ -93,6 +93,8 @@ class World:
         names = {"DATA_DIR": str(data), "NODE_ID": data.name, "WORKERS__METRICS_PORT": str(free_port())}
         plain = environ_of(self.system.pids("node")[0])
         self.beside.append(Beside(self.folder, plain, "workers.node", names | environ, through=through, data=data))
+        known = lambda: self.system.rows("SELECT id FROM nodes WHERE id = :id", id=data.name)  # noqa: E731
+        self.until(known, timeout_s=30, what="the other host")
         return self.beside[-1]
 
     def serve(self, *, engine: Mapping[str, Any] = ENGINE, **config: Any) -> str:
