@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -25,8 +26,17 @@ class Told:
 class Load:
     """`with Load(system, service) as load: ...`. Each client waits for its answer, and `pause_s` after it."""
 
-    def __init__(self, system: System, service_id: str, *, clients: int = 4, pause_s: float = 0.02) -> None:
+    def __init__(
+        self,
+        system: System,
+        service_id: str,
+        *,
+        clients: int = 4,
+        pause_s: float = 0.02,
+        priorities: Sequence[int] = (0, 2, 5, 9),
+    ) -> None:
         self._system = system
+        self._priorities = priorities
         self._path = f"{BASE}/services/{service_id}/tasks"
         self._pause_s = pause_s
         self._is_over = threading.Event()
@@ -46,7 +56,10 @@ class Load:
     def _send(self, number: int) -> None:
         with httpx.Client(base_url=self._system.url, timeout=20) as client:
             while not self._is_over.is_set():
-                body = {"input_data": {"x": [[float(number)] * 4]}, "priority": (0, 2, 5, 9)[number % 4]}
+                body = {
+                    "input_data": {"x": [[float(number)] * 4]},
+                    "priority": self._priorities[number % len(self._priorities)],
+                }
                 begun = time.monotonic()
                 try:
                     answer = client.post(self._path, json=body)
