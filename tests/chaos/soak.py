@@ -6,7 +6,6 @@ and the checker's counts. Exit code 1 where memory grows by 1 MB/min or more, or
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -37,7 +36,7 @@ def sample(world: World) -> dict[str, tuple[float, float, float]]:
             process = psutil.Process(pid)
             role = "engine" if pid in engines else environ_of(pid).get("PENSTOCK_ROLE", "launcher")
             memory = process.memory_full_info().pss / 1e6
-            found[role].append((memory, len(os.listdir(f"/proc/{pid}/fd")), process.num_threads()))
+            found[role].append((memory, process.num_fds(), process.num_threads()))
         except (psutil.NoSuchProcess, OSError):
             continue
     return {role: tuple(sum(column) for column in zip(*rows, strict=True)) for role, rows in found.items()}  # type: ignore[misc]
