@@ -68,7 +68,7 @@ def test_without_the_broker_tasks_are_taken_run_and_waited_for(own_system: OwnSy
             else:
                 own_valkey.process.kill()
             away_at = time.monotonic()
-            meanwhile = rate(system, service, 6)
+            meanwhile = rate(system, service, 4)
             task = system.submit(quick, 4.0)
             asked = time.monotonic()
             answer = system.task(task, wait_s=20)
@@ -107,13 +107,13 @@ def test_without_the_cache_answers_are_slower_and_right(
             own_valkey.start()
             own_valkey.process.send(signal.SIGSTOP)
         times = []
-        for number in range(10):
+        for number in range(5):
             begun = time.monotonic()
             task = system.submit(service, float(number))
             assert system.task(task, wait_s=20)["result"] == {"y": [[2.0 * number] * 4]}
             assert system.task(task)["result"] == {"y": [[2.0 * number] * 4]}
             times.append(time.monotonic() - begun)
-        took[state] = sorted(times)[5]
+        took[state] = sorted(times)[2]
     own_valkey.process.send(signal.SIGCONT)
 
     print(
