@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COVERAGE_FLOOR = 85
+CHAOS_S = "120"
+"""Faults are fewer than in `make chaos`; with what each scenario needs to start and to end it is three minutes."""
 PYTEST = ("-m", "pytest")
 
 
@@ -44,6 +46,7 @@ def steps() -> list[Step]:
         Step("coverage", (python, "-m", "coverage", "report", "--skip-covered", f"--fail-under={COVERAGE_FLOOR}")),
         Step("integration", (python, *PYTEST, "tests/integration", "--durations=5")),
         Step("e2e", (python, *PYTEST, "tests/e2e", "--durations=5")),
+        Step("chaos", (python, "-m", "tests.chaos", "--scenarios", "ci", "--seconds", CHAOS_S)),
     ]
 
 

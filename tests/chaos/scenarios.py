@@ -45,6 +45,7 @@ ALL = (
     Scenario(name="burst", run=scenes_load.burst, seconds=30),
     Scenario(name="slow-clients", run=scenes_load.slow_clients, seconds=30),
     Scenario(name="rolling-restart", run=scenes_parts.rolling, seconds=45),
+    Scenario(name="broken-models", run=scenes_engine.broken, seconds=60, possible=SQLITE, has_system=False),
 )
 CI = tuple(
     one

@@ -3,6 +3,7 @@
 import random
 import time
 
+from tests.chaos.broken_models import TOO_LATE, try_all
 from tests.chaos.engine import Kind
 from tests.chaos.world import World
 
@@ -39,6 +40,16 @@ def poison(world: World) -> None:
     world.feel("dead", states.get("dead", 0), at_least=5)
     world.feel("engine_processes", lives, at_least=6)
     world.figures["mates_charged"] = world.outcomes()["lost"] - 15
+
+
+def broken(world: World) -> None:
+    """2,000 damaged models through the validator: each answered or refused by a process of its own, none for ever."""
+    wanted = world.times(2_000)
+    found = try_all(wanted, world.seed)
+    world.feel("tried", found.total(), at_least=wanted)
+    world.feel("refused", found.total() - found["good"], at_least=wanted / 4)
+    world.feel("ended_in_time", found.total() - found[TOO_LATE], at_least=wanted)
+    world.figures["outcomes"] = dict(found)
 
 
 def _ran_again(world: World) -> int:
