@@ -9,6 +9,7 @@ bench:
 
 chaos:
 	.venv/bin/python -m tests.chaos
+	.venv/bin/python -m pytest tests/integration -m long
 
 soak:
 	.venv/bin/python -m tests.chaos.soak

@@ -44,7 +44,7 @@ def steps() -> list[Step]:
         Step("simulation", (python, *PYTEST, "tests/simulation")),
         Step("contract", (python, *PYTEST, "tests/contract", *cover, "--cov-append")),
         Step("coverage", (python, "-m", "coverage", "report", "--skip-covered", f"--fail-under={COVERAGE_FLOOR}")),
-        Step("integration", (python, *PYTEST, "tests/integration", "--durations=5")),
+        Step("integration", (python, *PYTEST, "tests/integration", "-m", "not long", "--durations=15")),
         Step("e2e", (python, *PYTEST, "tests/e2e", "--durations=5")),
         Step("chaos", (python, "-m", "tests.chaos", "--scenarios", "ci", "--seconds", CHAOS_S)),
     ]

@@ -9,7 +9,7 @@ from tests.load import Load
 from tests.system import System, kill, wait_for
 from workers.launching.status import engines_of
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.slow]
 
 BUSY = 6
 """The issue's figures hold on an idle machine; here others may use it too."""

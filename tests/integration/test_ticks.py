@@ -20,7 +20,7 @@ from tests.services import Valkey, die_with_tests, wait_for
 from workers.queues import CONTROL_QUEUE
 from workers.ticker import EARLY, RECONCILE, SWEEP, SWEEP_S
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.slow]
 
 PROCESSES = 3
 
