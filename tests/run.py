@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COVERAGE_FLOOR = 85
-CHAOS_S = "120"
+CHAOS_S = "90"
 """Faults are fewer than in `make chaos`; with what each scenario needs to start and to end it is three minutes."""
 PYTEST = ("-m", "pytest")
 

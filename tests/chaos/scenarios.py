@@ -50,5 +50,5 @@ ALL = (
 CI = tuple(
     one
     for one in ALL
-    if one.name in ("workers-killed", "api-killed", "broker", "sql-absent", "bad-mates", "poison", "write-gate")
+    if one.name in ("workers-killed", "api-killed", "broker", "sql-absent", "bad-mates", "write-gate")
 )

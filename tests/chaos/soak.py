@@ -53,18 +53,19 @@ def slope_per_min(points: Sequence[tuple[float, float]]) -> float:
 def judged(samples: Sequence[tuple[float, Mapping[str, tuple[float, float, float]]]]) -> dict[str, Any]:
     """Slopes after the warm-up, and what grew."""
     warm = samples[int(len(samples) * WARM_UP_SHARE) :]
-    roles = sorted(set.intersection(*(set(sample) for _, sample in warm)))
+    roles = sorted(set.intersection(*(set(found) for _, found in warm)))
     third = max(1, len(warm) // 3)
     slopes, grown = {}, {}
     for role in roles:
-        slopes[role] = round(slope_per_min([(at, sample[role][0]) for at, sample in warm]), 3)
+        slopes[role] = round(slope_per_min([(at, found[role][0]) for at, found in warm]), 3)
         for index, what in ((1, "files"), (2, "threads")):
-            values = [sample[role][index] for _, sample in warm]
+            values = [found[role][index] for _, found in warm]
             more = sum(values[-third:]) / third - sum(values[:third]) / third
             if more > FLAT:
                 grown[f"{role} {what}"] = round(more, 1)
+    memory = {role: [round(found[role][0], 1) for _, found in samples[:: max(1, len(samples) // 12)]] for role in roles}
     last = {role: [round(value, 1) for value in samples[-1][1][role]] for role in roles}
-    return {"mb_per_min": slopes, "grown": grown, "mb_files_threads_at_end": last}
+    return {"mb_per_min": slopes, "grown": grown, "mb_files_threads_at_end": last, "mb": memory}
 
 
 def main() -> int:
