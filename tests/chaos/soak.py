@@ -28,14 +28,14 @@ FLAT = 3
 
 
 def sample(world: World) -> dict[str, tuple[float, float, float]]:
-    """By role: megabytes (pages shared with others in part), open files, threads; of all its processes together."""
+    """By role: megabytes of its own (what is shared depends on who else runs), open files, threads; of all its processes together."""
     found: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
     engines = set(world.system.pids("engine"))
     for pid in [world.system.launcher_pid, *world.system.everything()]:
         try:
             process = psutil.Process(pid)
             role = "engine" if pid in engines else environ_of(pid).get("PENSTOCK_ROLE", "launcher")
-            memory = process.memory_full_info().pss / 1e6
+            memory = process.memory_full_info().uss / 1e6
             found[role].append((memory, process.num_fds(), process.num_threads()))
         except (psutil.NoSuchProcess, OSError):
             continue
