@@ -28,7 +28,7 @@ FLAT = 3
 
 
 def sample(world: World) -> dict[str, tuple[float, float, float]]:
-    """By role: megabytes of its own (what is shared depends on who else runs), open files, threads; of all its processes together."""
+    """By role: megabytes of its own (what is shared depends on who else runs), open files, threads; of all together."""
     found: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
     engines = set(world.system.pids("engine"))
     for pid in [world.system.launcher_pid, *world.system.everything()]:
