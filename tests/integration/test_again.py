@@ -88,7 +88,7 @@ def test_many_are_cancelled_while_they_are_worked_on_and_who_waits_is_told(syste
     states = system.until_done(service, timeout_s=20)
 
     print(f"position {shown['queue_position']}, eta {shown['eta_s']} s; {done}; {states}")
-    assert shown["queue_position"] > 300
+    assert 0 < shown["queue_position"] < len(ids)
     assert shown["eta_s"] > 10
     assert done["complete"]
     assert told == ["cancelled"]
