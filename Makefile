@@ -8,7 +8,7 @@ bench:
 	./penstock bench jobs
 
 chaos:
-	.venv/bin/python -m tests.chaos
+	.venv/bin/python -m tests.chaos --seconds 480
 	.venv/bin/python -m pytest tests/integration -m long
 
 soak:
