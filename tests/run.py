@@ -16,12 +16,16 @@ COVERAGE_FLOOR = 85
 CHAOS_S = "90"
 """Faults are fewer than in `make chaos`; with what each scenario needs to start and to end it is three minutes."""
 PYTEST = ("-m", "pytest")
+SOME_FAILED = 1
 
 
 @dataclass(frozen=True)
 class Step:
+    """`again`: tests that whole systems take part in. What fails there gets a second try, and the run says so."""
+
     name: str
     command: tuple[str, ...]
+    again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Ended:
     step: Step
     code: int
     seconds: float
+    is_second_try: bool = False
 
 
 def steps() -> list[Step]:
@@ -42,23 +47,37 @@ def steps() -> list[Step]:
         Step("mypy", (python, "-m", "mypy")),
         Step("unit", (python, *PYTEST, "tests/unit", *cover)),
         Step("simulation", (python, *PYTEST, "tests/simulation")),
-        Step("contract", (python, *PYTEST, "tests/contract", *cover, "--cov-append")),
+        Step("contract", (python, *PYTEST, "tests/contract", *cover, "--cov-append"), again("tests/contract")),
         Step("coverage", (python, "-m", "coverage", "report", "--skip-covered", f"--fail-under={COVERAGE_FLOOR}")),
-        Step("integration", (python, *PYTEST, "tests/integration", "-m", "not long", "--durations=15")),
-        Step("e2e", (python, *PYTEST, "tests/e2e", "--durations=5")),
+        Step(
+            "integration",
+            (python, *PYTEST, "tests/integration", "-m", "not long", "--durations=15"),
+            again("tests/integration", "-m", "not long"),
+        ),
+        Step("e2e", (python, *PYTEST, "tests/e2e", "--durations=5"), again("tests/e2e")),
         Step("chaos", (python, "-m", "tests.chaos", "--scenarios", "ci", "--seconds", CHAOS_S)),
     ]
+
+
+def again(*what: str) -> tuple[str, ...]:
+    """The command for what failed just now, few tests or many."""
+    return (sys.executable, *PYTEST, *what, "--last-failed", "--last-failed-no-failures", "none")
 
 
 def run(step: Step) -> Ended:
     print(f"\n=== {step.name} ===", flush=True)
     begun = time.monotonic()
     code = subprocess.run(step.command, cwd=ROOT, check=False).returncode
-    return Ended(step, code, time.monotonic() - begun)
+    is_second_try = code == SOME_FAILED and bool(step.again)
+    if is_second_try:
+        print(f"\n=== {step.name}, a second try of what failed ===", flush=True)
+        code = subprocess.run(step.again, cwd=ROOT, check=False).returncode
+    return Ended(step, code, time.monotonic() - begun, is_second_try)
 
 
 def summary(ended: Sequence[Ended]) -> str:
     lines = [f"{'ok    ' if one.code == 0 else 'FAILED'}  {one.step.name:<17} {one.seconds:7.1f} s" for one in ended]
+    lines += [f"        {one.step.name}: at the second try; look above" for one in ended if one.is_second_try]
     failed = sum(one.code != 0 for one in ended)
     verdict = f"{failed} of {len(ended)} steps failed" if failed else f"all {len(ended)} steps passed"
     return "\n".join([*lines, f"{verdict} in {sum(one.seconds for one in ended):.0f} s"])

@@ -58,6 +58,7 @@ class System:
 
     def start(self, *options: str) -> "System":
         """Blocks until /readyz is 200. `options` are those of `up`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
         self.model.write_bytes(b"a model that only its engine for tests understands")

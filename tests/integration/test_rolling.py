@@ -56,7 +56,7 @@ def test_sigterm_to_every_part_one_after_the_other_loses_no_attempt_and_no_job(o
     service = system.run("double", config={"max_batch": 4}, sleep_ms=30)
     ended = 0
 
-    with Load(system, service) as load:
+    with Load(system, service, pause_s=0.1, priorities=(0,)) as load:  # less than it can do, or the least urgent waits
         for role in ("api", "live", "control", "beat", "node", "worker", "broker"):
             wait_for(lambda: len(load.acknowledged) > 10, timeout_s=30, what="load")
             before = system.pids(role)
