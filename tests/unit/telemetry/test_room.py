@@ -45,3 +45,19 @@ def test_without_room_old_figures_count_on_and_new_ones_are_not_kept(tmp_path, m
     figures.close()
 
     assert held == ((2.0, 0.0), (0.0, 0.0))
+
+
+def test_a_process_that_starts_without_room_counts_in_memory_and_raises_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(room.os, "posix_fallocate", full)
+
+    figures = Roomy(str(tmp_path / "counter_1.db"))
+    figures.write_value("first", 2.0, 5.0)
+    for number in range(3000):
+        figures.write_value(f"a figure with a long name {number}", 1.0, 0.0)
+    held = figures.read_value("first"), figures.read_value("a figure with a long name 2999")
+    figures.close()
+
+    assert held == ((2.0, 5.0), (0.0, 0.0))
