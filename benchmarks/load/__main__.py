@@ -92,7 +92,7 @@ def _watch(order: Order, ids: list[str], pause_s: float = 0.01) -> int:
     wire.socket.settimeout(30)
     end = time.perf_counter() + order["deadline_s"]
     for task_id in reversed(ids):
-        request = prepare("GET", order["watch"].format(id=task_id), host="bench")
+        request = prepare("GET", order["watch"].format(id=task_id), host="127.0.0.1")
         while time.perf_counter() < end:
             polls += 1
             wire.send(request)
