@@ -7,13 +7,12 @@ from typing import Any, TypeVar, cast
 from flask import request
 
 from api import context, peer
+from api.origin import SAFE
 from inference.access import acting
 from inference.access.door import allow
 from inference.access.model import Actor, Principal, Reach, Role
 
 View = TypeVar("View", bound=Callable[..., Any])
-
-READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def guarded(view: View, needs: Role, reach: Reach) -> View:
@@ -32,7 +31,7 @@ def guarded(view: View, needs: Role, reach: Reach) -> View:
         core.door.count(principal)
         allow(principal, needs, reach)
         environ[context.PRINCIPAL] = principal
-        if environ["REQUEST_METHOD"] in READS:
+        if environ["REQUEST_METHOD"] in SAFE:
             return view(*args, **kwargs)
         with acting.acting(actor(principal, address, f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')}")):
             return view(*args, **kwargs)

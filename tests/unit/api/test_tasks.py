@@ -148,35 +148,3 @@ def test_a_bad_filter_is_refused_by_name(client, service, query):
 def test_the_list_of_an_unknown_service_is_not_found(client):
     assert client.get(f"{BASE}/services/{new_id()}/tasks").json["code"] == "service_not_found"
     assert client.get(f"{BASE}/tasks?service_id=%00").json["code"] == "service_not_found"
-
-
-@pytest.mark.parametrize("body", [b"", b"{}", b" \n"])
-def test_a_waiting_task_is_cancelled_at_once(client, service, body):
-    task_id = submit(client, service)
-
-    response = client.post(f"{BASE}/tasks/{task_id}/cancel", data=body)
-
-    assert (response.status_code, response.json) == (200, {"task_id": task_id, "status": "cancelled"})
-    assert client.get(f"{BASE}/tasks/{task_id}").json["status"] == "cancelled"
-
-
-def test_a_running_task_is_not_called_cancelled_before_it_is(client, core, service):
-    task_id = submit(client, service)
-    core.jobs.store.change(task_id, state=JobState.RUNNING)
-
-    assert client.post(f"{BASE}/tasks/{task_id}/cancel").json["status"] == "running"
-
-
-def test_a_finished_task_cannot_be_cancelled(client, core, service):
-    task_id = submit(client, service)
-    core.jobs.store.complete(task_id)
-
-    response = client.post(f"{BASE}/tasks/{task_id}/cancel", json={})
-
-    assert (response.status_code, response.json["code"]) == (409, "wrong_state")
-
-
-def test_cancel_takes_no_fields(client, service):
-    response = client.post(f"{BASE}/tasks/{submit(client, service)}/cancel", json={"why": "x"})
-
-    assert (response.status_code, response.json["code"]) == (422, "unknown_field")
