@@ -183,11 +183,22 @@ def test_1200_idle_connections_hold_up_nobody(system):
 
 
 def test_while_the_api_restarts_the_answer_is_503_with_retry_after_and_then_it_is_back(system):
+    role, killed = system.who()
     os.kill(system.pid("api"), signal.SIGKILL)
 
-    status, body, headers = system.ask("GET", "/")
-    took_s = until(lambda: system.who(), 3.0)
+    # A killed process may answer one request more: the signal takes its time on a busy machine.
+    refused = until_answer(lambda: system.ask("GET", "/"), lambda status, body: status != 200)
+    took_s = until(lambda: system.who() not in (None, (role, killed)), 3.0)
 
+    status, body, headers = refused
     assert (status, headers["Retry-After"]) == (503, "1")
     assert error(body)[0] == "unavailable"
     assert took_s < 3.0
+
+
+def until_answer(ask, is_wanted):
+    for _ in range(200):
+        answer = ask()
+        if is_wanted(*answer[:2]):
+            return answer
+    raise AssertionError(f"200 answers and none that was wanted; the last: {answer}")
