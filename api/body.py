@@ -27,18 +27,32 @@ def read(limit_bytes: int, way_out: str = "") -> bytes:
     environ = request.environ
     kind = environ.get("CONTENT_TYPE", "")
     refuse_packed(environ)
+    refuse_form(kind)
+    text = _within(limit_bytes, way_out)
+    require_json(kind, text, mode=context.core().settings.mode)
+    return text
+
+
+def refuse_form(kind: str) -> None:
+    """Raises UnsupportedMediaType for a form with files, before it is read."""
     if kind.lower().startswith("multipart/"):
         raise _no_json(kind)
-    text = _within(limit_bytes, way_out)
-    is_said = kind == "application/json" or not text or _JSON.match(kind)
-    if not is_said and context.core().settings.mode == "production":
-        raise _no_json(kind)
-    return text
+
+
+def require_json(kind: str, text: bytes, *, mode: str) -> None:
+    """In production a body must say that it is JSON. Raises UnsupportedMediaType."""
+    if kind == "application/json" or not text or mode != "production" or _JSON.match(kind):
+        return
+    raise _no_json(kind)
 
 
 def refuse_packed(environ: Mapping[str, Any]) -> None:
     """Raises UnsupportedMediaType for a compressed body: its size would be known only after it is unpacked."""
-    packing = environ.get("HTTP_CONTENT_ENCODING", "identity")
+    refuse_packing(environ.get("HTTP_CONTENT_ENCODING", "identity"))
+
+
+def refuse_packing(packing: str) -> None:
+    """`refuse_packed`, of the header alone."""
     if packing.lower() not in ("identity", ""):
         raise UnsupportedMediaType(f"Content-Encoding `{packing[:64]}`: send the body uncompressed.", got=packing[:64])
 
@@ -56,7 +70,7 @@ def _within(limit_bytes: int, way_out: str) -> bytes:
     text = _read(request.stream, limit_bytes + 1)
     if len(text) > limit_bytes:
         _drain(request.stream, 2 * limit_bytes)
-        raise _too_large(limit_bytes, length, way_out)
+        raise too_large(limit_bytes, length, way_out)
     return text
 
 
@@ -78,7 +92,8 @@ def _read(stream: IO[bytes], most: int) -> bytes:
     return text
 
 
-def _too_large(limit: int, size: int | None, way_out: str) -> TooLarge:
+def too_large(limit: int, size: int | None, way_out: str) -> TooLarge:
+    """The refusal of a body over the limit, to be raised. `size`: what it says of itself, if it does."""
     details = {"limit_bytes": limit} | ({"size_bytes": size} if size else {})
     return TooLarge(f"The body is larger than the {limit} bytes that are accepted here.{way_out}", **details)
 

@@ -37,6 +37,10 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
+class WouldWait(Exception):
+    """Asked on the thread of an event loop for what takes a wait: ask again on another thread. Never a client's."""
+
+
 class PenstockError(Exception):
     """One clear sentence (`message`), a stable `code`, and fields (`details`)."""
 

@@ -5,19 +5,19 @@ import dataclasses
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from api.live import headers
-from api.live.app import create_app
-from api.live.seats import Seats
-from inference import entry, wiring
+from inference import entry, waiting
 from inference import settings as settings_room
 from inference.access import opening
+from inference.core import Core
 from inference.lifeline import die_with_parent
-from inference.redisio import news
-from inference.telemetry import log
+from inference.settings import Settings
+from inference.telemetry import log, sharing
 
 
 def main(arguments: list[str]) -> int:
@@ -32,21 +32,23 @@ def main(arguments: list[str]) -> int:
     if settings.process.role:
         die_with_parent()
     log.configure(settings, settings.process.role or "live")
-    if asked.uds is None and opening.must_ask(settings, asked.host, is_closed=lambda: wiring.has_keys(settings)):
+    sharing.share(settings.data_dir / "run" / "metrics" / "api")
+    # After it was said where metrics are kept: they are declared at import.
+    from api import wiring
+    from inference.wiring import has_keys
+
+    if asked.uds is None and opening.must_ask(settings, asked.host, is_closed=lambda: has_keys(settings)):
         settings = dataclasses.replace(settings, access=dataclasses.replace(settings.access, require_keys=True))
     core = wiring.build(settings)
     if asked.uds is not None:
         asked.uds.unlink(missing_ok=True)
     else:
         entry.require_free(asked.host, port)
-    seated = Seats(
-        create_app(core, functools.partial(news.listen, settings)),
-        most=settings.api.waiting_per_caller,
-        behind_front=settings.api.behind_front,
-    )
+    application, close = assemble(core, settings)
+    waiting.forbid_here()
     try:
         uvicorn.run(
-            headers.added_to(seated),
+            application,
             uds=str(asked.uds) if asked.uds else None,
             host=asked.host,
             port=port,
@@ -59,8 +61,36 @@ def main(arguments: list[str]) -> int:
             timeout_graceful_shutdown=2,
         )
     finally:
+        waiting.allow_again()
+        close()
         core.close()
     return 0
+
+
+def assemble(core: Core, settings: Settings) -> tuple[ASGIApp, Callable[[], None]]:
+    """The whole application, and what ends its threads: hot calls first, then the seats of those that wait."""
+    from api.live import headers
+    from api.live.app import create_app
+    from api.live.fast import Fast
+    from api.live.seats import Seats
+    from api.live.submit import Submits
+    from inference.jobs.commit_loop import LoopCommit
+    from inference.redisio import news
+
+    seated = Seats(
+        create_app(core, functools.partial(news.listen, settings)),
+        most=settings.api.waiting_per_caller,
+        behind_front=settings.api.behind_front,
+    )
+    fast = Fast(headers.added_to(seated), core)
+    commit = LoopCommit(core.jobs.store, core.jobs.bell, settings.jobs)
+    fast.add(Submits(core, commit, fast).route())
+
+    def close() -> None:
+        commit.close()
+        fast.close()
+
+    return fast, close
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import orjson
 from flask import Response, request, stream_with_context
 
-from api import body, context, query
+from api import body, context, query, submission
 from api.blueprint import Blueprint
 from api.documented import by_hand
 from api.errors import JSON, again, answer
@@ -61,12 +61,14 @@ def submit_batch(service_id: str) -> Response:
     )
     batch = task_in.read_batch(text, limit=core.settings.jobs.batch_limit)
     _, model = core.jobs.directory.find(by.scope, service_id)
+    key, body_hash = submission.idempotency(request.headers.get(submission.KEY), service_id, text)
     accepted = submit.submit(
         core.jobs,
         by=by,
         service_id=service_id,
         specs=_specify(core, batch, model, _default_priority()),
-        **tasks.idempotency(service_id, text),
+        idempotency_key=key,
+        body_hash=body_hash,
     )
     shown = {
         "task_ids": accepted.job_ids,
@@ -78,7 +80,7 @@ def submit_batch(service_id: str) -> Response:
 
 def _specify(core: Core, batch: task_in.BatchIn, model: ModelVersion, priority: int) -> list[JobSpec]:
     """One job per input. Raises what is wrong with the first bad one, naming its index."""
-    is_keyed = tasks.KEY in request.headers
+    is_keyed = submission.KEY in request.headers
     options = task_in.checked(batch, priority=priority, may_call=context.may_call, is_keyed=is_keyed)
     limit = core.settings.api.inline_limit_bytes
     specs = []
@@ -92,7 +94,7 @@ def _specify(core: Core, batch: task_in.BatchIn, model: ModelVersion, priority: 
 
 
 def _submit_lines(service_id: str) -> Response:
-    if tasks.KEY in request.headers:
+    if submission.KEY in request.headers:
         raise InvalidField(
             "Idempotency-Key does not go with JSON Lines, which are committed in parts; send a JSON list.",
             field="Idempotency-Key",
@@ -177,7 +179,8 @@ def _read_lines(
                     f"The line is longer than a task may be.{task_in.UPLOAD_WAY_OUT}",
                     limit_bytes=core.settings.api.inline_limit_bytes,
                 )
-            specs.append(tasks.specify(core, task_in.read_task(line), model, priority=priority))
+            task = task_in.read_task(line)
+            specs.append(submission.specify(core, context.principal(), task, model, priority=priority))
         except PenstockError as error:
             return specs, (number, error)
     return specs, None

@@ -11,6 +11,7 @@ from inference.access.ports import KeyChange, KeyStore
 from inference.clock import epoch_s, monotonic_s
 from inference.errors import StoreUnavailable
 from inference.settings import AccessSettings
+from inference.waiting import refuse_on_loop
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +73,7 @@ class KeyRing:
             return
         # While the database is away one thread at a time asks for it; the others go on with what is known.
         must_wait = age_s > PATIENCE * self._settings.refresh_s and not self._is_failing
-        if self._lock.acquire(blocking=must_wait):
+        if self._lock.acquire(blocking=False) or (must_wait and self._wait_for_lock()):
             try:
                 if monotonic_s() - self._tried_at >= self._settings.refresh_s:
                     self._read()
@@ -81,11 +82,16 @@ class KeyRing:
         if monotonic_s() - self._read_at > self._settings.stale_s:
             raise StoreUnavailable("Keys cannot be checked: the database is away.", part="sql", retry_after_s=1)
 
+    def _wait_for_lock(self) -> bool:
+        refuse_on_loop()
+        return self._lock.acquire()
+
     def _look_again(self) -> None:
         """For a key that was made a moment ago, on another process: it opens at once. Wrong keys are few by rule.
 
         What somebody else began to read after we came is new enough for us.
         """
+        refuse_on_loop()
         came_at = monotonic_s()
         with self._lock:
             if not self._is_failing and self._tried_at <= came_at:

@@ -27,7 +27,11 @@ class BacklogQuota:
         """See `Admission`. What is refused counts against no quota."""
         self._quotas.check_engine_time(by)
         self._quotas.take_bytes(by, payload_bytes)
-        exceeded = self._waiting.admit(self._quotas.of(by).waiting, jobs)
+        try:
+            exceeded = self._waiting.admit(self._quotas.of(by).waiting, jobs)
+        except BaseException:
+            self._quotas.give_back_bytes(by, payload_bytes)
+            raise
         if exceeded is not None:
             self._quotas.give_back_bytes(by, payload_bytes)
             waiting, limit = int(exceeded.used), int(exceeded.bound.limit)

@@ -11,6 +11,20 @@ from inference.settings import JobsSettings
 from inference.telemetry import metrics
 
 
+def ring(bell: Bell, submissions: Sequence[Submission], answers: Sequence[object]) -> None:
+    """After a commit: once for each service that got new jobs, however many requests brought them."""
+    fresh: Counter[str] = Counter()
+    slots: dict[str, int] = {}
+    for submission, answer in zip(submissions, answers, strict=True):
+        if isinstance(answer, Accepted) and not answer.is_replay:
+            service_id = submission.jobs[0].service_id
+            fresh[service_id] += len(answer.job_ids)
+            slots[service_id] = submission.slots
+    for service_id, count in fresh.items():
+        bell.ring(service_id, slots=slots[service_id])
+        metrics.submitted.labels(service_id).inc(count)
+
+
 class _Waiting:
     """`latch`: a held lock that is let go once; a quarter of an Event's cost, twice for each request."""
 
@@ -78,25 +92,12 @@ class GroupCommit:
         if heir is not None:
             heir.leads = True
             heir.latch.release()
-        self._ring(batch, answers)
+        ring(self._bell, [one.submission for one in batch], answers)
         for one, answer in zip(batch, answers, strict=True):
             one.answer = answer
             one.latch.release()
         metrics.commits.inc()
         metrics.submissions.inc(len(batch))
-
-    def _ring(self, batch: Sequence[_Waiting], answers: Sequence[Accepted | PenstockError | None]) -> None:
-        """Once for each service that got new jobs, however many requests brought them."""
-        fresh: Counter[str] = Counter()
-        slots: dict[str, int] = {}
-        for one, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Accepted) and not answer.is_replay:
-                service_id = one.submission.jobs[0].service_id
-                fresh[service_id] += len(answer.job_ids)
-                slots[service_id] = one.submission.slots
-        for service_id, count in fresh.items():
-            self._bell.ring(service_id, slots=slots[service_id])
-            metrics.submitted.labels(service_id).inc(count)
 
     def _gather(self) -> list[_Waiting]:
         """The head of the queue, up to the limits of one commit; always at least one."""

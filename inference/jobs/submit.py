@@ -26,9 +26,27 @@ def submit(
     """Returns when the jobs, all of them, are committed; then they will run. Order of ids = order of `specs`.
 
     A key that is known is answered as it was the first time, also when a deadline has passed or a quota was filled
-    since, or while the first is still being written. Raises InvalidField (the deadline of what comes with a key),
-    ServiceNotFound, WrongState, BacklogFull, QuotaExceeded, IdempotencyMismatch, DataRefused, StoreUnavailable; in each
+    since, or while the first is still being written. Raises what `prepare` raises, and InvalidField (the deadline of
+    what comes with a key), ServiceNotFound, WrongState, IdempotencyMismatch, DataRefused, StoreUnavailable; in each
     case nothing was stored.
+    """
+    return ports.commit(
+        prepare(ports, by=by, service_id=service_id, specs=specs, idempotency_key=idempotency_key, body_hash=body_hash)
+    )
+
+
+def prepare(
+    ports: JobPorts,
+    *,
+    by: Principal,
+    service_id: str,
+    specs: Sequence[JobSpec],
+    idempotency_key: str | None = None,
+    body_hash: bytes = b"",
+) -> Submission:
+    """What is to be committed, with its place in the queue; it counts against quotas from here on.
+
+    Raises ServiceNotFound, BacklogFull, QuotaExceeded, StoreUnavailable.
     """
     service, _ = ports.directory.find(by.scope, service_id)
     now = ports.store.now_s()
@@ -37,7 +55,7 @@ def submit(
     if refusal is not None and idempotency_key is None:
         raise refusal
     places = [now] * len(specs) if refusal else ports.fair.places(by, service, specs, now=now)
-    submission = Submission(
+    return Submission(
         tenant_id=by.scope.tenant_id,
         jobs=tuple(
             _new_job(spec, service, by=by, now=now, place=place) for spec, place in zip(specs, places, strict=True)
@@ -47,7 +65,6 @@ def submit(
         slots=slots(service),
         refusal=refusal,
     )
-    return ports.commit(submission)
 
 
 def deadline_passed() -> InvalidField:

@@ -15,6 +15,7 @@ from sqlalchemy import exc
 from inference.errors import BadSettings, DataRefused, NoRoom, PenstockError, StoreUnavailable
 from inference.settings import StoreSettings
 from inference.store.gate import Gate
+from inference.waiting import refuse_on_loop
 
 T = TypeVar("T")
 
@@ -50,7 +51,8 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Statements that change nothing, each its own snapshot. Raises StoreUnavailable."""
+        """Statements that change nothing, each its own snapshot. Raises StoreUnavailable; WouldWait on a loop."""
+        refuse_on_loop()
         with _foreign_errors(), self._engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -58,8 +60,10 @@ class Database:
     def write(self) -> Iterator[sa.Connection]:
         """One transaction, committed at the end and rolled back by any exception.
 
-        On SQLite it has the write lock from its first statement on. Raises StoreUnavailable, DataRefused, NoRoom.
+        On SQLite it has the write lock from its first statement on. Raises StoreUnavailable, DataRefused, NoRoom;
+        WouldWait on a loop's thread.
         """
+        refuse_on_loop()
         with _foreign_errors():
             if self._gate is None:
                 with self._engine.begin() as connection:

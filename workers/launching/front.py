@@ -258,17 +258,18 @@ http {
 
     @DNS@
     upstream api { @API@ keepalive 256; keepalive_requests 1000000; }
-    upstream live { @LIVE@ keepalive 64; keepalive_requests 1000000; }
+    upstream live { @LIVE@ keepalive 256; keepalive_requests 1000000; }
     @FLOWER_SERVER@
 
     map '' $certificate { default tls/certificate.pem; }
     map '' $certificate_key { default tls/key.pem; }
     @PROXIES@
 
-    # What waits goes to the asynchronous process: long polls, events, live metrics.
+    # What waits goes to the asynchronous process: for a commit, an answer, an end, an event.
     map "$request_method $arg_wait $uri" $target {
         default api;
         "~^GET \S+ @BASE@/tasks/[^/]+/?$" live;
+        "~^POST \S* @BASE@/services/[^/]+/tasks/?$" live;
         "~^\S+ \S* @BASE@/tasks/[^/]+/events/?$" live;
         "~^\S+ \S* @BASE@/services/[^/]+/(monitor|logs/tail)/?$" live;
     }

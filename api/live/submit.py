@@ -1,0 +1,32 @@
+"""`POST /services/{id}/tasks` in the asynchronous process: prepared on the loop, committed beside it."""
+
+from api import errors, submission
+from api.live.fast import Call, Fast, Route
+from api.schemas import task_in
+from inference.core import Core
+from inference.jobs.commit_loop import LoopCommit
+
+PATTERN = r"/api/(?:v1/)?inference/services/([^/]+)/tasks/?"
+RULE = "/api/v1/inference/services/<service_id>/tasks"
+
+
+class Submits:
+    """The handler. `fast` runs on threads what cannot be prepared on the loop."""
+
+    def __init__(self, core: Core, commit: LoopCommit, fast: Fast) -> None:
+        self._core = core
+        self._commit = commit
+        self._aside = fast.aside
+
+    def route(self) -> Route:
+        """For `Fast`."""
+        limit = self._core.settings.api.body_limit_bytes
+        return Route(PATTERN, RULE, self.submit, limit_bytes=limit, way_out=task_in.UPLOAD_WAY_OUT)
+
+    async def submit(self, call: Call, service_id: str) -> errors.Answer:
+        """202 when the task is committed. Raises what refuses it; see `submission.prepare` and `submit.submit`."""
+        key = call.header(b"idempotency-key")
+        prepared = await self._aside(submission.prepare, self._core, call.principal, service_id, call.body, key)
+        accepted = await self._commit.put(prepared)
+        text, location = submission.accepted(accepted, submission.base_of(call.path))
+        return errors.Answer(status=202, body=text, headers={"Location": location})

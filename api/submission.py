@@ -1,0 +1,108 @@
+"""A task from its request's body to what is committed: the same for Flask and for the asynchronous process."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+from api import context
+from api.schemas import task_in
+from inference import clock, errors
+from inference.access.model import Principal
+from inference.core import Core
+from inference.ids import is_id
+from inference.jobs import inputs, submit
+from inference.jobs.model import Accepted, JobSpec, Submission
+from inference.notify import guard
+from inference.registry.model import ModelVersion
+
+KEY = "Idempotency-Key"
+MAX_KEY = 255
+
+
+def prepare(core: Core, by: Principal, service_id: str, text: bytes, key: str | None) -> Submission:
+    """One task, checked, with its place in the queue. `key`: the Idempotency-Key, None without one.
+
+    Raises what is wrong with it, and what `submit.prepare` raises.
+    """
+    known_service(service_id)
+    task = task_in.read_task(text)
+    _, model = core.jobs.directory.find(by.scope, service_id)
+    known, body_hash = idempotency(key, service_id, text)
+    return submit.prepare(
+        core.jobs,
+        by=by,
+        service_id=service_id,
+        specs=(specify(core, by, task, model, is_keyed=key is not None),),
+        idempotency_key=known,
+        body_hash=body_hash,
+    )
+
+
+def known_service(service_id: str) -> None:
+    """Raises ServiceNotFound for what cannot be the id of any."""
+    if not is_id(service_id):
+        raise errors.ServiceNotFound(f"There is no service `{service_id[:64]}`.", id=service_id[:64])
+
+
+def specify(
+    core: Core,
+    by: Principal,
+    task: task_in.TaskIn,
+    model: ModelVersion,
+    *,
+    priority: int = 0,
+    is_keyed: bool = False,
+) -> JobSpec:
+    """The checked job that a task stands for. Raises what is wrong with it."""
+    options = task_in.checked(task, priority=priority, may_call=may_call(core, by), is_keyed=is_keyed)
+    signature, is_inline = model.signature.inputs, bool(task.input_data)
+    if is_inline == isinstance(task.input_ref, str):
+        what = "stand both" if is_inline else "are both missing"
+        raise errors.InvalidField(f"`input_data` and `input_ref` {what}; give one.", field="input_data")
+    if is_inline:
+        limit = core.settings.api.inline_limit_bytes
+        return task_in.spec(task_in.parse_input(task.input_data, signature, limit_bytes=limit), options)
+    return task_in.spec(inputs.parse_file(_uploaded(core, by, str(task.input_ref)), inputs=signature), options)
+
+
+def may_call(core: Core, by: Principal) -> Callable[[], Sequence[guard.Network]]:
+    """What a webhook of this caller may reach though it is not public; worked out when a task has one."""
+    return lambda: guard.reach(core.settings.notify.allowed_networks, is_open=by.key_id is None)
+
+
+def idempotency(key: str | None, service_id: str, text: bytes) -> tuple[str | None, bytes]:
+    """Key and hash of a request, as `submit` wants them; (None, b"") without a key. Raises InvalidField."""
+    if key is None:
+        return None, b""
+    if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
+        raise errors.InvalidField(
+            f"The header Idempotency-Key must be 1 to {MAX_KEY} printable ASCII characters.", field="Idempotency-Key"
+        )
+    return key, hashlib.sha256(service_id.encode() + b"\n" + text).digest()
+
+
+def base_of(path: str) -> str:
+    """The base path under which a request came."""
+    return context.ALIAS if path.startswith(context.ALIAS) else context.BASE
+
+
+def accepted(answer: Accepted, base: str) -> tuple[bytes, str]:
+    """The body of the 202, and the Location of the task."""
+    task_id = answer.job_ids[0]
+    body = f'{{"task_id":"{task_id}","status":"pending","created_at":"{clock.iso(answer.created_at)}"}}'
+    return body.encode(), f"{base}/tasks/{task_id}"
+
+
+def _uploaded(core: Core, by: Principal, reference: str) -> bytes:
+    kind, _, upload_id = reference.partition(":")
+    if kind != "upload" or not upload_id:
+        raise errors.InvalidField("`input_ref` must be `upload:<upload_id>`.", field="input_ref")
+    if not is_id(upload_id):
+        raise errors.UploadNotFound(f"There is no upload `{upload_id[:64]}`.", id=upload_id[:64])
+    blob = core.registry.uploads.get(by.scope.tenant_id, upload_id)
+    if blob.size_bytes > inputs.REFERENCE_LIMIT_BYTES:
+        raise errors.TooLarge(
+            f"The uploaded input is {blob.size_bytes} bytes; at most {inputs.REFERENCE_LIMIT_BYTES} are accepted.",
+            limit_bytes=inputs.REFERENCE_LIMIT_BYTES,
+            size_bytes=blob.size_bytes,
+        )
+    return core.registry.blobs.path(blob.key).read_bytes()
