@@ -76,7 +76,7 @@ def _make_keys(core: Core) -> list[str]:
 
 
 def _checks(core: Core, texts: Sequence[str]) -> dict[str, Callable[[], object]]:
-    door, admission, fair, service = core.door, core.jobs.admission, core.jobs.fair, _service()
+    door, admission, fair, service = core.door, core.jobs.admission, core.jobs.fair, a_service(new_id())
     shown = cycle(texts)
 
     def enter() -> Principal:
@@ -100,10 +100,11 @@ def _checks(core: Core, texts: Sequence[str]) -> dict[str, Callable[[], object]]
     }
 
 
-def _service() -> Service:
+def a_service(service_id: str) -> Service:
+    """One that runs, of the default tenant."""
     now = epoch_s()
     return Service(
-        id=new_id(),
+        id=service_id,
         tenant_id=DEFAULT_TENANT,
         name="bench",
         model_id=new_id(),

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import access, idle, jobs, start, tables
+from benchmarks import access, idle, jobs, start, tables, worker
 
 OUT = Path(__file__).resolve().parent / "out"
 
@@ -47,11 +47,16 @@ def _access(options: argparse.Namespace) -> dict[str, Any]:
     return access.run(calls=20_000 if options.quick else access.CALLS)
 
 
+def _worker(options: argparse.Namespace) -> dict[str, Any]:
+    return worker.run(jobs=options.jobs or (2_000 if options.quick else worker.JOBS))
+
+
 NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any], Console], None]]] = {
     "jobs": (_jobs, tables.show_jobs),
     "idle": (_idle, tables.show_idle),
     "start": (_start, tables.show_start),
     "access": (_access, access.show),
+    "worker": (_worker, worker.show),
 }
 
 
