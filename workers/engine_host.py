@@ -21,7 +21,7 @@ from inference.jobs.directory import slots as slots_of
 from inference.jobs.drain import Drain, Ended
 from inference.jobs.model import Claimant, Moved, Outcome
 from inference.redisio.client import RedisLink
-from inference.redisio.slots import Slots
+from inference.redisio.slots import LEASE_S, Slots
 from inference.settings import Settings
 from inference.telemetry import metrics
 from workers import publisher
@@ -63,6 +63,7 @@ class EngineHost:
         self._lock = threading.Lock()
         self._drained_at = monotonic_s()
         self._unreleased: tuple[int, str] | None = None
+        self._listens_until = monotonic_s() + LEASE_S
 
     def answer_bell(self, slot: int, token: str) -> None:
         """Drains under a slot. A doorbell whose slot is not its own any more is ignored."""
@@ -72,6 +73,7 @@ class EngineHost:
                 return
         except HotUnavailable:
             log.info("slot_unchecked", slot=slot)
+        self._listens_until = 0.0
         with self._lock:
             self._record.token = token
             self._record.set(Field.SLOT, slot)
@@ -135,15 +137,33 @@ class EngineHost:
             self._core.jobs.bell.ring(self._service_id, slots=slots_of(service))
 
     def poll_for_ever(self) -> None:
-        """Looks at the queue when no bell has rung for a while: bells may be lost, and nobody depends on them."""
+        """Looks at the queue at once, and then when no bell has rung for a while: nobody depends on bells.
+
+        Whoever died with a bell in its hands left its slot taken, and until the slot's lease is over rings leave wake
+        tokens only. So for that long after its start, and after a look that found work, it listens for those.
+        """
         poll_s = self.settings.workers.poll_s
+        while self._poll() is Ended.TIME:
+            time.sleep(YIELD_S)
         while True:
             is_deaf = not self._hears()
             pause_s = (POLL_WHILE_DEAF_S if is_deaf else poll_s) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
-            time.sleep(pause_s)
-            if is_deaf or monotonic_s() - self._drained_at >= pause_s:
-                while self._poll() is Ended.TIME:
+            is_woken = self._pause(pause_s, listens=not is_deaf)
+            if is_deaf or is_woken or monotonic_s() - self._drained_at >= pause_s:
+                while self._poll(waits=is_woken) is Ended.TIME:
                     time.sleep(YIELD_S)
+
+    def _pause(self, pause_s: float, *, listens: bool) -> bool:
+        """Whether it was woken before the time was over."""
+        ends = monotonic_s() + pause_s
+        linger_s = self.settings.workers.linger_ms / 1000
+        while listens and monotonic_s() < min(ends, self._listens_until):
+            began = monotonic_s()
+            if self._slots.wait(self._service_id, timeout_s=linger_s):
+                return True
+            time.sleep(max(0.0, began + linger_s / 2 - monotonic_s()))  # Redis has just gone away
+        time.sleep(max(0.0, ends - monotonic_s()))
+        return False
 
     def heed_stops(self) -> None:
         """Sees within `HEED_S` that the parent wishes an engine call to end."""
@@ -167,12 +187,18 @@ class EngineHost:
             return False
         return True
 
-    def _poll(self) -> Ended:
-        """One quantum, when there is something to claim or to give back; TIME when more may be waiting."""
-        if self._instance.is_stopping() or not self._lock.acquire(blocking=False):
+    def _poll(self, *, waits: bool = False) -> Ended:
+        """One quantum, when there is something to claim or to give back; TIME when more may be waiting.
+
+        `waits`: for a drain under way, which may have looked before the work came for which a wake token was taken.
+        """
+        if self._instance.is_stopping() or not self._lock.acquire(
+            timeout=self.settings.workers.quantum_s if waits else 0
+        ):
             return Ended.EMPTY
         try:
             if self._drain.is_unsure or self._core.jobs.store.has_waiting(self._service_id):
+                self._listens_until = monotonic_s() + LEASE_S
                 return self._work(monotonic_s() + self.settings.workers.quantum_s)
         except PenstockError as error:
             log.warning("poll_failed", reason=error.message)

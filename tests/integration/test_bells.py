@@ -119,3 +119,15 @@ def test_a_batch_that_polling_began_is_finished_before_a_worker_ends(own_system:
 
     assert {row.crashes for row in system.jobs(service)} == {0}
     assert system.states(service)["completed"] >= 1
+
+
+def test_jobs_are_heard_while_somebody_who_died_still_holds_the_slot(system: System):
+    service = system.run("double")
+    system.say("HSET", f"pst:slots:{service}", "0", "gone|9999999999")
+    system.task(system.submit(service), wait_s=10)
+
+    began = time.monotonic()
+    states = {system.task(system.submit(service), wait_s=10)["status"] for _ in range(20)}
+
+    assert states == {"completed"}
+    assert time.monotonic() - began < 20, "each of them waited until the queue was looked at"
