@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from werkzeug.test import Client
 
 from api import context
 from inference import clock
@@ -15,8 +16,20 @@ from inference.ids import new_id
 from inference.serving.model import ServiceState
 from inference.tensors import unpack
 from tests import fakes
+from tests.through_live import ThroughLive
 
 BASE = "/api/v1/inference"
+
+
+@pytest.fixture(params=["flask", "live"])
+def client(request, application, core):
+    """Submits go through the live process behind the front, through Flask without: both say the same."""
+    application.extensions[context.EXTENSION] = core
+    if request.param == "flask":
+        return application.test_client()
+    return Client(ThroughLive(application))
+
+
 GOOD = {"input_data": {"x": [1.0, 2.0]}}
 
 
