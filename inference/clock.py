@@ -1,5 +1,6 @@
 """Time, in one place: aware UTC for people, epoch seconds for rows, monotonic for durations."""
 
+import functools
 import re
 import time
 from datetime import UTC, datetime
@@ -32,7 +33,14 @@ def iso(epoch: float | None) -> str | None:
     """ISO 8601 UTC with six decimals and `Z`; None stays None."""
     if epoch is None:
         return None
-    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    seconds, micros = divmod(round(epoch * 1e6), 1_000_000)
+    return f"{_to_the_second(seconds)}.{micros:06d}Z"
+
+
+@functools.lru_cache(maxsize=64)
+def _to_the_second(seconds: int) -> str:
+    """Most times that are told at a time are of the same few seconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")[:-6]
 
 
 def from_iso(text: str) -> float:

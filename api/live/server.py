@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import functools
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -45,6 +46,7 @@ def main(arguments: list[str]) -> int:
     else:
         entry.require_free(asked.host, port)
     application, close = assemble(core, settings)
+    gc.freeze()  # what was made by now stays: no collection needs to go through it again
     waiting.forbid_here()
     try:
         uvicorn.run(

@@ -1,5 +1,6 @@
 """The door: from what a request shows to who makes it, and whether they may."""
 
+import functools
 import ipaddress
 
 from inference.access.model import ANYBODY, Principal, Reach, Role
@@ -89,6 +90,7 @@ def allow(principal: Principal, needs: Role, reach: Reach) -> None:
         )
 
 
+@functools.lru_cache(maxsize=1024)
 def is_here(address: str) -> bool:
     """Whether a caller's address is this machine's loopback, or no address at all (a Unix socket).
 
@@ -102,6 +104,7 @@ def is_here(address: str) -> bool:
         return True
 
 
+@functools.lru_cache(maxsize=1024)
 def is_own_name(host: str) -> bool:
     """Whether a Host header can only mean this machine: localhost, or an address written as such.
 
