@@ -1,6 +1,7 @@
 """Time, in one place: aware UTC for people, epoch seconds for rows, monotonic for durations."""
 
 import functools
+import math
 import re
 import time
 from datetime import UTC, datetime
@@ -33,7 +34,10 @@ def iso(epoch: float | None) -> str | None:
     """ISO 8601 UTC with six decimals and `Z`; None stays None."""
     if epoch is None:
         return None
-    seconds, micros = divmod(round(epoch * 1e6), 1_000_000)
+    seconds = math.floor(epoch)
+    micros = round((epoch - seconds) * 1e6)
+    if micros == 1_000_000:
+        seconds, micros = seconds + 1, 0
     return f"{_to_the_second(seconds)}.{micros:06d}Z"
 
 
