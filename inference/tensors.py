@@ -64,6 +64,20 @@ def pack(tensors: Tensors) -> bytes:
     )
 
 
+def pack_each(tensors: Tensors) -> list[bytes]:
+    """What `pack` makes of each entry along the first axis, for a small part of the cost. Fewer than 16 tensors."""
+    pieces = []
+    for name, array in tensors.items():
+        size = array.nbytes // len(array)
+        head = _encoder.encode({name: _Packed(array.dtype.name, array.shape[1:], bytes(size))})[1 : -size or None]
+        data = np.ascontiguousarray(array).tobytes()
+        pieces.append([head + data[at : at + size] for at in range(0, len(data), size)])
+    begin = bytes([0x80 | len(pieces)])  # MessagePack's map of so many entries
+    if len(pieces) == 1:
+        return [begin + piece for piece in pieces[0]]
+    return [begin + b"".join(parts) for parts in zip(*pieces, strict=True)]
+
+
 def unpack(payload: bytes) -> dict[str, Array]:
     """Read-only views on what `pack` wrote; nothing is copied but the bytes themselves."""
     return {

@@ -39,7 +39,7 @@ def parse(raw: bytes, *, inputs: tuple[TensorSpec, ...]) -> tuple[bytes, int, st
     json_text.refuse_repeated_keys(raw, keys)
     _check_names(values, inputs)
     has_booleans = b"true" in raw or b"false" in raw
-    return _settle({spec.name: _to_array(spec, values[spec.name], has_booleans) for spec in inputs}, inputs)
+    return settle({spec.name: _to_array(spec, values[spec.name], has_booleans) for spec in inputs}, inputs)
 
 
 def parse_file(content: bytes, *, inputs: tuple[TensorSpec, ...]) -> tuple[bytes, int, str]:
@@ -48,11 +48,11 @@ def parse_file(content: bytes, *, inputs: tuple[TensorSpec, ...]) -> tuple[bytes
         return parse(content, inputs=inputs)
     arrays = _read_npz(content)
     _check_names(arrays, inputs)
-    return _settle({spec.name: _cast(spec, arrays[spec.name]) for spec in inputs}, inputs)
+    return settle({spec.name: cast(spec, arrays[spec.name]) for spec in inputs}, inputs)
 
 
-def _settle(arrays: dict[str, Array], inputs: tuple[TensorSpec, ...]) -> tuple[bytes, int, str]:
-    """Puts the batch axis first everywhere, and sees that all tensors agree on its length."""
+def settle(arrays: dict[str, Array], inputs: tuple[TensorSpec, ...]) -> tuple[bytes, int, str]:
+    """Payload, rows and bucket. Puts the batch axis first everywhere, and sees that all tensors agree on its length."""
     rows, first = 0, ""
     buckets: list[str] = []
     for spec in inputs:
@@ -88,8 +88,8 @@ def _check_names(values: Mapping[str, Any], inputs: tuple[TensorSpec, ...]) -> N
 
 def _to_array(spec: TensorSpec, value: Any, has_booleans: bool) -> Array:
     if type(value) is dict:
-        return _cast(spec, _read_form(spec, value, has_booleans))
-    return _cast(spec, _read_list(spec, value, has_booleans))
+        return cast(spec, _read_form(spec, value, has_booleans))
+    return cast(spec, _read_list(spec, value, has_booleans))
 
 
 def _read_list(spec: TensorSpec, value: Any, has_booleans: bool) -> Array:
@@ -144,7 +144,7 @@ def _read_form(spec: TensorSpec, value: dict[str, Any], has_booleans: bool) -> A
     if "b64" in value:
         array = _read_b64(as_said, value["b64"])
     else:
-        array = _cast(as_said, _read_list(as_said, value["data"], has_booleans))
+        array = cast(as_said, _read_list(as_said, value["data"], has_booleans))
     if array.size != math.prod(shape):
         _refuse(
             spec,
@@ -181,7 +181,7 @@ def _read_b64(spec: TensorSpec, text: Any) -> Array:
     return array.astype(np.bool_)
 
 
-def _cast(spec: TensorSpec, array: Array) -> Array:
+def cast(spec: TensorSpec, array: Array) -> Array:
     """Integers pass for floats, other widths where every value fits; nothing else is converted."""
     want = np.dtype(spec.dtype)
     if array.dtype == want:
