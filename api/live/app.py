@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from api import errors, peer, readiness
 from api.guard import presented_in
+from api.live.aside import aside
 from api.live.events import Events
 from api.live.waiters import Waiters
 from api.schemas import task_view
@@ -58,7 +59,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
         if not is_id(task_id):
             raise JobNotFound(f"There is no task `{task_id[:64]}`.", id=task_id[:64])
         loop = asyncio.get_running_loop()
-        scope = await loop.run_in_executor(readers, enter, request)
+        scope = await aside(readers, enter, request)
         wait_s = task_view.wait_s(request.query_params.multi_items(), limit_s=core.settings.api.wait_limit_s)
         gone = asyncio.ensure_future(_disconnected(request))
         try:
@@ -71,7 +72,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
         finally:
             gone.cancel()
         # The key may have been revoked meanwhile.
-        await loop.run_in_executor(readers, enter, request, False)
+        await aside(readers, enter, request, False)
         standing = Standing()
         if view.state is JobState.PENDING:
             standing = await loop.run_in_executor(readers, _stand, core, scope, view)

@@ -18,10 +18,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import body, errors, headers, origin, peer
 from api.figures import RequestFigures
 from api.guard import presented
+from api.live.aside import aside
 from inference.access.door import allow
 from inference.access.model import Principal, Reach, Role
 from inference.core import Core
-from inference.errors import PenstockError, TooManyWaiting, WouldWait
+from inference.errors import PenstockError, TooManyWaiting
 from inference.ids import new_id
 
 log = structlog.get_logger()
@@ -106,11 +107,8 @@ class Fast:
         await self._inner(scope, receive, send)
 
     async def aside(self, step: Callable[..., T], *arguments: Any) -> T:
-        """What `step` gives: at once if it need not wait, else from a thread. It may be called twice."""
-        try:
-            return step(*arguments)
-        except WouldWait:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, step, *arguments)
+        """`aside`, on the threads of the hot calls."""
+        return await aside(self._threads, step, *arguments)
 
     def close(self) -> None:
         """Ends the threads; calls under way are left to their fate."""
