@@ -208,6 +208,10 @@ def _open_postgresql(url: sa.URL, settings: StoreSettings) -> sa.Engine:
     def _prepare(connection: Any, _record: object) -> None:
         # A process that stands still in the middle of a claim must not keep its rows from all others.
         connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
+        # A plan is kept for long, and made while the tables are all but empty: going through all of `jobs` looks cheap
+        # then, and a claim would cost more with each job that ever was. Nor may a cost that is put on make it compile.
+        connection.execute("SET enable_seqscan = off")
+        connection.execute("SET jit = off")
         connection.commit()
 
     return engine
