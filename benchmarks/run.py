@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import access, idle, jobs, start, tables, worker
+from benchmarks import access, backlog, idle, jobs, servers, start, tables, worker
 
 OUT = Path(__file__).resolve().parent / "out"
 
@@ -51,12 +51,22 @@ def _worker(options: argparse.Namespace) -> dict[str, Any]:
     return worker.run(jobs=options.jobs or (2_000 if options.quick else worker.JOBS))
 
 
+def _backlog(options: argparse.Namespace) -> dict[str, Any]:
+    plan = backlog.Plan(many=options.jobs or (200_000 if options.quick else 1_000_000))
+    if options.duration:
+        plan = dataclasses.replace(plan, open_s=options.duration)
+    if options.database:
+        plan = dataclasses.replace(plan, databases=(options.database,))
+    return backlog.run(plan)
+
+
 NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any], Console], None]]] = {
     "jobs": (_jobs, tables.show_jobs),
     "idle": (_idle, tables.show_idle),
     "start": (_start, tables.show_start),
     "access": (_access, access.show),
     "worker": (_worker, worker.show),
+    "backlog": (_backlog, backlog.show),
 }
 
 
@@ -68,6 +78,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smaller run, for a first look")
     parser.add_argument("--only", choices=("penstock", "baseline"), help="measure one system alone")
     parser.add_argument("--model", choices=("tiny", "medium"), help="one model alone")
+    parser.add_argument("--database", choices=servers.NAMES, help="one database alone, for backlog and scale")
     parser.add_argument("--duration", type=float, metavar="S", help="seconds for each rate, or of rest for idle")
     parser.add_argument("--rounds", type=int, metavar="N", help="throughput runs per system; the middle one counts")
     parser.add_argument("--instances", type=int, default=0, metavar="N", help="engine instances; else tried")

