@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import access, backlog, idle, jobs, servers, start, tables, worker
+from benchmarks import access, backlog, idle, jobs, profile, servers, start, tables, worker
 
 OUT = Path(__file__).resolve().parent / "out"
 
@@ -60,11 +60,17 @@ def _backlog(options: argparse.Namespace) -> dict[str, Any]:
     return backlog.run(plan)
 
 
+def _profile(options: argparse.Namespace) -> dict[str, Any]:
+    kinds = (options.model,) if options.model else ("tiny", "medium")
+    return profile.run(kinds, seconds=options.duration or (3.0 if options.quick else 6.0), keep=OUT / "flames")
+
+
 NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any], Console], None]]] = {
     "jobs": (_jobs, tables.show_jobs),
     "idle": (_idle, tables.show_idle),
     "start": (_start, tables.show_start),
     "access": (_access, access.show),
+    "profile": (_profile, profile.show),
     "worker": (_worker, worker.show),
     "backlog": (_backlog, backlog.show),
 }
