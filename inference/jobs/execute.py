@@ -136,7 +136,7 @@ def _failed(job: ClaimedJob, error: PenstockError, call: Call, *, started_at: fl
     """Of an attempt that had the engine to itself, or did not come that far."""
     following = after_error(
         error,
-        attempt=job.attempt,
+        attempt=job.attempt - job.crashes,
         max_attempts=job.max_attempts,
         dice=random.random(),  # noqa: S311 - jitter, not a secret
         base_s=call.settings.retry_base_s,

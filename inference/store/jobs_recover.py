@@ -19,7 +19,8 @@ VERDICT_COLUMNS = {
     "attempt": "int",
     "state": "text",
     "batch_cap": "int",
-    "charge": "int",
+    "is_attempt": "int",
+    "is_shared": "int",
     "is_dead": "int",
 }
 
@@ -34,7 +35,7 @@ def reap(db: Database, *, limit: int) -> list[tuple[str, JobState]]:
 def _lost(db: Database, *, lock: bool) -> sa.TextClause:
     suffix = "FOR UPDATE OF j SKIP LOCKED" if lock and not db.is_sqlite else ""
     return sa.text(
-        "SELECT j.id, j.attempt, j.max_attempts, j.started_at, j.claimed_at, j.batch_cap, j.batch_size, "
+        "SELECT j.id, j.attempt, j.crashes, j.max_attempts, j.started_at, j.claimed_at, j.batch_cap, j.batch_size, "
         "j.instance_id, j.worker, j.generation, j.cancel_requested_at FROM jobs j "
         "WHERE j.state = 'running' AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = j.instance_id "
         f"AND i.generation = j.instance_generation AND i.lease_until > {db.clock}) LIMIT :n {suffix}"
@@ -54,7 +55,8 @@ def _reap(db: Database, *, limit: int) -> list[tuple[str, JobState]]:
         changes: list[tuple[object, ...]] = []
         attempts: list[tuple[object, ...]] = []
         for row in rows:
-            verdict = _verdict(row, mates[row.instance_id, row.claimed_at])
+            size = max(mates[row.instance_id, row.claimed_at], row.batch_size or 1)
+            verdict = _verdict(row, size)
             changes.append(
                 (
                     row.id,
@@ -62,14 +64,14 @@ def _reap(db: Database, *, limit: int) -> list[tuple[str, JobState]]:
                     row.attempt,
                     verdict.state.value,
                     verdict.batch_cap,
-                    int(verdict.is_charged),
+                    int(verdict.is_attempt),
+                    int(verdict.is_shared),
                     int(verdict.state is not JobState.PENDING),
                 )
             )
-            if verdict.is_charged:
-                attempts.append(
-                    (row.id, row.generation, row.attempt, row.instance_id, row.worker, row.claimed_at, row.started_at)
-                )
+            if verdict.is_attempt:
+                who = (row.id, row.generation, row.attempt, row.instance_id, row.worker)
+                attempts.append((*who, row.claimed_at, row.started_at, size))
             ended.append((row.id, verdict.state))
         if changes:
             _apply(db, connection, changes)
@@ -80,12 +82,13 @@ def _reap(db: Database, *, limit: int) -> list[tuple[str, JobState]]:
 
 def _verdict(row: sa.Row[tuple[object, ...]], mates: int) -> Verdict:
     if row.cancel_requested_at is not None:
-        return Verdict(state=JobState.CANCELLED, batch_cap=0, is_charged=row.started_at is not None)
+        return Verdict(state=JobState.CANCELLED, batch_cap=0, is_attempt=row.started_at is not None)
     return judge(
         attempt=row.attempt,
+        shared=row.crashes,
         max_attempts=row.max_attempts,
         is_started=row.started_at is not None,
-        mates=max(mates, row.batch_size or 1),
+        mates=mates,
         batch_cap=row.batch_cap,
     )
 
@@ -93,8 +96,8 @@ def _verdict(row: sa.Row[tuple[object, ...]], mates: int) -> Verdict:
 def _apply(db: Database, connection: sa.Connection, changes: list[tuple[object, ...]]) -> None:
     connection.execute(
         sa.text(
-            "UPDATE jobs SET state = r.state, batch_cap = r.batch_cap, crashes = crashes + r.charge, "
-            "attempt = jobs.attempt - 1 + r.charge, instance_id = NULL, instance_generation = NULL, "
+            "UPDATE jobs SET state = r.state, batch_cap = r.batch_cap, crashes = crashes + r.is_shared, "
+            "attempt = jobs.attempt - 1 + r.is_attempt, instance_id = NULL, instance_generation = NULL, "
             f"completed_at = CASE WHEN r.is_dead = 1 THEN {db.clock} END, "
             f"error_code = '{LOST_CODE}', error_message = '{LOST_MESSAGE}' "
             f"FROM {db.rows_from('r', VERDICT_COLUMNS)} "
@@ -106,7 +109,7 @@ def _apply(db: Database, connection: sa.Connection, changes: list[tuple[object, 
 
 
 def _write_attempt(db: Database, connection: sa.Connection, values: tuple[object, ...]) -> None:
-    names = ("job_id", "generation", "attempt", "instance_id", "worker", "claimed_at", "started_at")
+    names = ("job_id", "generation", "attempt", "instance_id", "worker", "claimed_at", "started_at", "batch_size")
     marks = ", ".join(f":{name}" for name in names)
     connection.execute(
         sa.text(

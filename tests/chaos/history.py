@@ -26,13 +26,14 @@ class Job:
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """A row of `attempts`."""
+    """A row of `attempts`. `batch_size`: how many jobs the batch had that it ended with."""
 
     job_id: str
     generation: int
     attempt: int
     instance_id: str | None
     outcome: str
+    batch_size: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -34,7 +34,8 @@ def read(database: Database, *, client: Path | None, effects: Path | None, slack
         return History(
             jobs=rows(JOBS, _job),
             attempts=rows(
-                "job_id, generation, attempt, instance_id, outcome FROM attempts ORDER BY job_id, generation, attempt",
+                "job_id, generation, attempt, instance_id, outcome, batch_size FROM attempts "
+                "ORDER BY job_id, generation, attempt",
                 Attempt,
             ),
             results={row.job_id: json.loads(bytes(row.body)) for row in connection.execute(sa.select(tables.results))},

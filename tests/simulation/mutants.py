@@ -1,5 +1,6 @@
 """Protocols that are wrong in one place each. None of them exists outside of the tests."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,18 +96,23 @@ class KeysForgotten(ModelStore):
 class NobodySuspected(ModelStore):
     def verdict(self, row: Row, mates: int) -> Verdict:
         found = super().verdict(row, mates)
-        return Verdict(state=found.state, batch_cap=0, is_charged=found.is_charged)
+        return dataclasses.replace(found, batch_cap=0)
 
 
 class CrashesForFree(ModelStore):
     def verdict(self, row: Row, mates: int) -> Verdict:
-        return Verdict(state=PENDING, batch_cap=1, is_charged=False)
+        return Verdict(state=PENDING, batch_cap=1, is_attempt=False)
+
+
+class MatesPayForCrashes(ModelStore):
+    def verdict(self, row: Row, mates: int) -> Verdict:
+        return super().verdict(row, 1)
 
 
 class OneAttemptTooMany(ModelStore):
     def verdict(self, row: Row, mates: int) -> Verdict:
         is_over = row.attempt > row.new.max_attempts
-        return Verdict(state=JobState.DEAD if is_over else PENDING, batch_cap=1, is_charged=True)
+        return Verdict(state=JobState.DEAD if is_over else PENDING, batch_cap=1, is_attempt=True)
 
 
 class NothingDisowned(ModelStore):
@@ -165,8 +171,9 @@ CAUGHT_BY: dict[type[Any], set[str]] = {
     RetryKeepsResult: {"result_stray"},
     ExpireOfRunning: {"illegal_move"},
     KeysForgotten: {"duplicate_id", "key_twice"},
-    NobodySuspected: {"wrong_end"},
+    NobodySuspected: {"attempts_over_max", "unended"},
     CrashesForFree: {"unended"},
+    MatesPayForCrashes: {"wrong_end"},
     OneAttemptTooMany: {"attempts_over_max"},
     NothingDisowned: {"unended"},
     UsageOfFenced: {"usage_differs"},

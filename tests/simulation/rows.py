@@ -78,6 +78,7 @@ class AttemptRow:
     instance_id: str | None
     outcome: str
     error_code: str | None
+    batch_size: int | None = None
 
 
 @dataclass(slots=True)

@@ -100,6 +100,7 @@ class ModelStore:
         """Of a job whose instance is lost."""
         return judge(
             attempt=row.attempt,
+            shared=row.crashes,
             max_attempts=row.new.max_attempts,
             is_started=row.started_at is not None,
             mates=mates,
@@ -293,10 +294,10 @@ class ModelStore:
         before = row.state
         verdict = self.verdict(row, row.batch_size or 1)
         if self.end_of(row, verdict.state) is CANCELLED:
-            verdict = Verdict(state=CANCELLED, batch_cap=0, is_charged=row.started_at is not None)
-        if verdict.is_charged:
+            verdict = Verdict(state=CANCELLED, batch_cap=0, is_attempt=row.started_at is not None)
+        if verdict.is_attempt:
             self._attempted(row, row.generation, row.attempt, row.instance_id, "lost", InstanceLost.code)
-            row.crashes += 1
+            row.crashes += verdict.is_shared
         else:
             row.attempt -= 1
         row.state, row.batch_cap, row.error_code = verdict.state, verdict.batch_cap, InstanceLost.code
@@ -341,7 +342,7 @@ class ModelStore:
     def _attempted(
         self, row: Row, generation: int, attempt: int, instance_id: str | None, outcome: str, code: str | None
     ) -> None:
-        self.attempts.append(AttemptRow(row.new.id, generation, attempt, instance_id, outcome, code))
+        self.attempts.append(AttemptRow(row.new.id, generation, attempt, instance_id, outcome, code, row.batch_size))
 
     def _moved(self, row: Row, before: JobState) -> None:
         """As the triggers do: on the move itself, whoever makes it."""

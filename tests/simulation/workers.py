@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 Steps: TypeAlias = Generator[None, None, None]
 ROWS = 2
 LEASE_S = 15.0
-ERRORS = {"fatal": EngineFailed("no"), "retry": OutOfMemory("no"), "hang": TimedOut("no")}
+ERRORS = {
+    "fatal": EngineFailed("no"),
+    "retry": OutOfMemory("no"),
+    "flaky": OutOfMemory("no"),
+    "hang": TimedOut("no"),
+}
 
 
 class Crash(Exception):
@@ -119,11 +124,11 @@ class Process:
         stop, self.running, self.stop = self.stop, (), None
         if stop == "cancel":
             return []
-        bad = kinds & ERRORS.keys()
-        if not bad:
+        if not any(world.is_bad(job) for job in jobs):
             return [self._done(job, started_at, len(jobs)) for job in jobs]
         if len(jobs) == 1:
-            return [self._failed(jobs[0], ERRORS[bad.pop()], started_at)]
+            world.failed(jobs[0])
+            return [self._failed(jobs[0], ERRORS[world.kind(jobs[0])], started_at)]
         middle = len(jobs) // 2
         first = yield from self._call(jobs[:middle])
         second = yield from self._call(jobs[middle:])
@@ -141,7 +146,7 @@ class Process:
 
     def _failed(self, job: ClaimedJob, error: PenstockError, started_at: float) -> Outcome:
         dice = self.world.pick(2) / 2
-        following = after_error(error, attempt=job.attempt, max_attempts=job.max_attempts, dice=dice)
+        following = after_error(error, attempt=job.attempt - job.crashes, max_attempts=job.max_attempts, dice=dice)
         return Outcome(
             job=job,
             state=following.state,

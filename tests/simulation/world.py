@@ -4,6 +4,7 @@ Everything is decided by `pick`, so a schedule is its choices. Faults happen unt
 whatever is still under way must come to an end.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -13,14 +14,15 @@ from tests.chaos.history import Effect, History, Job, Life
 from tests.simulation.clients import SERVICE, Client
 from tests.simulation.rows import Row
 from tests.simulation.store import ModelStore
-from tests.simulation.workers import LEASE_S, ROWS, Process, Slot
+from tests.simulation.workers import ERRORS, LEASE_S, ROWS, Process, Slot
 
 HOT_S = 60.0
 JUMPS_S = (0.4, 2.0, 10.0, 16.0, 16.0, 90.0, -20.0)
-KINDS = ("good", "good", "good", "good", "good", "poison", "retry", "fatal", "hang")
+KINDS = ("good", "good", "good", "good", "flaky", "poison", "retry", "fatal", "hang")
 ENDS = {
     "good": {"completed"},
     "slow": {"completed"},
+    "flaky": {"completed"},
     "poison": {"dead"},
     "retry": {"dead"},
     "fatal": {"failed"},
@@ -57,6 +59,7 @@ class World:
         self.slots: list[Slot] = []
         self.clients: list[Client] = []
         self._counter = 0
+        self._failed: Counter[str] = Counter()
 
     def fault(self, n: int) -> bool:
         """Whether something goes wrong here: once in `n`, as long as the world is not calm."""
@@ -89,6 +92,14 @@ class World:
         value = job.payload.decode()
         self.effects.append(Effect(value=value, pid=pid))
         return value.partition(":")[2]
+
+    def is_bad(self, job: ClaimedJob) -> bool:
+        """Whether its call fails. FLAKY needs all of its budget for that, less one attempt."""
+        kind = self.kind(job)
+        return kind in ERRORS and (kind != "flaky" or self._failed[job.id] < job.max_attempts - 1)
+
+    def failed(self, job: ClaimedJob) -> None:
+        self._failed[job.id] += 1
 
     def start(self, instance_id: str) -> Process:
         pid = self.count()
