@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from inference.access.door import Door
 from inference.access.ports import AccessPorts
 from inference.errors import StoreUnavailable
+from inference.jobs.block import BulkStore
 from inference.jobs.ports import JobPorts
 from inference.notify.ports import NotifyPorts
 from inference.registry.ports import RegistryPorts
@@ -20,6 +21,7 @@ class Core:
 
     settings: Settings
     jobs: JobPorts
+    bulk: BulkStore
     serving: ServingPorts
     registry: RegistryPorts
     access: AccessPorts

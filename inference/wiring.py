@@ -24,6 +24,7 @@ from inference.registry.ports import RegistryPorts
 from inference.serving.ports import Kick, ServingPorts
 from inference.settings import Settings
 from inference.store.audit import SqlAudit
+from inference.store.bulk import SqlBulk
 from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
 from inference.store.instances import SqlInstances
@@ -109,6 +110,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             settings=settings.jobs,
             pace=CachedPace(replicas, profiles),
         ),
+        bulk=SqlBulk(database),
         serving=ServingPorts(
             services=services,
             replicas=replicas,

@@ -18,6 +18,7 @@ from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.tensors import TensorSpec
 from tests import fakes_access
+from tests.fakes_bulk import FakeBulk
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_registry import FakeBlobs, FakeModels, FakeUploads, page
 
@@ -191,6 +192,7 @@ def make_core(settings=None):
             directory=FakeDirectory(services, models),
             settings=settings.jobs,
         ),
+        bulk=FakeBulk(jobs),
         serving=ServingPorts(
             services=services,
             replicas=FakeReplicas(),

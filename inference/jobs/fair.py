@@ -13,8 +13,8 @@ from inference.access.model import Principal
 from inference.access.sharing import Sharing
 from inference.clock import monotonic_s
 from inference.errors import StoreUnavailable
+from inference.jobs.block import Weighed
 from inference.jobs.directory import slots
-from inference.jobs.model import JobSpec
 from inference.serving.model import Profile, Service
 from inference.serving.ports import ProfileStore
 
@@ -83,7 +83,7 @@ class FairOrder:
         self._offset_s = 0.0
         sharing.join(self)
 
-    def places(self, by: Principal, service: Service, specs: Sequence[JobSpec], *, now: float) -> Sequence[float]:
+    def places(self, by: Principal, service: Service, specs: Sequence[Weighed], *, now: float) -> Sequence[float]:
         """See `Fair`."""
         if by.key_id is None:
             return [now] * len(specs)

@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias
 
 from inference.access.model import Principal, Scope
 from inference.errors import PenstockError
+from inference.jobs.block import Weighed
 from inference.jobs.model import (
     Accepted,
     Backlog,
@@ -14,7 +15,6 @@ from inference.jobs.model import (
     ClaimedJob,
     JobFilter,
     JobHistory,
-    JobSpec,
     JobState,
     JobView,
     Mark,
@@ -244,7 +244,7 @@ class Admission(Protocol):
 class Fair(Protocol):
     """Shares a service among the keys that load it."""
 
-    def places(self, by: Principal, service: Service, specs: Sequence[JobSpec], *, now: float) -> Sequence[float]:
+    def places(self, by: Principal, service: Service, specs: Sequence[Weighed], *, now: float) -> Sequence[float]:
         """The instant by which each job takes its place in the queue, from `now` on; `now` for who has no key.
 
         Never raises. Of one key and priority, a later job never gets an earlier place.

@@ -95,13 +95,20 @@ def _refuse_closed_services(
             answers[i] = ServiceNotFound(f"There is no service {service_id}.", service_id=service_id)
             continue
         state, queues = states[submission.tenant_id, service_id]
-        if state not in ("deploying", "running", "preempted") and not queues:
-            answers[i] = WrongState(
-                f"Service {service_id} is {state} and takes no tasks; start it with POST /services/{service_id}/start, "
-                "or create it with queue_while_stopped.",
-                state=state,
-                allowed=["deploying", "running", "preempted"],
-            )
+        if (refusal := refuse_closed(service_id, state, queues=queues)) is not None:
+            answers[i] = refusal
+
+
+def refuse_closed(service_id: str, state: str, *, queues: bool) -> WrongState | None:
+    """How a service in this state refuses new jobs; None when it takes them."""
+    if state in ("deploying", "running", "preempted") or queues:
+        return None
+    return WrongState(
+        f"Service {service_id} is {state} and takes no tasks; start it with POST /services/{service_id}/start, "
+        "or create it with queue_while_stopped.",
+        state=state,
+        allowed=["deploying", "running", "preempted"],
+    )
 
 
 def _take_keys(connection: sa.Connection, submissions: Sequence[Submission], keyed: Sequence[int]) -> list[int]:

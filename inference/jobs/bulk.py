@@ -1,0 +1,118 @@
+"""Submit by the handful: what a stream of tasks brings is committed block by block."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import orjson
+
+from inference.access.model import Principal
+from inference.ids import new_ids
+from inference.jobs.block import Block, BulkStore, Load
+from inference.jobs.directory import slots
+from inference.jobs.model import Accepted
+from inference.jobs.order import order_key
+from inference.jobs.ports import JobPorts
+from inference.serving.model import Service
+from inference.telemetry import metrics
+
+Parsed: TypeAlias = tuple[bytes, int, str]
+"""Payload, rows and bucket of an input."""
+Options: TypeAlias = Mapping[str, Any]
+"""The further arguments of a `JobSpec`."""
+
+PLAIN: Options = {
+    "priority": 0,
+    "timeout_s": None,
+    "deadline": None,
+    "callback_url": None,
+    "callback_events": 1,
+    "metadata": None,
+}
+
+
+def submit(
+    ports: JobPorts, store: BulkStore, *, by: Principal, service_id: str, tasks: Sequence[tuple[Parsed, Options]]
+) -> Accepted:
+    """Returns when the jobs, all of them, are committed. Order of ids = order of `tasks`; later ids are greater.
+
+    Raises ServiceNotFound, WrongState, BacklogFull, QuotaExceeded, DataRefused, NoRoom, StoreUnavailable; in each case
+    none of them was stored. It may be called for the next ones at once: others get their turn to write in between.
+    """
+    service, _ = ports.directory.find(by.scope, service_id)
+    now = ports.store.now_s()
+    payloads = [payload for (payload, _, _), _ in tasks]
+    ports.admission.admit(by, jobs=len(tasks), payload_bytes=sum(map(len, payloads)))
+    columns = _columns(service, tasks)
+    loads = list(map(Load, columns["rows"], columns["priority"]))
+    places = ports.fair.places(by, service, loads, now=now)
+    alike, differing = _told_apart(columns)
+    ids = new_ids(len(tasks))
+    store.insert(
+        Block(
+            ids=ids,
+            order_keys=_order_keys(service, columns, places, now=now),
+            payloads=payloads,
+            tenant_id=by.scope.tenant_id,
+            service_id=service.id,
+            alike={
+                "submitted_at": now,
+                "max_attempts": service.config.max_attempts,
+                "key_id": by.key_id,
+                **alike,
+            },
+            differing=differing,
+        )
+    )
+    ports.bell.ring(service.id, slots=slots(service))
+    metrics.submitted.labels(service.id).inc(len(ids))
+    metrics.commits.inc()
+    metrics.submissions.inc()
+    return Accepted(job_ids=tuple(ids), created_at=now)
+
+
+def _columns(service: Service, tasks: Sequence[tuple[Parsed, Options]]) -> dict[str, list[Any]]:
+    """What a task decides, as columns of the table of jobs."""
+    timeout_s = service.config.timeout_s
+    options = [{**PLAIN, **given} if len(given) < len(PLAIN) else given for _, given in tasks]
+    return {
+        "rows": [rows for (_, rows, _), _ in tasks],
+        "bucket": [bucket for (_, _, bucket), _ in tasks],
+        "priority": [given["priority"] for given in options],
+        "timeout_s": [timeout_s if given["timeout_s"] is None else given["timeout_s"] for given in options],
+        "deadline": [given["deadline"] for given in options],
+        "callback_url": [given["callback_url"] for given in options],
+        "callback_events": [given["callback_events"] for given in options],
+        "metadata": [
+            None if given["metadata"] is None else orjson.dumps(given["metadata"]).decode() for given in options
+        ],
+    }
+
+
+def _told_apart(columns: Mapping[str, list[Any]]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """What is alike for all jobs, and what is not."""
+    alike, differing = {}, {}
+    for name, values in columns.items():
+        if values.count(values[0]) == len(values):
+            alike[name] = values[0]
+        else:
+            differing[name] = values
+    return alike, differing
+
+
+def _order_keys(
+    service: Service, columns: Mapping[str, list[Any]], places: Iterable[float], *, now: float
+) -> list[float]:
+    config = service.config
+    return [
+        place - priority * config.head_start_s
+        if deadline is None  # `order_key` of what has none, and of a place that is not before now
+        else order_key(
+            submitted_at=now,
+            priority=priority,
+            head_start_s=config.head_start_s,
+            deadline=deadline,
+            estimate_s=config.objective_ms / 1000,
+            place=place,
+        )
+        for place, priority, deadline in zip(places, columns["priority"], columns["deadline"], strict=True)
+    ]
