@@ -3,6 +3,8 @@
 import dataclasses
 import time
 
+import msgspec
+
 from inference.errors import (
     IdempotencyMismatch,
     JobNotFound,
@@ -108,7 +110,7 @@ class FakeJobs:
         return self.views_by_id[job_id].state
 
     def change(self, job_id, **values):
-        self.views_by_id[job_id] = dataclasses.replace(self.views_by_id[job_id], **values)
+        self.views_by_id[job_id] = msgspec.structs.replace(self.views_by_id[job_id], **values)
 
     def complete(self, job_id, result=b'{"y":[[1.0,2.0]]}'):
         created = self.views_by_id[job_id].created_at

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+
+class Candidate(msgspec.Struct, frozen=True):
     """A waiting job as the claim sees it. `batch_cap`: most jobs it may run with, itself included; 0 = no limit."""
 
     id: str

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from inference.errors import PenstockError
+
+# What is made for every job that runs is a msgspec.Struct, frozen like the rest: a frozen dataclass of 17 fields takes
+# 7 us to make, this 0.5.
 
 
 class JobState(StrEnum):
@@ -112,9 +117,11 @@ class Claimant:
     model_version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedJob:
-    """A job in the hands of an instance. `generation` and `attempt` are its fencing token."""
+class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job in the hands of an instance. `generation` and `attempt` are its fencing token.
+
+    `crashes`: how many earlier attempts ended in a crash with mates, which costs nobody's budget.
+    """
 
     id: str
     tenant_id: str
@@ -144,8 +151,7 @@ class Claim:
     expired_ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How one attempt ended.
 
     `state`: COMPLETED, FAILED, DEAD, or PENDING for another try after `delay_s` (0 = at once).
@@ -163,16 +169,14 @@ class Outcome:
     delay_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """What a finished attempt made of its job. `completed_at`: None unless the state is final."""
 
     state: JobState
     completed_at: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobView:
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job as its owner may see it. Times are epoch seconds; `result` is JSON text.
 
     `attempts`: of its newest `generation`; each retry or requeue of a finished job begins one.

@@ -1,9 +1,9 @@
 """Finish: states, results, attempts and usage of a batch in one fenced transaction."""
 
-import dataclasses
 from collections.abc import Sequence
 from functools import lru_cache
 
+import msgspec
 import sqlalchemy as sa
 
 from inference.errors import DataRefused
@@ -48,7 +48,7 @@ def finish(
         return db.again(lambda: _finish(db, by, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead))
     except DataRefused as refusal:
         if len(outcomes) == 1:
-            failed = dataclasses.replace(
+            failed = msgspec.structs.replace(
                 outcomes[0],
                 state=JobState.FAILED,
                 result=None,

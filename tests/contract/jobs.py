@@ -1,11 +1,11 @@
 """Rows and values that the tests of the job store begin with, and a look at what they left."""
 
-import dataclasses
 import json
 import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from inference.ids import DEFAULT_TENANT, new_id
@@ -112,7 +112,7 @@ def completed(claimed: ClaimedJob, result: bytes = b'{"y": [[1.0]]}', **changes:
     plain = Outcome(
         job=claimed, state=JobState.COMPLETED, started_at=claimed.claimed_at, ended_at=now, batch_size=1, result=result
     )
-    return dataclasses.replace(plain, **changes)
+    return msgspec.structs.replace(plain, **changes)
 
 
 def ended(claimed: ClaimedJob, state: JobState, **changes: Any) -> Outcome:

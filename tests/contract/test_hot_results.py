@@ -1,8 +1,8 @@
 """Hot copies on a real Valkey: only of final jobs, never of an old generation, and worth no wait."""
 
-import dataclasses
 import time
 
+import msgspec
 import pytest
 
 from inference.errors import HotUnavailable
@@ -29,7 +29,7 @@ def a_view(**changes) -> JobView:  # type: ignore[no-untyped-def]
         completed_at=time.time(),
         result=b'{"y":[1.0]}',
     )
-    return dataclasses.replace(plain, **changes)
+    return msgspec.structs.replace(plain, **changes)
 
 
 def test_a_copy_is_read_by_its_own_tenant_only(redis_url):
@@ -58,7 +58,7 @@ def test_a_tombstone_lives_no_longer_than_a_copy(redis_url):
     hot.forget(view.id, age_s=1.0)
 
     for _ in range(200):
-        newer = dataclasses.replace(view, generation=2, completed_at=time.time())
+        newer = msgspec.structs.replace(view, generation=2, completed_at=time.time())
         hot.put("a", view.service_id, [newer])
         if (found := hot.get("a", view.id)) is not None:
             break

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 
+import msgspec
 import pytest
 
 from inference.access.model import Scope
@@ -173,9 +174,9 @@ def test_a_release_that_is_out_of_date_changes_nothing(store: SqlJobs, by: Claim
     (claimed,) = store.claim(by, max_rows=8).jobs
     given, who = claimed, by
     if wrong == "attempt":
-        given = dataclasses.replace(claimed, attempt=claimed.attempt + 1)
+        given = msgspec.structs.replace(claimed, attempt=claimed.attempt + 1)
     elif wrong == "generation":
-        given = dataclasses.replace(claimed, generation=claimed.generation + 1)
+        given = msgspec.structs.replace(claimed, generation=claimed.generation + 1)
     elif wrong == "life":
         who = dataclasses.replace(by, generation=by.generation + 1)
     elif wrong == "instance":

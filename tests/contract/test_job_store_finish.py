@@ -3,6 +3,7 @@
 import dataclasses
 import time
 
+import msgspec
 import pytest
 
 from inference.access.model import Scope
@@ -188,7 +189,7 @@ def test_a_result_that_the_database_refuses_fails_alone(store: SqlJobs, by: Clai
     """PostgreSQL takes no NUL in text; SQLite takes it."""
     first, bad, last = queue(store, *(job(order_key=float(n)) for n in range(3)))
     held = {claimed.id: claimed for claimed in store.claim(by, max_rows=3).jobs}
-    unwritable = dataclasses.replace(ended(held[bad], JobState.FAILED), error_message="nul\0in the message")
+    unwritable = msgspec.structs.replace(ended(held[bad], JobState.FAILED), error_message="nul\0in the message")
 
     changed, _ = store.finish(by, [completed(held[first]), unwritable, completed(held[last])])
 

@@ -1,8 +1,8 @@
 """Drain slots and hot results on a real Valkey."""
 
-import dataclasses
 import time
 
+import msgspec
 import pytest
 
 from inference.errors import HotUnavailable
@@ -10,7 +10,7 @@ from inference.ids import new_id
 from inference.jobs.model import JobState, JobView
 from inference.redisio.client import SLOTS_KEY, WAKE_KEY, RedisLink
 from inference.redisio.hot import RedisHotResults
-from inference.redisio.slots import Slots
+from inference.redisio.slots import Slots, Wake
 from inference.settings import RedisSettings, ResultsSettings, Settings
 
 
@@ -73,8 +73,8 @@ def test_a_wake_token_ends_the_wait(slots):
     slots.ring_or_wake("s", slots=1, token="mine")
     slots.ring_or_wake("s", slots=1, token="later")
 
-    assert slots.wait("s", timeout_s=0.2) is True
-    assert slots.wait("s", timeout_s=0.05) is False
+    assert slots.wait("s", timeout_s=0.2) is Wake.JOBS
+    assert slots.wait("s", timeout_s=0.05) is None
 
 
 VIEW = JobView(
@@ -110,7 +110,7 @@ def test_a_large_result_is_announced_but_not_copied(link):
     listener.subscribe("pst:done")
     listener.get_message(timeout=1)
 
-    hot.put("default", VIEW.service_id, [dataclasses.replace(VIEW, result=b"1" * 200)])
+    hot.put("default", VIEW.service_id, [msgspec.structs.replace(VIEW, result=b"1" * 200)])
 
     assert hot.get("default", VIEW.id) is None
     assert VIEW.id.encode() in listener.get_message(timeout=1)["data"]
@@ -125,6 +125,6 @@ def test_without_redis_nothing_raises_but_the_slots_and_the_breaker_answers_at_o
 
     assert hot.get("default", VIEW.id) is None
     assert link.is_open
-    assert slots.wait("s", timeout_s=5) is False
+    assert slots.wait("s", timeout_s=5) is None
     with pytest.raises(HotUnavailable):
         slots.ring_or_wake("s", slots=1, token="t")

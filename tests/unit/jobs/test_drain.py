@@ -1,8 +1,8 @@
 """The drain's loop over a store, an engine and a Redis in memory."""
 
-import dataclasses
 import time
 
+import msgspec
 import prometheus_client
 import pytest
 
@@ -111,7 +111,7 @@ class Hands:
 
 
 def jobs(count, **changes):
-    return [dataclasses.replace(claimed(f"{i:03}", [[1.0]]), **changes) for i in range(count)]
+    return [msgspec.structs.replace(claimed(f"{i:03}", [[1.0]]), **changes) for i in range(count)]
 
 
 def drain(queue, hands, *, seconds=60):
@@ -210,7 +210,7 @@ def test_after_an_answer_was_lost_the_instance_gives_back_what_it_does_not_know_
 
 def test_a_job_claimed_ahead_whose_deadline_passed_goes_back_unstarted():
     late = jobs(12)
-    late[4:8] = [dataclasses.replace(job, deadline=9.0) for job in late[4:8]]
+    late[4:8] = [msgspec.structs.replace(job, deadline=9.0) for job in late[4:8]]
     queue, hands = Queue(late), Hands(ahead=True)
 
     drain(queue, hands)
@@ -220,7 +220,7 @@ def test_a_job_claimed_ahead_whose_deadline_passed_goes_back_unstarted():
 
 def test_jobs_that_end_when_they_are_given_back_are_told_and_counted():
     late = jobs(12)
-    late[4:8] = [dataclasses.replace(job, deadline=9.0) for job in late[4:8]]
+    late[4:8] = [msgspec.structs.replace(job, deadline=9.0) for job in late[4:8]]
     queue = Queue(late)
     queue.after_release = JobState.CANCELLED
     before = counted("cancelled")
@@ -267,7 +267,7 @@ def test_a_release_that_failed_is_made_up_for_by_the_next_finish():
             raise StoreUnavailable("away", part="sql")
 
     late = jobs(12)
-    late[4:8] = [dataclasses.replace(job, deadline=9.0) for job in late[4:8]]
+    late[4:8] = [msgspec.structs.replace(job, deadline=9.0) for job in late[4:8]]
     queue = Deaf(late)
 
     drain(queue, Hands(ahead=True))
