@@ -10,7 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import access, backlog, idle, jobs, profile, servers, start, tables, worker
+from benchmarks import access, backlog, front, idle, jobs, profile, servers, start, tables, worker
+from benchmarks.gpu import measure as gpu
+from benchmarks.gpu import show as gpu_tables
 
 OUT = Path(__file__).resolve().parent / "out"
 
@@ -65,14 +67,25 @@ def _profile(options: argparse.Namespace) -> dict[str, Any]:
     return profile.run(kinds, seconds=options.duration or (3.0 if options.quick else 6.0), keep=OUT / "flames")
 
 
+def _gpu(options: argparse.Namespace) -> dict[str, Any]:
+    plan = gpu.Plan(replay=options.replay)
+    return gpu.run(dataclasses.replace(plan, **gpu.QUICK) if options.quick else plan)
+
+
+def _front(options: argparse.Namespace) -> dict[str, Any]:
+    return front.run(seconds=options.duration or (1.5 if options.quick else 4.0))
+
+
 NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any], Console], None]]] = {
     "jobs": (_jobs, tables.show_jobs),
     "idle": (_idle, tables.show_idle),
     "start": (_start, tables.show_start),
     "access": (_access, access.show),
+    "front": (_front, front.show),
     "profile": (_profile, profile.show),
     "worker": (_worker, worker.show),
     "backlog": (_backlog, backlog.show),
+    "gpu": (_gpu, gpu_tables.show),
 }
 
 
@@ -91,6 +104,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, metavar="N", help="jobs in a throughput run")
     parser.add_argument("--patience", type=float, default=0.0, metavar="S", help="wait so long for a quiet machine")
     parser.add_argument("--prefer", action="store_true", help="go before all else on the machine (needs root)")
+    parser.add_argument("--replay", type=Path, metavar="REPORT", help="of gpu: a rehearsal with that report's card")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a PENSTOCK_ setting to try")
     options = parser.parse_args()
     measure, show = NAMES[options.name]

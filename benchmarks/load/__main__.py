@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.loops import TASK_ID, Trip, Wires, arrivals, closed, poisson
+from benchmarks.load.loops import TASK_ID, Trip, Wires, arrivals, closed, paced, poisson
 from benchmarks.load.wire import Answer, Wire, prepare
 from benchmarks.percentiles import quantiles_ms
 
@@ -80,7 +80,8 @@ def submit(order: Order) -> dict[str, Any]:
 def _requests(order: Order) -> list[bytes]:
     host = f"{order['host']}:{order['port']}"
     bodies = [body.encode() for body in order.get("bodies") or [""]]
-    return [prepare(order["method"], order["path"], host=host, body=body) for body in bodies]
+    headers = order.get("headers", {})
+    return [prepare(order["method"], order["path"], host=host, body=body, headers=headers) for body in bodies]
 
 
 def _watch(order: Order, ids: list[str], pause_s: float = 0.01) -> int:
@@ -172,7 +173,30 @@ def _odd(trip: Trip) -> str:
     return f"{trip.status} {trip.body[:300].decode(errors='replace')}"
 
 
-ORDERS: dict[str, Callable[[Order], dict[str, Any]]] = {"submit": submit, "read": read, "arrive": arrive}
+def pace(order: Order) -> dict[str, Any]:
+    """Many connections at a fixed rate in all; `left_out` were still waiting when they were due again."""
+    tally = Tally(order["expected"])
+    wires = Wires(order["host"], order["port"])
+    start = time.perf_counter()
+    left_out = paced(
+        wires,
+        connections=order["connections"],
+        rate=order["rate"],
+        seconds=order["seconds"],
+        requests=_requests(order),
+        on_answer=tally.add,
+    )
+    report = tally.summary(time.perf_counter() - start) | {"left_out": left_out}
+    wires.close()
+    return report
+
+
+ORDERS: dict[str, Callable[[Order], dict[str, Any]]] = {
+    "submit": submit,
+    "read": read,
+    "arrive": arrive,
+    "pace": pace,
+}
 
 
 def main() -> None:

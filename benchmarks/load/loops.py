@@ -88,6 +88,47 @@ def closed(
             wire.send(request)
 
 
+def paced(
+    wires: Wires,
+    *,
+    connections: int,
+    rate: float,
+    seconds: float,
+    requests: Sequence[bytes],
+    on_answer: Callable[[Answer, float], None],
+) -> int:
+    """So many open connections take turns at a fixed rate in all, whatever the server does.
+
+    `on_answer` gets the seconds since the request was due. Returns how many were left out, because their connection
+    still waited for its answer before: those count as failures.
+    """
+    line = [wires.open() for _ in range(connections)]
+    clock = time.perf_counter
+    start, position, total, skipped, waiting = clock() + 0.05, 0, int(rate * seconds), 0, 0
+    end = start + seconds + 30
+    while (position < total or waiting) and clock() < end:
+        while position < total and start + position / rate <= clock():
+            wire = line[position % connections]
+            if wire.job is None:
+                wire.job, wire.sent_at = True, start + position / rate
+                wire.send(requests[position % len(requests)])
+                waiting += 1
+            else:
+                skipped += 1
+            position += 1
+        pause = start + position / rate - clock() if position < total else 0.1
+        for wire in wires.ready(pause):
+            answer = wire.receive()
+            if answer is None:
+                continue
+            on_answer(answer, clock() - wire.sent_at)
+            wire.job = None
+            waiting -= 1
+            if wire.is_closing:
+                wires.mend(wire)
+    return skipped + waiting
+
+
 @dataclass(slots=True)
 class Trip:
     """One job of the open loop: due at `due_at`, sent a little later, accepted, done."""
