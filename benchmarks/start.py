@@ -26,7 +26,7 @@ def run(*, rounds: int) -> dict[str, Any]:
         begun = time.perf_counter()
         with systems.penstock(model, folder / "penstock", instances=1, environ={}) as running:
             report["up_to_first_answer_s"] = time.perf_counter() - begun
-            seen = {"start_s": [float(running.facts["start_s"]), *(_start(running) for _ in range(rounds - 1))]}
+            seen = {"start_s": [float(running.facts["start_s"]), *(restart(running) for _ in range(rounds - 1))]}
             seen["engine_kill_s"] = [_kill(running, model, "engine") for _ in range(rounds)]
             seen["worker_kill_s"] = [_kill(running, model, "worker") for _ in range(rounds)]
     report["seen"] = seen
@@ -38,7 +38,7 @@ def run(*, rounds: int) -> dict[str, Any]:
     return report
 
 
-def _start(running: Running) -> float:
+def restart(running: Running) -> float:
     """Stops the service, starts it again: seconds from the start call to a ready replica."""
     service = f"{running.url}{API}/services/{running.service_id}"
     call("POST", f"{service}/stop", {})

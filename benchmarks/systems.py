@@ -8,8 +8,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -121,10 +122,8 @@ def _worker_command(tuning: Tuning, number: int) -> list[str]:
 
 
 @contextmanager
-def penstock(
-    model: Model, folder: Path, *, instances: int, environ: Mapping[str, str], is_preferred: bool = False
-) -> Iterator[Running]:
-    """The whole system as `up` starts it, with one running service for the model."""
+def up(folder: Path, *, environ: Mapping[str, str]) -> Iterator[Running]:
+    """The whole system as `up` starts it, without a service: what is submitted goes nowhere yet."""
     folder.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), folder / "up.log"
     command = [sys.executable, "-m", "workers.launch", "up", "--data-dir", str(folder / "data"), "--port", str(port)]
@@ -133,32 +132,38 @@ def penstock(
     try:
         roots.append(start(command, environ=environ, log=log))
         wait_for_http(f"http://127.0.0.1:{port}/readyz", deadline_s=120, roots=roots, log=log)
-        url = f"http://127.0.0.1:{port}"
-        model_id = register(url, model)
-        service_id, start_s = create_and_start(
-            url, model_id, instances=instances, prefer_while=roots if is_preferred else ()
+        settings = {**environ, "durability": "row and payload committed before 202"}
+        read = f"{API}/tasks/{{id}}"
+        yield Running(
+            name="penstock", port=port, submit="", read=read, wait=f"{read}?wait=30", roots=roots, settings=settings
         )
-        facts = call("GET", f"{url}{API}/services/{service_id}")
-        running = Running(
-            name="penstock",
-            port=port,
-            submit=f"{API}/services/{service_id}/tasks",
-            read=f"{API}/tasks/{{id}}",
-            wait=f"{API}/tasks/{{id}}?wait=30",
-            roots=roots,
-            settings={
-                "instances": instances,
-                "max_batch": _max_batch(facts),
-                **environ,
-                "durability": "row and payload committed before 202",
-            },
-            service_id=service_id,
+    finally:
+        stop(roots, grace_s=20)
+
+
+def serving(running: Running, service_id: str) -> Running:
+    """The same system; what is submitted goes to this service."""
+    return replace(running, submit=f"{API}/services/{service_id}/tasks", service_id=service_id)
+
+
+@contextmanager
+def penstock(
+    model: Model, folder: Path, *, instances: int, environ: Mapping[str, str], is_preferred: bool = False
+) -> Iterator[Running]:
+    """The whole system as `up` starts it, with one running service for the model."""
+    with up(folder, environ=environ) as empty:
+        model_id = register(empty.url, model)
+        service_id, start_s = create_and_start(
+            empty.url, model_id, instances=instances, prefer_while=empty.roots if is_preferred else ()
+        )
+        facts = call("GET", f"{empty.url}{API}/services/{service_id}")
+        running = replace(
+            serving(empty, service_id),
+            settings={"instances": instances, "max_batch": _max_batch(facts), **empty.settings},
             facts={"start_s": start_s, "profile": facts.get("profile")},
         )
         first_answer(running, model)
         yield running
-    finally:
-        stop(roots, grace_s=20)
 
 
 def _max_batch(service: Mapping[str, Any]) -> int:
@@ -191,12 +196,13 @@ def create_and_start(
     model_id: str,
     *,
     instances: int = 1,
+    config: Mapping[str, Any] = MappingProxyType({}),
     deadline_s: float = 120.0,
     prefer_while: Sequence[psutil.Process] = (),
 ) -> tuple[str, float]:
     """The service's id and the seconds from the start call until it ran with a ready replica."""
-    config = {"replicas": 1, "instances": instances} if instances > 1 else {"replicas": 1}
-    service_id = str(call("POST", f"{url}{API}/services", {"model_id": model_id, "config": config})["service_id"])
+    wanted = {"replicas": 1, **({"instances": instances} if instances > 1 else {}), **config}
+    service_id = str(call("POST", f"{url}{API}/services", {"model_id": model_id, "config": wanted})["service_id"])
     begun = time.perf_counter()
     call("POST", f"{url}{API}/services/{service_id}/start", {})
     wait_ready(url, service_id, deadline_s=deadline_s, prefer_while=prefer_while)

@@ -1,4 +1,4 @@
-"""Makes the models of the benchmark: `tiny` (nothing to compute) and `medium` (a few ms a call, gains by batching).
+"""Makes the benchmarks' models: `tiny` (nothing to compute), `medium` (some ms a call, gains by batching) and `large`.
 
 Writes the ONNX files itself, so that nothing beyond NumPy is needed.
 
@@ -6,7 +6,8 @@ Writes the ONNX files itself, so that nothing beyond NumPy is needed.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,20 @@ INPUTS, OUTPUTS = 64, 16
 SEED = 1
 HIDDEN, CHANNELS, SIDE = 416, 144, 16
 """`medium`: 61 MB of weights that are read once a call, then two convolutions whose cost grows with the rows."""
+LARGE, CUT = (12, 768), (2, 256)
+"""`large`: layers and width of a transformer, as BERT base has them (340 MB); `large-cut`: what a CPU still runs."""
+HEAD = 64
 
 _FLOAT, _INT64, _INTS = 1, 7, 7
 _IR_VERSION, _OPSET = 8, 17
 
 
 def make(path: Path | str, kind: str) -> Path:
-    """Writes a model of the kind `tiny` or `medium`: input `x` float32 [N, 64], output `y` float32 [N, 16].
+    """Writes a model of one of `KINDS`: input `x` float32 [N, 64], output `y` float32 [N, 16].
 
     The same bytes every time. Raises KeyError for another kind.
     """
-    nodes, weights = {"tiny": _tiny, "medium": _medium}[kind](np.random.default_rng(SEED))
+    nodes, weights = KINDS[kind](np.random.default_rng(SEED))
     graph = b"".join(_bytes(1, node) for node in nodes)
     graph += _bytes(2, kind.encode())
     graph += b"".join(_bytes(5, weight) for weight in weights)
@@ -66,6 +70,77 @@ def _medium(rng: np.random.Generator) -> tuple[list[bytes], list[bytes]]:
         _weight(rng, "w2", CHANNELS, OUTPUTS),
     ]
     return nodes, weights
+
+
+def _large(rng: np.random.Generator, *, layers: int, width: int) -> tuple[list[bytes], list[bytes]]:
+    """A transformer that takes the row as a sequence of 64 numbers."""
+    heads = width // HEAD
+    nodes = [
+        _node("Reshape", ["x", "as_sequence"], "sequence"),
+        _node("MatMul", ["sequence", "w_in"], "wide"),
+        _node("Add", ["wide", "place"], "h0"),
+    ]
+    weights = [
+        _tensor("as_sequence", np.array([-1, INPUTS, 1], np.int64), _INT64),
+        _tensor("to_heads", np.array([-1, INPUTS, heads, HEAD], np.int64), _INT64),
+        _tensor("from_heads", np.array([-1, INPUTS, width], np.int64), _INT64),
+        _tensor("flat", np.array([-1, width], np.int64), _INT64),
+        _tensor("ones", np.ones(width, np.float32), _FLOAT),
+        _tensor("shrink", np.array([HEAD**-0.5], np.float32), _FLOAT),
+        _weight(rng, "w_in", 1, width),
+        _weight(rng, "place", INPUTS, width),
+        _weight(rng, "w_out", width, OUTPUTS),
+    ]
+    for n in range(layers):
+        nodes += [*_attention(n), *_inside(n)]
+        weights += [_weight(rng, f"w{name}{n}", width, width) for name in "qkvo"]
+        weights += [_weight(rng, f"up{n}", width, 4 * width), _weight(rng, f"down{n}", 4 * width, width)]
+    nodes += [
+        _node("LayerNormalization", [f"h{layers}", "ones"], "last"),
+        _node("ReduceMean", ["last"], "mean", {"axes": [1]}),
+        _node("Reshape", ["mean", "flat"], "row"),
+        _node("MatMul", ["row", "w_out"], "y"),
+    ]
+    return nodes, weights
+
+
+def _attention(n: int) -> list[bytes]:
+    nodes = [_node("LayerNormalization", [f"h{n}", "ones"], f"a{n}")]
+    for name, order in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
+        nodes += [
+            _node("MatMul", [f"a{n}", f"w{name}{n}"], f"{name}{n}"),
+            _node("Reshape", [f"{name}{n}", "to_heads"], f"{name}h{n}"),
+            _node("Transpose", [f"{name}h{n}"], f"{name}t{n}", {"perm": order}),
+        ]
+    return [
+        *nodes,
+        _node("MatMul", [f"qt{n}", f"kt{n}"], f"s{n}"),
+        _node("Mul", [f"s{n}", "shrink"], f"ss{n}"),
+        _node("Softmax", [f"ss{n}"], f"p{n}"),
+        _node("MatMul", [f"p{n}", f"vt{n}"], f"m{n}"),
+        _node("Transpose", [f"m{n}"], f"mt{n}", {"perm": [0, 2, 1, 3]}),
+        _node("Reshape", [f"mt{n}", "from_heads"], f"mr{n}"),
+        _node("MatMul", [f"mr{n}", f"wo{n}"], f"o{n}"),
+        _node("Add", [f"h{n}", f"o{n}"], f"g{n}"),
+    ]
+
+
+def _inside(n: int) -> list[bytes]:
+    return [
+        _node("LayerNormalization", [f"g{n}", "ones"], f"b{n}"),
+        _node("MatMul", [f"b{n}", f"up{n}"], f"u{n}"),
+        _node("Relu", [f"u{n}"], f"ur{n}"),
+        _node("MatMul", [f"ur{n}", f"down{n}"], f"d{n}"),
+        _node("Add", [f"g{n}", f"d{n}"], f"h{n + 1}"),
+    ]
+
+
+KINDS: Mapping[str, Callable[[np.random.Generator], tuple[list[bytes], list[bytes]]]] = {
+    "tiny": _tiny,
+    "medium": _medium,
+    "large": partial(_large, layers=LARGE[0], width=LARGE[1]),
+    "large-cut": partial(_large, layers=CUT[0], width=CUT[1]),
+}
 
 
 def _weight(rng: np.random.Generator, name: str, *shape: int) -> bytes:
@@ -115,7 +190,7 @@ def _varint(value: int) -> bytes:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=("tiny", "medium"))
+    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("path", type=Path)
     arguments = parser.parse_args()
     print(make(arguments.path, arguments.kind))
