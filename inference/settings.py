@@ -37,12 +37,16 @@ class ProcessSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """`gate_timeout_s`: how long a writer waits for SQLite's turn before it answers 503."""
+    """`gate_timeout_s`: how long a writer waits for SQLite's turn before it answers 503.
+
+    `answer_timeout_s`: how long PostgreSQL may take to answer a statement before it counts as away; 0 for ever.
+    """
 
     sqlite_synchronous: str = "FULL"
     gate_timeout_s: float = 2.0
     pool_size: int = 4
     connect_timeout_s: float = 3.0
+    answer_timeout_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,11 @@ class RedisSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsSettings:
-    """`backlog_limit`: jobs that may wait per tenant; one more answers 429."""
+    """`backlog_limit`: jobs that may wait per tenant; one more answers 429.
+
+    `express_limit`: synchronous predictions that may wait per service; `express_share`: the part of each batch that is
+    theirs while jobs wait as well (0 to 1). What one of the two lanes does not use, the other has.
+    """
 
     max_attempts: int = 3
     head_start_s: float = 300.0
@@ -73,6 +81,8 @@ class JobsSettings:
     idempotency_keep_s: float = 172_800.0
     retry_base_s: float = 0.5
     retry_cap_s: float = 60.0
+    express_limit: int = 1_000
+    express_share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from sqlalchemy import exc
 from inference.errors import BadSettings, DataRefused, NoRoom, PenstockError, StoreUnavailable
 from inference.settings import StoreSettings
 from inference.store.gate import Gate
+from inference.store.patience import Connection
 from inference.waiting import refuse_on_loop
 
 T = TypeVar("T")
@@ -94,6 +95,19 @@ class Database:
                     raise
         raise AssertionError("unreachable")
 
+    @contextmanager
+    def unhurried(self, connection: sa.Connection) -> Iterator[None]:
+        """Statements that may take as long as they need: migrations."""
+        raw = connection.connection.driver_connection
+        if not isinstance(raw, Connection):
+            yield
+            return
+        limit_s, raw.limit_s = raw.limit_s, None
+        try:
+            yield
+        finally:
+            raw.limit_s = limit_s
+
     def now_s(self, connection: sa.Connection) -> float:
         """Epoch seconds by the database's clock."""
         return float(connection.exec_driver_sql(f"SELECT {self.clock}").scalar_one())
@@ -115,6 +129,16 @@ class Database:
             return {name: json.dumps(list(rows))}
         listed = list(rows)
         return {f"{name}_{column}": [row[i] for row in listed] for i, column in enumerate(columns)}
+
+    def among(self, column: str, name: str) -> str:
+        """A condition: `column` is one of the texts bound as `name` by `texts`."""
+        if self.is_sqlite:
+            return f"{column} IN (SELECT value FROM json_each(:{name}))"
+        return f"{column} = ANY(CAST(:{name} AS text[]))"
+
+    def texts(self, values: Iterable[str]) -> Any:
+        """The bound value for `among`."""
+        return json.dumps(list(values)) if self.is_sqlite else list(values)
 
     def ping(self) -> None:
         """Raises StoreUnavailable when the database does not answer."""
@@ -194,15 +218,31 @@ def _open_postgresql(url: sa.URL, settings: StoreSettings) -> sa.Engine:
             f"PENSTOCK_DATABASE_URL names '{url.get_backend_name()}'; known are sqlite and postgresql.",
             name="PENSTOCK_DATABASE_URL",
         )
+    limit_s = settings.answer_timeout_s or None
+    network_ms = round(1000 * (limit_s or settings.connect_timeout_s))
     engine = sa.create_engine(
         url,
-        connect_args={"connect_timeout": max(1, round(settings.connect_timeout_s)), "application_name": "penstock"},
+        connect_args={
+            "connect_timeout": max(2, round(settings.connect_timeout_s)),  # libpq takes 1 for 2
+            "tcp_user_timeout": network_ms,
+            "keepalives_idle": 10,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "application_name": "penstock",
+        },
         pool_size=settings.pool_size,
+        pool_timeout=settings.connect_timeout_s,
         max_overflow=32,
         hide_parameters=True,
         pool_pre_ping=False,
         pool_recycle=1800,
     )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, arguments: Any, named: Any) -> Connection:
+        connection = Connection.connect(*arguments, **named)
+        connection.limit_s = limit_s
+        return connection
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:

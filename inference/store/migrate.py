@@ -61,7 +61,7 @@ def _config(connection: Connection | None) -> Config:
 @contextmanager
 def _connection(database: Database) -> Iterator[Connection]:
     """A write turn; on PostgreSQL with an advisory lock, so that two starters do not collide."""
-    with database.write() as connection:
+    with database.write() as connection, database.unhurried(connection):
         if not database.is_sqlite:
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7340033)")
         yield connection
