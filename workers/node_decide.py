@@ -7,7 +7,7 @@ from inference.serving.model import Desired, Observed, Replica
 from inference.settings import Settings
 
 FIRST_DELAY_S = 0.2
-HEALTHY_S = 30.0
+HEALTHY_S = 10.0
 
 
 class Step(Enum):
@@ -69,7 +69,7 @@ def decide(row: Replica | None, figures: Figures, limits: Limits) -> Step:
 
 
 def restart_delay_s(before_s: float, *, lived_s: float, cap_s: float) -> float:
-    """0.2 s after a healthy life, else twice the last wait up to the cap."""
-    if lived_s >= HEALTHY_S or before_s <= 0:
-        return FIRST_DELAY_S
-    return min(before_s * 2, cap_s)
+    """None after a healthy life, then 0.2 s, then twice the last wait up to the cap."""
+    if lived_s >= HEALTHY_S:
+        return 0.0
+    return min(before_s * 2, cap_s) if before_s > 0 else FIRST_DELAY_S

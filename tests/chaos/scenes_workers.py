@@ -14,12 +14,17 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from tests.chaos.stages import middle, stages
 from tests.chaos.world import Skipped, World
 from tests.system import kill
 
 
 def killed(world: World) -> None:
-    """Three times the engine, then the whole worker, again and again."""
+    """Three times the engine, then the whole worker, again and again.
+
+    Recovery is over when work goes on: with the first job that completes and had not been about to when the process
+    was killed. `stages_...` says where the time went, and when the jobs that were lost were claimed again.
+    """
     world.serve()
     world.load()
     world.works(more=20)
@@ -38,6 +43,8 @@ def killed(world: World) -> None:
         if took:
             world.figure(f"recovery_{role}_s", median(took), target=3, at_most=20)
             world.figures[f"recovery_{role}_max_s"] = round(max(took), 2)  # a poison job may have come between
+            parts = [stages(world, role, at) for killed_role, at in kills if killed_role == role]
+            world.figures[f"stages_{role}_s"] = middle(parts)
     world.feel("kills", len(kills), at_least=world.times(20))
     world.feel("attempts_lost", world.outcomes()["lost"])
 
