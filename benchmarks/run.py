@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import access, backlog, front, idle, jobs, profile, servers, start, tables, worker
+from benchmarks import access, backlog, front, idle, jobs, nodes, profile, servers, start, tables, worker
 from benchmarks.gpu import measure as gpu
 from benchmarks.gpu import show as gpu_tables
 
@@ -76,6 +76,14 @@ def _front(options: argparse.Namespace) -> dict[str, Any]:
     return front.run(seconds=options.duration or (1.5 if options.quick else 4.0))
 
 
+def _nodes(options: argparse.Namespace) -> dict[str, Any]:
+    return nodes.run(nodes.Plan(jobs=options.jobs or (400 if options.quick else 2_400)))
+
+
+def _hosts(options: argparse.Namespace) -> dict[str, Any]:
+    return nodes.run_hosts(nodes.Plan(jobs=options.jobs or (400 if options.quick else 2_400)))
+
+
 NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any], Console], None]]] = {
     "jobs": (_jobs, tables.show_jobs),
     "idle": (_idle, tables.show_idle),
@@ -85,6 +93,8 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "profile": (_profile, profile.show),
     "worker": (_worker, worker.show),
     "backlog": (_backlog, backlog.show),
+    "nodes": (_nodes, nodes.show),
+    "hosts": (_hosts, nodes.show),
     "gpu": (_gpu, gpu_tables.show),
 }
 
@@ -105,12 +115,13 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=0.0, metavar="S", help="wait so long for a quiet machine")
     parser.add_argument("--prefer", action="store_true", help="go before all else on the machine (needs root)")
     parser.add_argument("--replay", type=Path, metavar="REPORT", help="of gpu: a rehearsal with that report's card")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the report is kept")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a PENSTOCK_ setting to try")
     options = parser.parse_args()
     measure, show = NAMES[options.name]
     report = measure(options)
-    OUT.mkdir(exist_ok=True)
-    kept = OUT / f"{options.name}.json"
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept = options.out / f"{options.name}.json"
     kept.write_text(json.dumps(report, indent=1) + "\n")
     if options.json:
         print(json.dumps(report))
