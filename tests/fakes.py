@@ -144,6 +144,9 @@ class Silent:
     def ring(self, service_id, *, slots):
         self.rung.append(service_id)
 
+    def deliver(self, service_id, *, slot, token, slots):
+        self.rung.append(service_id)
+
     def reconcile(self):
         pass
 
@@ -152,6 +155,9 @@ class Silent:
 
     def get(self, tenant_id, job_id):
         return None
+
+    def get_many(self, tenant_id, job_ids):
+        return {}
 
     def forget(self, job_id, *, age_s):
         pass

@@ -82,8 +82,11 @@ class FakeJobs:
 
     def get(self, scope, job_id):
         if job_id not in self.views_by_id:
-            raise JobNotFound(f"There is no task {job_id}.", id=job_id)
+            raise JobNotFound(f"There is no task {job_id}.", task_id=job_id)
         return self.views_by_id[job_id]
+
+    def get_many(self, scope, job_ids):
+        return {job_id: self.views_by_id[job_id] for job_id in job_ids if job_id in self.views_by_id}
 
     def views(self, job_ids):
         return [(DEFAULT_TENANT, self.views_by_id[job_id]) for job_id in job_ids if job_id in self.views_by_id]

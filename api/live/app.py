@@ -18,6 +18,7 @@ from api import errors, peer, readiness
 from api.guard import presented_in
 from api.live.aside import aside
 from api.live.events import Events
+from api.live.reading import Reading
 from api.live.waiters import Waiters
 from api.schemas import task_view
 from inference.access.door import allow
@@ -52,6 +53,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
         allow(principal, Role.VIEWER, Reach.SERVICE)
         return principal.scope
 
+    reading = Reading(core, readers)
     told = Events(core, readers, enter)
 
     async def show(request: Request) -> Response:
@@ -66,7 +68,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
             view = await waiters.last_view(
                 task_id,
                 wait_s=wait_s,
-                read=lambda wanted: loop.run_in_executor(readers, _get, core, scope, wanted),
+                read=lambda wanted: reading.get(scope, wanted),
                 gone=gone,
             )
         finally:
@@ -107,10 +109,6 @@ def create_app(core: Core, listen: Listen) -> Starlette:
         lifespan=lifespan,
         exception_handlers={PenstockError: _ours, HTTPException: _of_starlette, Exception: _unforeseen},
     )
-
-
-def _get(core: Core, scope: Scope, task_id: str) -> JobView:
-    return query.get(core.jobs, scope=scope, job_id=task_id)
 
 
 def _stand(core: Core, scope: Scope, view: JobView) -> Standing:

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 from inference.access.model import Principal, Scope
 from inference.errors import PenstockError
 from inference.jobs.block import Weighed
+from inference.jobs.express_model import Taken, Told
 from inference.jobs.model import (
     Accepted,
     Backlog,
@@ -141,6 +142,10 @@ class JobStore(Protocol):
         """Raises JobNotFound."""
         ...
 
+    def get_many(self, scope: Scope, job_ids: Sequence[str]) -> Mapping[str, JobView]:
+        """`get` of several at the price of one; by id, those that are there."""
+        ...
+
     def ahead(self, scope: Scope, job_id: str, *, limit: int) -> int | None:
         """Waiting jobs of its service before it, at most `limit`; None for a job that is not in the queue."""
         ...
@@ -189,6 +194,10 @@ class JobStore(Protocol):
         """Removes idempotency keys of that age; how many."""
         ...
 
+    def add_usage(self, by: Claimant, used: Sequence[tuple[int, str, str, int, int, float]]) -> None:
+        """Adds what no job of the database used: day since 1970, tenant, key, predictions, rows, engine seconds."""
+        ...
+
     def counts(self) -> "dict[tuple[str, JobState], int]":
         """Jobs by service and state; those of final states may be half a minute old."""
         ...
@@ -201,6 +210,37 @@ class Bell(Protocol):
         """Returns at once, never raises. `slots`: drains that the service may have, one per instance."""
         ...
 
+    def deliver(self, service_id: str, *, slot: int, token: str, slots: int) -> None:
+        """As `ring`, for a slot that was taken already, under `token`."""
+        ...
+
+
+class ExpressLane(Protocol):
+    """A worker's end of the express lane. Losing it loses predictions, whose askers are refused; never a job.
+
+    Raises HotUnavailable when Redis is away.
+    """
+
+    def exchange(
+        self, service_id: str, *, told: Mapping[str, Sequence[Told]], max_rows: int, now: float, holder: str
+    ) -> Taken:
+        """Answers (asker -> answers), and takes the head of the queue: at most `max_rows` rows of one bucket.
+
+        What is late goes. A head of more rows comes alone; 0 takes nothing. What was taken is noted under `holder`,
+        instead of what was noted there before.
+        """
+        ...
+
+    def tell(self, told: Mapping[str, Sequence[Told]]) -> None:
+        """Answers alone, while the next batch is in hand already."""
+        ...
+
+    def waiting(self, service_id: str) -> int: ...
+
+    def lost(self, holder: str) -> int:
+        """Tells the askers of all that was noted under `holder` that it is lost; how many that were."""
+        ...
+
 
 class HotResults(Protocol):
     """Fast copies of final results, and the news that they exist. Losing them costs time, never an answer."""
@@ -211,6 +251,10 @@ class HotResults(Protocol):
 
     def get(self, tenant_id: str, job_id: str) -> JobView | None:
         """A final view, or None when there is no copy or Redis is away."""
+        ...
+
+    def get_many(self, tenant_id: str, job_ids: Sequence[str]) -> Mapping[str, JobView]:
+        """`get` of several in one round trip; by id, those that there are copies of."""
         ...
 
     def forget(self, job_id: str, *, age_s: float) -> None:
@@ -279,3 +323,4 @@ class JobPorts:
     directory: Directory
     settings: JobsSettings
     pace: Pacing | None = None
+    express: ExpressLane | None = None

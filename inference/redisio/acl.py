@@ -7,7 +7,16 @@ channels, and no other pairing. What a script does is held against the same rule
 import hashlib
 from collections.abc import Mapping
 
-from inference.redisio.client import DONE_CHANNEL, RATE_KEY, RESULT_KEY, SLOTS_KEY, WAKE_KEY, WRONG_KEY
+from inference.redisio.client import (
+    DONE_CHANNEL,
+    EXPRESS_KEY,
+    RATE_KEY,
+    RESULT_KEY,
+    SLOTS_KEY,
+    TOLD_CHANNEL,
+    WAKE_KEY,
+    WRONG_KEY,
+)
 
 API, WORKER, MONITOR = "api", "worker", "monitor"
 USERS = (API, WORKER, MONITOR)
@@ -23,7 +32,10 @@ _REMOTE_CONTROL = "&/0.celery.pidbox"
 
 # What every client says when it connects, checks its connection, or sends several commands as one.
 _ANY = "+ping +select +client|setinfo +client|setname +script|load +script|exists +multi +exec +discard +unwatch"
-_SLOTS = f"(~{SLOTS_KEY}* ~{WAKE_KEY}* +evalsha +hget +hset +hdel +expire +llen +lpush +rpop)"
+# One script touches all of these keys, so one selector must allow all that it does.
+_SLOTS = (
+    f"~{SLOTS_KEY}* ~{WAKE_KEY}* ~{EXPRESS_KEY}* +evalsha +hget +hset +hdel +expire +llen +lpush +rpop +zcard +zrem"
+)
 _PUBLISH_NEWS = f"(&{DONE_CHANNEL} +publish)"
 _BIND = "+evalsha +sadd +srem +smembers +zadd +zrem +zrangebyscore +exists +del"
 
@@ -31,20 +43,22 @@ _RULES: Mapping[str, tuple[str, ...]] = {
     # Rings doorbells, keeps hot copies of what it cancels, hears of finished jobs, counts what callers do.
     API: (
         f"{_ANY} +time",
-        _SLOTS,
-        f"(~{RESULT_KEY}* +get +set)",
+        f"({_SLOTS} +zadd)",
+        f"(~{RESULT_KEY}* +get +mget +set)",
         f"(~{WRONG_KEY}* ~{RATE_KEY}* +evalsha +get +incr +incrby +expire +pexpire +pttl)",
         f"(&{DONE_CHANNEL} +publish +subscribe +unsubscribe)",
+        f"(&{TOLD_CHANNEL}* +subscribe +unsubscribe)",
         f"({_QUEUES} +lpush +llen)",
         f"({_QUEUE_BINDINGS} +sadd)",
     ),
     # Consumes the queues, announces results, answers remote control, tells of events.
     WORKER: (
         f"{_ANY} +time",
-        _SLOTS,
+        f"({_SLOTS} +zrange +zremrangebyrank +get +set +del)",
         f"(~{WAKE_KEY}* +brpop)",
         f"(%W~{RESULT_KEY}* +set)",
         _PUBLISH_NEWS,
+        f"(&{TOLD_CHANNEL}* +publish)",
         f"({_QUEUES} ~*.celery.pidbox* +brpop +rpop +lpush +rpush +llen +del +exists +pexpire)",
         "(~unacked ~unacked_index ~unacked_mutex +evalsha +watch +zadd +zrem +zrange +hget +hset +hdel +get +set +del)",
         f"({_BINDINGS} {_BIND})",

@@ -1,6 +1,6 @@
 """Hot copies of final results, and the news that they are there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import redis
@@ -39,6 +39,19 @@ _decoder = msgspec.msgpack.Decoder(_Copy)
 _FIELDS = tuple(name for name in _Copy.__struct_fields__ if name != "tenant_id")
 
 
+def _view(text: object, tenant_id: str) -> JobView | None:
+    """None for what is no copy, a tombstone say, and for somebody else's."""
+    if not isinstance(text, bytes):
+        return None
+    try:
+        copy = _decoder.decode(text)
+    except msgspec.DecodeError:
+        return None
+    if copy.tenant_id != tenant_id:
+        return None
+    return JobView(**{name: getattr(copy, name) for name in _FIELDS})
+
+
 class RedisHotResults:
     """`HotResults` on Redis: one round trip a batch."""
 
@@ -74,15 +87,17 @@ class RedisHotResults:
             found = self._link.call(lambda client: client.get(RESULT_KEY + job_id))
         except HotUnavailable:
             return None
-        if not isinstance(found, bytes):
-            return None
+        return _view(found, tenant_id)
+
+    def get_many(self, tenant_id: str, job_ids: Sequence[str]) -> Mapping[str, JobView]:
+        if not job_ids:
+            return {}
         try:
-            copy = _decoder.decode(found)
-        except msgspec.DecodeError:
-            return None
-        if copy.tenant_id != tenant_id:
-            return None
-        return JobView(**{name: getattr(copy, name) for name in _FIELDS})
+            found = self._link.call(lambda client: client.mget([RESULT_KEY + job_id for job_id in job_ids]))
+        except HotUnavailable:
+            return {}
+        views = zip(job_ids, (_view(copy, tenant_id) for copy in found), strict=True)
+        return {job_id: view for job_id, view in views if view is not None}
 
     def forget(self, job_id: str, *, age_s: float) -> None:
         """Writes a tombstone, which `get` does not understand and `put` does not replace; it lives as a copy does."""

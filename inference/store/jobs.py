@@ -27,7 +27,7 @@ from inference.jobs.model import (
     Submission,
 )
 from inference.jobs.ports import Move, Place
-from inference.store import auditing, jobs_again, jobs_cancel, jobs_claim, jobs_finish, jobs_insert, jobs_recover
+from inference.store import auditing, jobs_again, jobs_cancel, jobs_claim, jobs_finish, jobs_insert, jobs_recover, usage
 from inference.store.database import Database
 from inference.store.job_views import VIEW, unknown, view
 from inference.store.scoped import jobs_in
@@ -84,6 +84,9 @@ class SqlJobs:
         is_ahead: bool = False,
     ) -> tuple[dict[str, Moved], Claim]:
         return jobs_finish.finish(self._db, by, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
+
+    def add_usage(self, by: Claimant, used: Sequence[tuple[int, str, str, int, int, float]]) -> None:
+        usage.add(self._db, by, used)
 
     def release(self, by: Claimant, jobs: Sequence[ClaimedJob]) -> Mapping[str, JobState]:
         return jobs_claim.release(self._db, by, jobs)
@@ -185,6 +188,18 @@ class SqlJobs:
         if row is None:
             raise unknown(job_id)
         return view(row._asdict())
+
+    def get_many(self, scope: Scope, job_ids: Sequence[str]) -> Mapping[str, JobView]:
+        inside, bound = jobs_in(scope, "j")
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.text(
+                    f"SELECT {VIEW}, r.body AS result FROM jobs j LEFT JOIN results r ON r.job_id = j.id "
+                    f"WHERE j.id IN :ids AND {inside}"
+                ).bindparams(sa.bindparam("ids", expanding=True)),
+                bound | {"ids": list(job_ids)},
+            ).all()
+        return {row.id: view(row._asdict()) for row in rows}
 
     def list(self, scope: Scope, which: JobFilter) -> Sequence[JobView]:
         inside, scoped = jobs_in(scope, "j")

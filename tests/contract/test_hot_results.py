@@ -39,6 +39,8 @@ def test_a_copy_is_read_by_its_own_tenant_only(redis_url):
 
     assert hot.get("a", view.id) == view
     assert hot.get("b", view.id) is None
+    assert hot.get_many("a", [view.id, "0" * 32]) == {view.id: view}
+    assert hot.get_many("b", [view.id]) == {}
 
 
 def test_a_forgotten_copy_is_not_read_and_a_late_one_is_not_kept(redis_url):

@@ -33,6 +33,8 @@ def test_what_was_sent_is_what_is_stored(store: SqlJobs):
     queue(store, sent)
 
     view = store.get(Scope(sent.tenant_id), sent.id)
+    assert store.get_many(Scope(sent.tenant_id), [sent.id, "0" * 32]) == {sent.id: view}
+    assert store.get_many(Scope("another"), [sent.id]) == {}
 
     assert (view.id, view.service_id, view.state, view.priority) == (sent.id, SERVICE, JobState.PENDING, 7)
     assert (view.created_at, view.deadline, view.metadata_json) == (

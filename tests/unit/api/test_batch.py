@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from api.v1 import batches
+from api import lines
 from inference.ids import new_id
 from tests import fakes
 
@@ -86,7 +86,7 @@ def test_the_same_key_and_list_give_the_first_ids_again(client, core, service):
 
 
 def test_lines_are_committed_in_handfuls(client, core, service):
-    count = 2 * batches.CHUNK_LINES + 7
+    count = 2 * lines.CHUNK_LINES + 7
 
     response = post_lines(client, service, [line((i, i), priority=i % 10) for i in range(count)])
 
@@ -127,7 +127,7 @@ def test_a_bad_line_keeps_what_came_before_it(client, core, service):
 
 
 def test_a_bad_line_in_a_later_handful_tells_its_own_number(client, core, service):
-    good = [line()] * (batches.CHUNK_LINES + 10)
+    good = [line()] * (lines.CHUNK_LINES + 10)
 
     response = post_lines(client, service, [*good, b"{oops"])
 
@@ -166,7 +166,7 @@ def test_a_key_does_not_go_with_lines(client, core, service):
 
 
 def test_ids_are_streamed_back_as_lines_when_asked(client, core, service):
-    body = [line()] * (batches.CHUNK_LINES + 1)
+    body = [line()] * (lines.CHUNK_LINES + 1)
 
     response = post_lines(client, service, [*body, b"{}"], headers={"Accept": "application/x-ndjson"})
 

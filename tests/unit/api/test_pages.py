@@ -162,7 +162,7 @@ def test_swagger_ui_comes_from_our_own_files(client):
 def test_every_error_has_a_status_and_the_one_body(kind):
     answer = on_the_wire.answer(kind("It is so.", part="x"))
 
-    assert answer.status in (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503, 507)
+    assert answer.status in (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503, 504, 507)
     assert json.loads(answer.body) == {"code": kind.code, "message": "It is so.", "details": {"part": "x"}}
     assert ("Retry-After" in answer.headers) == (answer.status in (429, 503))
 
@@ -179,6 +179,9 @@ def test_every_error_has_a_status_and_the_one_body(kind):
         (errors.StoreUnavailable, 503),
         (errors.NoRoom, 507),
         (errors.EngineFailed, 500),
+        (errors.InstanceLost, 503),
+        (errors.TimedOut, 504),
+        (errors.NotInTime, 504),
     ],
 )
 def test_an_error_answers_with_the_status_of_its_branch(kind, status):
