@@ -15,7 +15,7 @@ from sqlalchemy import exc
 from inference.errors import BadSettings, DataRefused, NoRoom, PenstockError, StoreUnavailable
 from inference.settings import StoreSettings
 from inference.store.gate import Gate
-from inference.store.patience import Connection
+from inference.store.patience import Connection, LateAnswer
 from inference.waiting import refuse_on_loop
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Database:
             except StoreUnavailable as error:
                 cause = error.__cause__
                 is_lost = also_lost and isinstance(cause, exc.DBAPIError) and cause.connection_invalidated
-                if not left or not (is_lost or _is_rolled_back(cause)):
+                if not left or _is_late(cause) or not (is_lost or _is_rolled_back(cause)):
                     raise
         raise AssertionError("unreachable")
 
@@ -278,6 +278,10 @@ def _ours(error: exc.SQLAlchemyError) -> PenstockError:
     if isinstance(error, exc.DataError | exc.IntegrityError) or isinstance(cause, ValueError | UnicodeError):
         return DataRefused(f"The database refuses this data: {text}")
     return StoreUnavailable(f"The database is away or failed: {text}", part="sql", retry_after_s=1)
+
+
+def _is_late(cause: BaseException | None) -> bool:
+    return isinstance(getattr(cause, "orig", None), LateAnswer)
 
 
 def _is_rolled_back(cause: BaseException | None) -> bool:

@@ -6,6 +6,10 @@ import psycopg
 from psycopg import errors
 
 
+class LateAnswer(psycopg.OperationalError):
+    """Nobody knows what became of the statement, and to ask again at once would take as long."""
+
+
 class Connection(psycopg.Connection[Any]):
     """`limit_s`: how long an answer may take; None for ever. An answer that is late costs the connection.
 
@@ -16,7 +20,7 @@ class Connection(psycopg.Connection[Any]):
     limit_s: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """As psycopg's, with the limit where the caller has none. Raises OperationalError when it is over."""
+        """As psycopg's, with the limit where the caller has none. Raises LateAnswer when it is over."""
         limit_s = self.limit_s if timeout is None else timeout
         try:
             return super().wait(gen, interval, limit_s)
@@ -25,4 +29,4 @@ class Connection(psycopg.Connection[Any]):
                 raise
             # What the server makes of the statement is unknown; nobody may go on with this connection.
             self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer within {limit_s:g} s") from error
+            raise LateAnswer(f"no answer within {limit_s:g} s") from error

@@ -36,6 +36,7 @@ ALL = (
     Scenario(name="worker-stopped", run=scenes_workers.stopped, seconds=50, databases=POSTGRESQL, settings=SHORT_LEASE),
     Scenario(name="worker-cut", run=scenes_workers.cut, seconds=50, databases=POSTGRESQL, possible=POSTGRESQL),
     Scenario(name="sql-absent", run=scenes_parts.sql_absent, seconds=35, databases=POSTGRESQL, possible=POSTGRESQL),
+    Scenario(name="sql-stopped", run=scenes_parts.sql_stopped, seconds=35, databases=POSTGRESQL, possible=POSTGRESQL),
     Scenario(name="bad-mates", run=scenes_engine.bad_mates, seconds=35),
     Scenario(name="poison", run=scenes_engine.poison, seconds=40),
     Scenario(name="controls", run=scenes_parts.controls, seconds=35),

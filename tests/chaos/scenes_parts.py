@@ -6,6 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
+
 from tests.chaos.engine import Kind
 from tests.chaos.world import Skipped, World
 from tests.services import wait_for
@@ -16,18 +18,18 @@ WITHOUT_POISON = {Kind.RETRYABLE: 0.01}
 
 
 def api_killed(world: World) -> None:
-    """Every API process at once, in the middle of submits."""
+    """Every process that answers requests at once, in the middle of submits: `live` takes those, `api` all else."""
     world.serve()
     clients = world.load(rate=80)
     world.works(more=20)
     dice, took, died = random.Random(world.seed), list[float](), 0
     for _ in range(world.times(10)):
-        died += world.kill(world.system.every_pid("api"))
+        died += world.kill([*world.system.every_pid("live"), *world.system.every_pid("api")])
         before = clients.accepted()
         took.append(world.until(lambda before=before: clients.accepted() > before + 5, timeout_s=40, what="API again"))
         time.sleep(dice.uniform(0.2, 0.6))
     world.settle()
-    world.feel("api_processes_killed", died, at_least=2 * world.times(10))
+    world.feel("processes_killed", died, at_least=2 * world.times(10))
     world.feel("submits_without_answer", clients.statuses[None] + clients.statuses[503])
     world.feel("sent_again", clients.resent)
     world.figure("recovery_api_max_s", max(took), target=5, at_most=40)
@@ -128,6 +130,42 @@ def sql_absent(world: World) -> None:
     )
     world.figure("recovery_submit_s", took, target=5, at_most=40)
     world.figure("recovery_work_s", world.first_end_after_s(at), target=5, at_most=40)
+
+
+def sql_stopped(world: World) -> None:
+    """PostgreSQL stands still for 10 s, and closes nothing: 503 with Retry-After, and work goes on when it does."""
+    server = world.postgres
+    if server is None:
+        raise Skipped("SQLite is a file; there is no server to stop")
+    world.slack_s = 20.0
+    world.serve()
+    clients = world.load()
+    world.works(more=20)
+    family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children()]
+    for process in family:
+        process.suspend()
+    begun = time.monotonic()
+    try:
+        time.sleep(world.lasting(10))
+        world.until(lambda: clients.statuses[503], timeout_s=20, what="503")
+        refused_s = time.monotonic() - begun
+    finally:
+        for process in family:
+            process.resume()
+    at, before = time.time(), clients.accepted()
+    world.system.db.engine.dispose()
+    took = world.until(lambda: clients.accepted() > before, timeout_s=40, what="202 again")
+    world.works(more=5)
+    world.settle()
+    world.feel("refused_503", clients.statuses[503])
+    world.feel(
+        "refusals_with_retry_after", clients.statuses[503] - clients.without_hint, at_least=clients.statuses[503]
+    )
+    slowest = max(took for since, took, _ in clients.took_s if begun - 1 <= since < begun + refused_s)
+    world.figure("slowest_answer_s", slowest, target=10, at_most=30)
+    world.figure("recovery_submit_s", took, target=5, at_most=40)
+    world.figure("recovery_work_s", world.first_end_after_s(at), target=5, at_most=40)
+    world.figures["attempts_lost"] = world.outcomes()["lost"]
 
 
 def _starts(server: object) -> bool:
