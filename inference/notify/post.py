@@ -1,5 +1,6 @@
 """Sends one webhook over HTTP: to the address that was checked, within its time, and believing nothing it reads."""
 
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from urllib.parse import urlunsplit
@@ -11,6 +12,7 @@ from inference.notify import guard
 from inference.notify.model import Answer
 
 MESSAGE_LIMIT = 300
+LOOKUP_S = 5.0
 
 
 class HttpPost:
@@ -20,14 +22,21 @@ class HttpPost:
     checked against the name.
     """
 
-    def __init__(self, *, allowed: Callable[[], Sequence[guard.Network]] = tuple, timeout_s: float = 15.0) -> None:
+    def __init__(
+        self,
+        *,
+        allowed: Callable[[], Sequence[guard.Network]] = tuple,
+        timeout_s: float = 15.0,
+        resolve: guard.Resolve = guard.lookup,
+    ) -> None:
         self._allowed = allowed
         self._timeout_s = timeout_s
+        self._resolve = resolve
         self._context = httpx.create_ssl_context(trust_env=False)
 
     def __call__(self, url: str, *, body: bytes, headers: dict[str, str]) -> Answer:
         try:
-            target = guard.check(url, allowed=self._allowed())
+            target = guard.check(url, allowed=self._allowed(), resolve=self._lookup)
         except CallbackRefused as error:
             return Answer(error=error.message, is_hopeless=True)
         except OSError as error:
@@ -36,6 +45,28 @@ class HttpPost:
             return self._send(target, body, headers)
         except (httpx.HTTPError, OSError) as error:
             return Answer(error=f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
+
+    def _lookup(self, host: str, port: int) -> Sequence[str]:
+        """The system's own limits may add up to a minute, and nobody can end its call: it is left to itself."""
+        found: queue.SimpleQueue[Sequence[str] | OSError] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                found.put(self._resolve(host, port))
+            except OSError as error:
+                found.put(error)
+            except ValueError as error:  # a label of more than 63 characters
+                found.put(OSError(str(error)))
+
+        threading.Thread(target=ask, name="lookup", daemon=True).start()
+        limit_s = min(LOOKUP_S, self._timeout_s)
+        try:
+            answer = found.get(timeout=limit_s)
+        except queue.Empty:
+            raise OSError(f"no answer within {limit_s:g} s") from None
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
 
     def _send(self, target: guard.Target, body: bytes, headers: dict[str, str]) -> Answer:
         """Of the answer its head alone is read."""
