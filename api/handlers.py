@@ -20,7 +20,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it has no types
 
     def _register_error_handlers(self) -> None:
         app: Flask = self._app
-        app.register_error_handler(PenstockError, _ours)
+        app.register_error_handler(PenstockError, refused)
         app.register_error_handler(HTTPException, _of_flask)
         app.register_error_handler(Exception, _unforeseen)
 
@@ -29,7 +29,8 @@ def to_response(answer: errors.Answer) -> Response:
     return Response(answer.body, answer.status, answer.headers, content_type=errors.JSON)
 
 
-def _ours(error: PenstockError) -> Response:
+def refused(error: PenstockError) -> Response:
+    """The answer to one of our errors; those that are not the client's fault are logged."""
     answer = errors.answer(error)
     if answer.status >= 500:
         log.warning("request_refused", code=error.code, reason=error.message)

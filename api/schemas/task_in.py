@@ -54,7 +54,7 @@ def read_task(text: bytes) -> TaskIn:
     """Raises MalformedJson, JsonTooDeep, DuplicateKey, UnknownField, InvalidField."""
     task = json_text.decode(_task_decoder, text)
     parts = [bytes(raw) for raw in (task.input_data, task.metadata) if raw]
-    json_text.refuse_repeated_keys(text, len(parts) + _written(task) + (task.input_ref is not UNSET), parts)
+    json_text.refuse_repeated_keys(text, len(parts) + written(task) + (task.input_ref is not UNSET), parts)
     return task
 
 
@@ -64,7 +64,7 @@ def read_batch(text: bytes, *, limit: int) -> BatchIn:
     parts = [bytes(raw) for raw in batch.input_data_list]
     if batch.metadata:
         parts.append(bytes(batch.metadata))
-    json_text.refuse_repeated_keys(text, 1 + bool(batch.metadata) + _written(batch), parts)
+    json_text.refuse_repeated_keys(text, 1 + bool(batch.metadata) + written(batch), parts)
     count = len(batch.input_data_list)
     if not count:
         raise InvalidField("`input_data_list` is empty; it must hold at least one input.", field="input_data_list")
@@ -78,7 +78,8 @@ def read_batch(text: bytes, *, limit: int) -> BatchIn:
     return batch
 
 
-def _written(options: Options) -> int:
+def written(options: Options) -> int:
+    """How many of the options stand there, metadata apart."""
     return (
         (options.priority is not UNSET)
         + (options.timeout_s is not UNSET)

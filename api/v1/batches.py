@@ -1,13 +1,14 @@
 """Many tasks in one call: a JSON list, all or nothing; or JSON Lines, streamed, of any length."""
 
-import io
+import contextlib
+import tempfile
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import IO
 
 import orjson
 from flask import Response, request, stream_with_context
 
-from api import body, context, query, submission
+from api import body, context, handlers, lines, query, submission
 from api.blueprint import Blueprint
 from api.documented import by_hand
 from api.errors import JSON, again, answer
@@ -17,18 +18,14 @@ from api.v1 import tasks
 from inference import clock
 from inference.access.model import Role
 from inference.core import Core
-from inference.errors import InvalidField, PenstockError, ServiceNotFound, TooLarge
-from inference.jobs import submit
+from inference.errors import InvalidField, PenstockError, ServiceNotFound
+from inference.jobs import bulk, submit
 from inference.jobs.model import Accepted, JobSpec
 from inference.registry.model import ModelVersion
 
-LINES = frozenset(
-    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines",
-     "application/jsonlines", "application/json-lines", "application/x-jsonl"}
-)  # fmt: skip
-CHUNK_LINES = 500
-CHUNK_BYTES = 2 << 20
-BUFFER_BYTES = 65_536
+KEPT_BYTES = 1 << 20
+"""Ids that wait for the end of a body lie in memory up to here, and then in a file."""
+PIECE_BYTES = 65_536
 
 blueprint = Blueprint("batches", __name__, description="Submit many tasks at once")
 
@@ -37,7 +34,7 @@ blueprint = Blueprint("batches", __name__, description="Submit many tasks at onc
 @by_hand(
     body={
         JSON: (schemas.BatchSubmission, schemas.BATCH_EXAMPLE),
-        "application/x-ndjson": (schemas.ONE_TASK, schemas.SUBMIT_EXAMPLE),
+        lines.KIND: (schemas.ONE_TASK, schemas.SUBMIT_EXAMPLE),
     },
     answers={202: ("Committed: they will run", schemas.BatchAccepted, schemas.BATCH_ACCEPTED_EXAMPLE)},
     kinds=tasks.REFUSED,
@@ -52,7 +49,7 @@ def submit_batch(service_id: str) -> Response:
     With `Accept: application/x-ndjson` the ids are streamed back, one a line.
     """
     context.known_form(service_id, ServiceNotFound, "service")
-    if request.mimetype in LINES:
+    if request.mimetype in lines.NAMES:
         body.refuse_packed(request.environ)
         return _submit_lines(service_id)
     core, by = context.core(), context.principal()
@@ -100,16 +97,10 @@ def _submit_lines(service_id: str) -> Response:
             field="Idempotency-Key",
         )
     accepted = _accept_lines(service_id, _default_priority())
-    if request.accept_mimetypes.best in LINES:
+    if request.accept_mimetypes.best in lines.NAMES:
         first = next(accepted, None)
-        return Response(stream_with_context(_as_lines(first, accepted)), 202, content_type="application/x-ndjson")
-    ids, created_at = bytearray(), clock.epoch_s()
-    for part in accepted:
-        created_at = min(created_at, part.created_at)
-        ids += b"".join(b'"%s",' % task_id.encode() for task_id in part.job_ids)
-    count = ids.count(b",")
-    head = f'{{"count":{count},"created_at":"{clock.iso(created_at)}","task_ids":['.encode()
-    return Response(head + bytes(ids[:-1]) + b"]}", 202, content_type=JSON)
+        return Response(stream_with_context(_as_lines(first, accepted)), 202, content_type=lines.KIND)
+    return _as_one(accepted)
 
 
 def _default_priority() -> int:
@@ -119,6 +110,38 @@ def _default_priority() -> int:
     return int(text)
 
 
+def _as_one(accepted: Iterator[Accepted]) -> Response:
+    """One JSON object when all is read. What was accepted before an error stands in its details."""
+    count, created_at = 0, clock.epoch_s()
+    with contextlib.ExitStack() as opened:
+        folder = str(context.core().settings.data_dir)
+        ids = opened.enter_context(tempfile.SpooledTemporaryFile(KEPT_BYTES, dir=folder))
+        try:
+            for part in accepted:
+                created_at = min(created_at, part.created_at)
+                ids.write((',"' if count else '"').encode() + '","'.join(part.job_ids).encode() + b'"')
+                count += len(part.job_ids)
+            head = f'{{"count":{count},"created_at":"{clock.iso(created_at)}","task_ids":['
+            response = Response(_with_ids(head.encode(), ids, b"]}"), 202, content_type=JSON)
+        except PenstockError as error:
+            if "accepted" not in error.details:
+                raise
+            response = handlers.refused(error)
+            response.response = _with_ids(response.get_data()[:-2] + b',"task_ids":[', ids, b"]}}")
+            response.headers.pop("Content-Length", None)
+        response.call_on_close(opened.pop_all().close)
+    return response
+
+
+def _with_ids(head: bytes, ids: IO[bytes], end: bytes) -> Iterator[bytes]:
+    with ids:
+        ids.seek(0)
+        yield head
+        while piece := ids.read(PIECE_BYTES):
+            yield piece
+        yield end
+
+
 def _as_lines(first: Accepted | None, more: Iterator[Accepted]) -> Iterator[bytes]:
     """One id a line, then the count; or, at the end of what was accepted, the error."""
     count = 0
@@ -126,101 +149,34 @@ def _as_lines(first: Accepted | None, more: Iterator[Accepted]) -> Iterator[byte
     try:
         while part is not None:
             count += len(part.job_ids)
-            yield b"".join(b'{"task_id":"%s"}\n' % task_id.encode() for task_id in part.job_ids)
+            yield ('{"task_id":"' + '"}\n{"task_id":"'.join(part.job_ids) + '"}\n').encode()
             part = next(more, None)
         yield orjson.dumps({"count": count}) + b"\n"
     except PenstockError as error:
-        error.details.pop("task_ids", None)
         yield b'{"error":' + answer(error).body + b"}\n"
 
 
 def _accept_lines(service_id: str, priority: int) -> Iterator[Accepted]:
-    """Commits the body chunk by chunk. Memory stays constant but for the ids.
+    """Commits the body handful by handful; memory stays the same however long it is.
 
-    Raises what is wrong with the first bad line, with `line`, `accepted` and `task_ids` of what was committed.
+    Raises what is wrong with the first bad line, with `line`, and how many were `accepted` before it.
     """
     core, by = context.core(), context.principal()
     _, model = core.jobs.directory.find(by.scope, service_id)
-    ids: list[str] = []
-    number = 0
-    for chunk in _chunks(_reader(), _line_limit(core)):
-        specs, bad = _read_lines(core, model, chunk, number, priority)
+    reader = lines.LineReader(core, by, model, priority=priority)
+    accepted = number = 0
+    for chunk in lines.handfuls(request.stream, reader.limit_bytes):
+        found, bad = reader.read(chunk, before=number)
         try:
-            if specs:
-                part = submit.submit(core.jobs, by=by, service_id=service_id, specs=specs)
-                ids += part.job_ids
+            if found:
+                part = bulk.submit(core.jobs, core.bulk, by=by, service_id=service_id, tasks=found)
+                accepted += len(part.job_ids)
                 yield part
         except PenstockError as error:
-            raise again(error, f"Lines from {number + 1}", line=number + 1, accepted=len(ids), task_ids=ids) from error
+            raise again(error, f"Lines from {number + 1}", line=number + 1, accepted=accepted) from error
         if bad is not None:
             line, cause = bad
-            raise again(cause, f"Line {line}", line=line, accepted=len(ids), task_ids=ids) from cause
+            raise again(cause, f"Line {line}", line=line, accepted=accepted) from cause
         number += len(chunk)
-    if not ids:
+    if not accepted:
         raise InvalidField("The body holds no line.", field="body")
-
-
-def _line_limit(core: Core) -> int:
-    """The longest line that may still be a task: its input, its metadata and the rest."""
-    return core.settings.api.inline_limit_bytes + task_in.METADATA_LIMIT_BYTES + 4096
-
-
-def _read_lines(
-    core: Core, model: ModelVersion, chunk: list[bytes], before: int, priority: int
-) -> tuple[list[JobSpec], tuple[int, PenstockError] | None]:
-    """The jobs of the good lines before the first bad one, and that one's number and error. Empty lines are skipped."""
-    specs: list[JobSpec] = []
-    for number, line in enumerate(chunk, start=before + 1):
-        if not line.strip():
-            continue
-        try:
-            if not line.endswith(b"\n") and len(line) >= _line_limit(core):
-                raise TooLarge(
-                    f"The line is longer than a task may be.{task_in.UPLOAD_WAY_OUT}",
-                    limit_bytes=core.settings.api.inline_limit_bytes,
-                )
-            task = task_in.read_task(line)
-            specs.append(submission.specify(core, context.principal(), task, model, priority=priority))
-        except PenstockError as error:
-            return specs, (number, error)
-    return specs, None
-
-
-def _chunks(reader: io.BufferedReader, limit_bytes: int) -> Iterator[list[bytes]]:
-    """Lines in handfuls. A line longer than the limit comes cut, as the last of all."""
-    chunk: list[bytes] = []
-    size = 0
-    while line := reader.readline(limit_bytes):
-        chunk.append(line)
-        size += len(line)
-        is_cut = len(line) >= limit_bytes and not line.endswith(b"\n")
-        if len(chunk) >= CHUNK_LINES or size >= CHUNK_BYTES or is_cut:
-            yield chunk
-            if is_cut:
-                return
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
-class _Raw(io.RawIOBase):
-    """The request's stream as BufferedReader wants it; reading it line by line would be byte by byte."""
-
-    def __init__(self, stream: _Readable) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        piece = self._stream.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-
-def _reader() -> io.BufferedReader:
-    return io.BufferedReader(_Raw(request.stream), BUFFER_BYTES)

@@ -18,7 +18,7 @@ from inference.telemetry import metrics
 Parsed: TypeAlias = tuple[bytes, int, str]
 """Payload, rows and bucket of an input."""
 Options: TypeAlias = Mapping[str, Any]
-"""The further arguments of a `JobSpec`."""
+"""Those of `PLAIN`: the further arguments of a `JobSpec`, all of them."""
 
 PLAIN: Options = {
     "priority": 0,
@@ -72,19 +72,20 @@ def submit(
 
 def _columns(service: Service, tasks: Sequence[tuple[Parsed, Options]]) -> dict[str, list[Any]]:
     """What a task decides, as columns of the table of jobs."""
-    timeout_s = service.config.timeout_s
-    options = [{**PLAIN, **given} if len(given) < len(PLAIN) else given for _, given in tasks]
+    inputs, options = zip(*tasks, strict=True)
+    columns = {"rows": [rows for _, rows, _ in inputs], "bucket": [bucket for _, _, bucket in inputs]}
+    if len(set(map(id, options))) == 1:  # most streams say nothing of their tasks
+        return columns | {name: [value] * len(tasks) for name, value in _settled(service, options[0]).items()}
+    settled = [_settled(service, given) for given in options]
+    return columns | {name: [one[name] for one in settled] for name in settled[0]}
+
+
+def _settled(service: Service, given: Options) -> dict[str, Any]:
+    metadata, timeout_s = given["metadata"], given["timeout_s"]
     return {
-        "rows": [rows for (_, rows, _), _ in tasks],
-        "bucket": [bucket for (_, _, bucket), _ in tasks],
-        "priority": [given["priority"] for given in options],
-        "timeout_s": [timeout_s if given["timeout_s"] is None else given["timeout_s"] for given in options],
-        "deadline": [given["deadline"] for given in options],
-        "callback_url": [given["callback_url"] for given in options],
-        "callback_events": [given["callback_events"] for given in options],
-        "metadata": [
-            None if given["metadata"] is None else orjson.dumps(given["metadata"]).decode() for given in options
-        ],
+        **given,
+        "timeout_s": service.config.timeout_s if timeout_s is None else timeout_s,
+        "metadata": None if metadata is None else orjson.dumps(metadata).decode(),
     }
 
 
