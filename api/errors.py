@@ -20,6 +20,11 @@ STATUS: dict[type[PenstockError], int] = {
     errors.Invalid: 422,
     errors.TooMany: 429,
     errors.Unavailable: 503,
+    errors.NotInTime: 504,
+    errors.TimedOut: 504,
+    errors.DeadlinePassed: 504,
+    errors.InstanceLost: 503,
+    errors.OutOfMemory: 503,
     errors.NoRoom: 507,
     PenstockError: 500,
 }

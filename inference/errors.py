@@ -21,6 +21,7 @@ PenstockError
 |   |-- BacklogFull, RateLimited, QuotaExceeded, TooManyWrongKeys, TooManyWaiting
 |-- Unavailable                       a part is ill; the same call may work later
 |   |-- StoreUnavailable, HotUnavailable
+|-- NotInTime                         a prediction that was waited for did not come
 |-- NoRoom                            disk or pool is full
 |-- InferenceError                    an attempt went wrong
     |-- EngineFailed, EngineLoadFailed, OutputInvalid, OutOfMemory, InstanceLost, TimedOut, RunStopped, DeadlinePassed
@@ -229,6 +230,12 @@ class StoreUnavailable(Unavailable): ...
 
 
 class HotUnavailable(Unavailable): ...
+
+
+class NotInTime(PenstockError):
+    """The time of a synchronous prediction was over before its answer came. `details`: waited_s, was_started."""
+
+    retryable = True
 
 
 class NoRoom(PenstockError):

@@ -30,6 +30,8 @@ RANGES: dict[str, dict[str, Range]] = {
         "idempotency_keep_s": (1, CENTURY_S),
         "retry_base_s": (0, DAY_S),
         "retry_cap_s": (0, DAY_S),
+        "express_limit": (1, 1_000_000),
+        "express_share": (0.01, 0.99),
     },
     "results": {"hot_ttl_s": (1, 30 * DAY_S), "hot_max_bytes": (0, 1 << 26), "keep_s": (0, CENTURY_S)},
     "workers": {

@@ -19,6 +19,7 @@ from inference.jobs.ports import Bell, JobPorts
 from inference.notify.ports import NotifyPorts
 from inference.redisio.client import RedisLink
 from inference.redisio.counts import RedisCounts
+from inference.redisio.express import RedisExpress
 from inference.redisio.hot import RedisHotResults
 from inference.registry.ports import RegistryPorts
 from inference.serving.ports import Kick, ServingPorts
@@ -43,11 +44,17 @@ from inference.store.uploads import SqlUploads
 from inference.store.usage import SqlUsage
 from inference.store.webhook_secrets import SqlWebhookSecrets
 
+EXPRESS_TIMEOUT_S = 1.0
+"""An exchange that is given up loses the predictions that it took."""
+
 
 class Silence:
     """A bell and a kick that nobody hears, for processes that only read."""
 
     def ring(self, service_id: str, *, slots: int) -> None:
+        pass
+
+    def deliver(self, service_id: str, *, slot: int, token: str, slots: int) -> None:
         pass
 
     def reconcile(self) -> None:
@@ -83,6 +90,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     require_current(database)
     # Hot copies are worth no wait: a Redis that hangs must cost less than the database that stands behind them.
     link = RedisLink(settings, timeout_s=settings.redis.publish_timeout_s)
+    express = RedisLink(settings, timeout_s=EXPRESS_TIMEOUT_S)
     store, models, services = SqlJobs(database), SqlModels(database), SqlServices(database)
 
     keys, counts = SqlKeys(database), RedisCounts(link)
@@ -94,6 +102,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
 
     def close() -> None:
         sharing.close()
+        express.close()
         link.close()
         database.close()
 
@@ -109,6 +118,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             directory=CachedDirectory(services, models),
             settings=settings.jobs,
             pace=CachedPace(replicas, profiles),
+            express=RedisExpress(express),
         ),
         bulk=SqlBulk(database),
         serving=ServingPorts(

@@ -19,9 +19,10 @@ from inference.core import Core
 from inference.errors import HotUnavailable, PenstockError, StoreUnavailable, Unavailable
 from inference.jobs.directory import slots as slots_of
 from inference.jobs.drain import Drain, Ended
+from inference.jobs.express_side import tell_lost
 from inference.jobs.model import Claimant, Moved, Outcome
 from inference.redisio.client import RedisLink
-from inference.redisio.slots import LEASE_S, Slots
+from inference.redisio.slots import LEASE_S, Slots, Wake
 from inference.settings import Settings
 from inference.telemetry import metrics
 from workers import publisher
@@ -85,25 +86,29 @@ class EngineHost:
 
     def _drain_and_linger(self, slot: int, token: str) -> None:
         quantum_ends = monotonic_s() + self.settings.workers.quantum_s
+        woken: Wake | None = Wake.JOBS
         while True:
-            ended = self._work(quantum_ends)
+            ended = self._work(quantum_ends, looks=woken is not Wake.EXPRESS)
             if ended is Ended.TIME:
                 if self._hand_over(slot, token):
                     return
                 quantum_ends = monotonic_s() + self.settings.workers.quantum_s
                 continue
             if ended is Ended.STOPPING:
+                self._drain.rest()
                 self._let_go(slot, token)
                 return
-            if self._slots.wait(self._service_id, timeout_s=self.settings.workers.linger_ms / 1000):
+            woken = self._slots.wait(self._service_id, timeout_s=self.settings.workers.linger_ms / 1000)
+            if woken is not None:
                 continue
+            self._drain.rest()
             if self._released(slot, token):
                 return
 
-    def _work(self, until_s: float) -> Ended:
+    def _work(self, until_s: float, *, looks: bool = True) -> Ended:
         """Drains. An error that nobody foresaw ends this process, so that the jobs it held come back as suspects."""
         try:
-            return self._drain.work(until_s=until_s)
+            return self._drain.work(until_s=until_s, looks=looks)
         except Exception:
             log.exception("drain_failed")
             sys.stderr.flush()
@@ -197,15 +202,24 @@ class EngineHost:
         ):
             return Ended.EMPTY
         try:
-            if self._drain.is_unsure or self._core.jobs.store.has_waiting(self._service_id):
+            if self._drain.is_unsure or self._has_waiting():
                 self._listens_until = monotonic_s() + LEASE_S
-                return self._work(monotonic_s() + self.settings.workers.quantum_s)
+                ended = self._work(monotonic_s() + self.settings.workers.quantum_s)
+                self._drain.rest()
+                return ended
         except PenstockError as error:
             log.warning("poll_failed", reason=error.message)
         finally:
             self._drained_at = monotonic_s()
             self._lock.release()
         return Ended.EMPTY
+
+    def _has_waiting(self) -> bool:
+        """In either lane. Each is looked at though the other's part may be away."""
+        with contextlib.suppress(HotUnavailable):
+            if self._core.jobs.express is not None and self._core.jobs.express.waiting(self._service_id):
+                return True
+        return self._core.jobs.store.has_waiting(self._service_id)
 
 
 def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
@@ -242,6 +256,7 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
         batch_s=loaded.batch_s,
         nan_policy=loaded.nan_policy,
     )
+    tell_lost(core.jobs, claimant.instance_id)
     record.instance_id = claimant.instance_id
     record.set(Field.GENERATION, claimant.generation)
     record.set(Field.FAILED_LOADS, 0)

@@ -105,6 +105,7 @@ class Publisher:
         self._breaker_s = settings.redis.breaker_s
         self._lock = threading.Lock()
         self._rings: dict[str, int] = {}
+        self._taken: list[tuple[str, int, str, int]] = []
         self._kicks = False
         self._closing = False
         self._wake = threading.Event()
@@ -113,6 +114,11 @@ class Publisher:
     def ring(self, service_id: str, *, slots: int) -> None:
         with self._lock:
             self._rings[service_id] = slots
+        self._start()
+
+    def deliver(self, service_id: str, *, slot: int, token: str, slots: int) -> None:
+        with self._lock:
+            self._taken.append((service_id, slot, token, slots))
         self._start()
 
     def reconcile(self) -> None:
@@ -145,9 +151,12 @@ class Publisher:
             not_before = monotonic_s() + PAUSE_S
             with self._lock:
                 rings, self._rings = self._rings, {}
+                taken, self._taken = self._taken, []
             kicks, self._kicks = self._kicks, False
             if monotonic_s() >= away_until:
                 try:
+                    for service_id, slot, token, slots in taken:
+                        self._send_bell(service_id, slot, token, slots=slots)
                     self._deliver(rings, kicks=kicks)
                 except Exception as error:
                     away_until = monotonic_s() + self._breaker_s

@@ -26,6 +26,8 @@ class BacklogQuota:
     def admit(self, by: Principal, *, jobs: int, payload_bytes: int) -> None:
         """See `Admission`. What is refused counts against no quota."""
         self._quotas.check_engine_time(by)
+        if not jobs:
+            return
         self._quotas.take_bytes(by, payload_bytes)
         try:
             exceeded = self._waiting.admit(self._quotas.of(by).waiting, jobs)

@@ -1,10 +1,10 @@
-"""Drain: claim, run, finish, tell, until the queue is empty, the time is over or the instance must stop."""
+"""Drain: claim, run, finish, tell, until both lanes are empty, the time is over or the instance must stop."""
 
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import structlog
 
@@ -14,6 +14,8 @@ from inference.errors import NoRoom, PenstockError, Unavailable
 from inference.jobs.announce import announce
 from inference.jobs.directory import slots
 from inference.jobs.execute import Batch
+from inference.jobs.express import express_room, jobs_room, turns
+from inference.jobs.express_side import ExpressSide
 from inference.jobs.model import FINAL, Claim, Claimant, ClaimedJob, JobState, JobView, Moved, Outcome
 from inference.jobs.ports import JobPorts
 from inference.telemetry import metrics
@@ -22,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 RING_AGAIN_S = 0.1
 STORE_WAIT_S = (0.1, 2.0)
+CLAIM_AGAIN_S = 2.0
+"""After a claim that failed, predictions alone go on for so long."""
 AWAY = (Unavailable, NoRoom)
 
 
@@ -74,8 +78,16 @@ class Ended(StrEnum):
     STOPPING = "stopping"
 
 
+Turn: TypeAlias = tuple[Batch, ...]
+"""What runs next: one batch, or those of both lanes where they cannot share one."""
+
+
 class Drain:
-    """The loop of one instance. One thread at a time; the caller holds the instance's lock."""
+    """The loop of one instance. One thread at a time; the caller holds the instance's lock.
+
+    Jobs are claimed in SQL, predictions taken from the express lane, each its share of the next batch; while there
+    are predictions only, SQL is asked now and then.
+    """
 
     def __init__(self, ports: JobPorts, hands: Hands, tenant_id: str) -> None:
         self._ports = ports
@@ -84,6 +96,9 @@ class Drain:
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._rang_at = 0.0
         self._is_unsure = False
+        self._express = ExpressSide(ports, hands.claimant)
+        self._share = ports.settings.express_share
+        self._jobs_rows = 0
         service = hands.claimant.service_id
         self._claim_time = metrics.claim_time.labels(service)
         self._finish_time = metrics.finish_time.labels(service)
@@ -96,80 +111,136 @@ class Drain:
         """Whether the instance may hold jobs that it does not know of; the next `work` gives them back."""
         return self._is_unsure
 
-    def work(self, *, until_s: float) -> Ended:
-        """Drains until the monotonic instant `until_s`; TIME means that more may be waiting."""
-        claim = self._claim()
-        if not claim.jobs:
+    def work(self, *, until_s: float, looks: bool = True) -> Ended:
+        """Drains until the monotonic instant `until_s`; TIME means that more may be waiting.
+
+        `looks`: begins with a claim; without, a drain that was woken for predictions goes for them first.
+        """
+        claim = self._claim() if looks or self._express.are_jobs_due else Claim()
+        if looks and not claim.jobs:
             self._empty_claims.inc()
-        while claim.jobs or claim.expired_ids:
-            if not claim.jobs:
+        express: Sequence[ClaimedJob] = self._take(until_s)
+        while claim.jobs or claim.expired_ids or express:
+            if not claim.jobs and not express:
                 # All that it found came too late; others may wait behind.
                 claim = self._claim()
                 continue
-            batch = self._hands.prepare(claim.jobs)
+            turn = self._turn(claim.jobs, express)
             if claim.is_full:
                 self._ring_next()
                 if self._hands.may_claim_ahead():
-                    claim = self._pipeline(batch, until_s=until_s)
+                    claim, express = self._pipeline(turn, until_s=until_s)
                     continue
-            outcomes = self._run(batch)
-            claim = self._finish(outcomes, max_rows=0 if self._is_over(until_s) else self._hands.max_rows)
+            claim, express = self._settle(self._run(turn), until_s=until_s)
         self._hands.enter(Phase.IDLE, limit_s=0)
         if self._hands.is_stopping():
             return Ended.STOPPING
         return Ended.TIME if monotonic_s() >= until_s else Ended.EMPTY
 
+    def rest(self) -> None:
+        """Nothing is to be done for a while: adds what predictions used."""
+        self._express.add_usage(is_over=True)
+
     def _is_over(self, until_s: float) -> bool:
         return self._hands.is_stopping() or monotonic_s() >= until_s
 
-    def _pipeline(self, batch: Batch, *, until_s: float) -> Claim:
-        """While a batch runs, the one before it is finished and the next one claimed and decoded.
+    def _turn(self, jobs: Sequence[ClaimedJob], express: Sequence[ClaimedJob]) -> Turn:
+        batches = turns(jobs, express, max_rows=self._hands.max_rows)
+        return tuple(self._hands.prepare(batch) for batch in batches if batch)
 
-        Claims ahead only whole batches: a part of one could still grow while the engine is busy. Returns the
-        claim with which the plain loop goes on.
+    def _take(self, until_s: float) -> tuple[ClaimedJob, ...]:
+        """Tells the predictions that are done, and takes the next ones."""
+        room = express_room(self._hands.max_rows, share=self._share, jobs_rows=self._jobs_rows)
+        return self._express.take(0 if self._is_over(until_s) else room)
+
+    def _settle(
+        self, done: Sequence[Outcome], *, until_s: float, express: Sequence[ClaimedJob] = ()
+    ) -> tuple[Claim, Sequence[ClaimedJob]]:
+        """Answers, finishes, and gets what the next turn is made of. `express`: what was taken for it already."""
+        jobs = self._express.part(done)
+        if express:
+            self._express.tell()
+        else:
+            express = self._take(until_s)
+        self._express.add_usage()
+        room = 0 if self._is_over(until_s) else self._room(express)
+        if jobs:
+            return self._finish(jobs, max_rows=room), express
+        return self._claim(room) if room and self._express.are_jobs_due else Claim(), express
+
+    def _room(self, express: Sequence[ClaimedJob]) -> int:
+        """Rows of jobs for the next turn."""
+        taken = sum(job.rows for job in express)
+        most = self._hands.max_rows
+        return jobs_room(most, share=self._share, express_rows=taken) if taken else most
+
+    def _pipeline(self, turn: Turn, *, until_s: float) -> tuple[Claim, Sequence[ClaimedJob]]:
+        """While a turn runs, the one before it is finished and the next one claimed and decoded.
+
+        Claims ahead only whole batches: a part of one could still grow while the engine is busy. Returns that with
+        which the plain loop goes on.
         """
-        rows, done = self._hands.max_rows, list[Outcome]()
+        done = list[Outcome]()
         while True:
-            running = self._engine_thread.submit(self._run, batch)
+            running = self._engine_thread.submit(self._run, turn)
             is_last = self._is_over(until_s)
-            ahead = self._finish(done, max_rows=0 if is_last else rows, min_rows=rows, is_ahead=True)
-            following = self._hands.prepare(ahead.jobs) if ahead.jobs else None
+            jobs = self._express.part(done)
+            express = self._take(until_s)
+            self._express.add_usage()
+            rows = self._room(express)
+            ahead = self._finish(jobs, max_rows=0 if is_last else rows, min_rows=rows, is_ahead=True)
+            following = self._turn(ahead.jobs, express) if ahead.jobs else ()
             done = running.result()
-            if following is not None and (self._hands.is_stopping() or self._is_late(ahead.jobs)):
+            if following and (self._hands.is_stopping() or self._is_late(ahead.jobs)):
                 self._release(ahead.jobs)
-                following = None
-            if following is None:
-                return self._finish(done, max_rows=0 if self._is_over(until_s) else rows)
-            batch = following
+                following = ()
+            if not following:
+                return self._settle(done, until_s=until_s, express=express)
+            turn = following
 
     def _is_late(self, jobs: Sequence[ClaimedJob]) -> bool:
         now = self._ports.store.now_s()
         return any(job.deadline is not None and job.deadline <= now for job in jobs)
 
-    def _run(self, batch: Batch) -> list[Outcome]:
+    def _run(self, turn: Turn) -> list[Outcome]:
         """The outcomes. What was stopped before its time has none, and is given back as it came."""
+        done = list[Outcome]()
+        for batch in turn:
+            if done:
+                done = self._express.part(done)
+                self._express.tell()
+            done += self._run_batch(batch)
+        return done
+
+    def _run_batch(self, batch: Batch) -> list[Outcome]:
         outcomes = self._hands.run(batch)
         if len(outcomes) < len(batch.jobs) + len(batch.refused):
             ended = {outcome.job.id for outcome in outcomes}
-            self._release([job for job in batch.jobs if job.id not in ended])
+            stopped = [job for job in batch.jobs if job.id not in ended]
+            if jobs := self._express.stopped(stopped):
+                self._release(jobs)
         return outcomes
 
-    def _claim(self) -> Claim:
+    def _claim(self, max_rows: int = 0) -> Claim:
+        """At most so many rows; 0 for as many as a batch has."""
         store, hands = self._ports.store, self._hands
+        rows = max_rows or hands.max_rows
         hands.enter(Phase.CLAIMING, limit_s=30)
         try:
             self._give_back_unknown()
             with self._claim_time.time():
                 if not hands.max_wait_s:
-                    return self._told(store.claim(hands.claimant, max_rows=hands.max_rows))
-                claim = self._told(store.claim(hands.claimant, max_rows=hands.max_rows, min_rows=hands.max_rows))
+                    return self._told(store.claim(hands.claimant, max_rows=rows))
+                claim = self._told(store.claim(hands.claimant, max_rows=rows, min_rows=rows))
             if claim.jobs or not store.has_waiting(hands.claimant.service_id):
                 return claim
             time.sleep(hands.max_wait_s)
-            return self._told(store.claim(hands.claimant, max_rows=hands.max_rows))
+            return self._told(store.claim(hands.claimant, max_rows=rows))
         except AWAY as error:
             log.warning("claim_failed", reason=error.message)
             self._is_unsure = True
+            self._jobs_rows = 0
+            self._express.looked(found=False, again_s=CLAIM_AGAIN_S)
             return Claim()
 
     def _give_back_unknown(self) -> None:
@@ -232,6 +303,9 @@ class Drain:
 
     def _told(self, claim: Claim) -> Claim:
         """Announces what the claim found too late. Never raises: a claim that is committed must not be lost here."""
+        rows = sum(job.rows for job in claim.jobs)
+        self._jobs_rows = max(rows, self._hands.max_rows) if claim.is_full else rows
+        self._express.looked(found=bool(claim.jobs or claim.expired_ids))
         self._announce(claim.expired_ids)
         return claim
 

@@ -116,6 +116,10 @@ class JobStore(Protocol):
         """The job and all of its attempts, of one instant. Raises JobNotFound."""
         ...
 
+    def histories(self, scope: Scope, job_ids: Sequence[str]) -> Mapping[str, JobHistory]:
+        """`history` of several at the price of one; by id, those that are there."""
+        ...
+
     def unwanted(self, instances: Mapping[str, int]) -> Mapping[str, int]:
         """Of each of these instances (id -> generation): how many of the jobs at its engine are to be cancelled.
 

@@ -18,6 +18,8 @@ RESULT_KEY = "pst:result:"
 SLOTS_KEY = "pst:slots:"
 WAKE_KEY = "pst:wake:"
 DONE_CHANNEL = "pst:done"
+EXPRESS_KEY = "pst:express:"
+TOLD_CHANNEL = "pst:told:"
 RATE_KEY = "pst:rate:"
 WRONG_KEY = "pst:wrong:"
 

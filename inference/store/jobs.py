@@ -135,7 +135,12 @@ class SqlJobs:
         jobs_again.prioritise(self._db, scope, job_id, priority=priority, move=move)
 
     def history(self, scope: Scope, job_id: str) -> JobHistory:
-        return jobs_again.history(self._db, scope, job_id)
+        if (found := self.histories(scope, [job_id]).get(job_id)) is None:
+            raise unknown(job_id)
+        return found
+
+    def histories(self, scope: Scope, job_ids: Sequence[str]) -> Mapping[str, JobHistory]:
+        return jobs_again.histories(self._db, scope, job_ids)
 
     def unwanted(self, instances: Mapping[str, int]) -> "dict[str, int]":
         columns = {"id": "text", "generation": "int"}

@@ -61,6 +61,18 @@ def statement(source: str) -> str:
     )
 
 
+def add(db: Database, by: Claimant, used: Sequence[tuple[int, str, str, int, int, float]]) -> None:
+    """Adds what no attempt used, in a transaction of its own. See `JobStore.add_usage`."""
+    listed = [(day, tenant, key, by.service_id, by.instance_id, *sums) for day, tenant, key, *sums in sorted(used)]
+    source = f"SELECT {', '.join(COLUMNS)} FROM {db.rows_from('u', COLUMNS)} WHERE true"
+
+    def work() -> None:
+        with db.write() as connection:
+            connection.execute(sa.text(statement(source)), db.rows("u", COLUMNS, listed))
+
+    db.again(work)
+
+
 class SqlUsage:
     """`UsageStore` on SQLite or PostgreSQL."""
 

@@ -28,6 +28,13 @@ batch_size = Histogram("penstock_batch_size", "Rows in an engine call", ["servic
 job_latency = Histogram(
     "penstock_job_latency_seconds", "Submission to final state", ["service"], buckets=LATENCY_BUCKETS
 )
+express = Counter("penstock_express", "Synchronous predictions by how they ended", ["service", "result"])
+express_latency = Histogram(
+    "penstock_express_seconds",
+    "Synchronous predictions, from acceptance to the end of the engine call",
+    ["service"],
+    buckets=LATENCY_BUCKETS,
+)
 claim_time = Histogram("penstock_claim_seconds", "One claim", ["service"], buckets=STEP_BUCKETS)
 run_time = Histogram("penstock_run_seconds", "One engine call with its hooks", ["service"], buckets=STEP_BUCKETS)
 finish_time = Histogram(

@@ -14,7 +14,7 @@ from inference.jobs.model import JobState, JobView
 from inference.redisio.client import RedisLink
 from inference.redisio.counts import RedisCounts
 from inference.redisio.hot import RedisHotResults
-from inference.redisio.slots import Slots
+from inference.redisio.slots import Slots, Wake
 from inference.settings import ResultsSettings, Settings
 from tests.conftest import start
 from tests.guarded import GuardedValkey
@@ -172,7 +172,7 @@ def test_a_worker_holds_slots_and_announces_results(valkey: GuardedValkey) -> No
     hot.put("t", "s", [VIEW])
     link.close()
 
-    assert (slot, kept, woken, over) == (0, True, True, True)
+    assert (slot, kept, woken, over) == (0, True, Wake.JOBS, True)
     assert valkey.denied() == []
 
 

@@ -1,0 +1,94 @@
+"""The express lane: predictions that somebody waits for. No row: the answer is the acknowledgement.
+
+What is asked travels through Redis to whoever drains the service, shares batches with its jobs, and is answered on the
+channel of the process that asked. It runs at most once: what is lost with a worker is not run again, but refused.
+"""
+
+from collections.abc import Sequence
+
+from inference.access.model import Principal
+from inference.errors import WrongState
+from inference.ids import new_id
+from inference.jobs.directory import slots
+from inference.jobs.express_model import Asked
+from inference.jobs.model import ClaimedJob, JobSpec
+from inference.jobs.order import order_key
+from inference.jobs.ports import JobPorts
+from inference.serving.model import Service, ServiceState
+
+
+def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, most_s: float) -> Asked:
+    """A prediction with its place in the queue. `most_s`: seconds that anybody may wait.
+
+    Counts against the quota of engine time, and none of what is stored or waits in the database. Raises WrongState
+    unless the service runs, QuotaExceeded, StoreUnavailable.
+    """
+    if service.state is not ServiceState.RUNNING:
+        raise not_running(service)
+    ports.admission.admit(by, jobs=0, payload_bytes=0)
+    now, config = ports.store.now_s(), service.config
+    (place,) = ports.fair.places(by, service, (spec,), now=now)
+    limit_s = config.timeout_s if spec.timeout_s is None else spec.timeout_s
+    ends = now + min(limit_s, most_s)
+    return Asked(
+        id=new_id(),
+        service_id=service.id,
+        slots=slots(service),
+        order_key=order_key(
+            submitted_at=now,
+            priority=spec.priority,
+            head_start_s=config.head_start_s,
+            deadline=spec.deadline,
+            estimate_s=config.objective_ms / 1000,
+            place=place,
+        ),
+        tenant_id=by.scope.tenant_id,
+        key_id=by.key_id,
+        priority=spec.priority,
+        submitted_at=now,
+        deadline=ends if spec.deadline is None else min(ends, spec.deadline),
+        timeout_s=limit_s,
+        bucket=spec.bucket,
+        rows=spec.rows,
+        payload=spec.payload,
+    )
+
+
+def not_running(service: Service) -> WrongState:
+    """The refusal of a prediction that would wait for nobody."""
+    return WrongState(
+        f"Service {service.id} is {service.state} and predicts nothing; start it with "
+        f"POST /services/{service.id}/start, or send a task, which waits.",
+        state=service.state,
+        allowed=[ServiceState.RUNNING],
+    )
+
+
+def express_room(max_rows: int, *, share: float, jobs_rows: int) -> int:
+    """Rows that the express lane may take of the next batch, when jobs are likely to bring `jobs_rows`."""
+    return max(_part(max_rows, share), max_rows - jobs_rows)
+
+
+def jobs_room(max_rows: int, *, share: float, express_rows: int) -> int:
+    """Rows that jobs may take beside what the express lane took. Never less than their share, so neither starves."""
+    return max(1, max_rows - _part(max_rows, share), max_rows - express_rows)
+
+
+def _part(max_rows: int, share: float) -> int:
+    return max(1, round(max_rows * share))
+
+
+def turns(
+    jobs: Sequence[ClaimedJob], express: Sequence[ClaimedJob], *, max_rows: int
+) -> tuple[tuple[ClaimedJob, ...], ...]:
+    """One batch of both where they may share an engine call; else two, one after the other, express first.
+
+    Suspects of a crash stay among themselves: nobody else is to be harmed, and what they are tried for must be clear.
+    """
+    if not jobs or not express:
+        return (tuple(jobs or express),)
+    rows = sum(job.rows for job in jobs) + sum(job.rows for job in express)
+    is_alike = {job.bucket for job in jobs} == {job.bucket for job in express}
+    if is_alike and rows <= max_rows and not any(job.crashes for job in jobs):
+        return ((*express, *jobs),)
+    return tuple(express), tuple(jobs)
