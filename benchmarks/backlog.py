@@ -153,17 +153,17 @@ class _Bench:
         for n in range(self._plan.claims):
             by = claimants[n % len(claimants)]
             held = self._timed(claims, lambda by=by: self._store.claim(by, max_rows=BATCH)).jobs
-            ends = _completed(held)
+            ends = completed(held)
             self._timed(finishes, lambda by=by, ends=ends: self._store.finish(by, ends))
             self._refill(by, len(held))
         for by in claimants:
             held = self._store.claim(by, max_rows=BATCH).jobs
             for _ in range(self._plan.claims // len(claimants)):
-                ends = _completed(held)
+                ends = completed(held)
                 self._refill(by, len(held))
                 _, claimed = self._timed(both, lambda by=by, e=ends: self._store.finish(by, e, max_rows=BATCH))
                 held = claimed.jobs
-            self._store.finish(by, _completed(held))
+            self._store.finish(by, completed(held))
             self._refill(by, len(held))
         return self._found(claims, finishes, both)
 
@@ -209,7 +209,8 @@ class _Bench:
 _MEASURES = ("claim_ms", "claim_cpu_us", "finish_ms", "finish_cpu_us", "both_ms", "both_cpu_us")
 
 
-def _completed(jobs: Sequence[ClaimedJob]) -> list[Outcome]:
+def completed(jobs: Sequence[ClaimedJob]) -> list[Outcome]:
+    """What `finish` is told of jobs whose engine has answered."""
     now = time.time()
     return [
         Outcome(job=job, state=JobState.COMPLETED, started_at=now, ended_at=now, batch_size=len(jobs), result=RESULT)

@@ -13,7 +13,9 @@ mkdir -p "$folder"
 grep -E -v '^nvidia-(cu|nv)' "$root/requirements/gpu.txt" >"$folder/list"
 "$uv" pip install -q --no-deps --only-binary :all: --python-version "$version" --python-platform "$platform" \
     --target "$folder/site" -r "$folder/list"
-"$uv" pip install -q --no-deps --python-version "$version" --target "$folder/site" "$root"
+mkdir "$folder/source"
+git -C "$root" archive HEAD | tar -x -C "$folder/source" # setuptools leaves its traces where it builds
+"$uv" pip install -q --no-deps --python-version "$version" --target "$folder/site" "$folder/source"
 tar -C "$folder" -czf - site | split -b 48M - "$folder/penstock-gpu.tgz."
-rm -rf "$folder/site" "$folder/list"
+rm -rf "$folder/site" "$folder/source" "$folder/list"
 ls -l "$folder"

@@ -65,15 +65,13 @@ class Run:
 
     @contextmanager
     def part(self, name: str, *, needs_s: float = 0.0) -> Iterator[bool]:
-        """Yields whether there is time for it. A failure is noted, and ends this part alone."""
-        left_s = self.ends_at - time.monotonic()
-        if left_s < needs_s:
-            self.note(f"{name}: left out, {left_s:.0f} s were left.")
-            yield False
-            return
+        """Yields whether there is time for what needs so much. A failure is noted, and ends this part alone."""
         begun = time.monotonic()
+        has_time = not needs_s or self.ends_at - begun >= needs_s
+        if not has_time:
+            self.note(f"{name}: left out, {max(0.0, self.ends_at - begun):.0f} s were left.")
         try:
-            yield True
+            yield has_time
         except (Exception, SystemExit) as error:  # what is measured so far is worth more than a trace
             self.note(f"{name}: failed: {str(error)[:1500]}")
         print(f"{name}: {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
