@@ -193,6 +193,9 @@ class FakeJobs:
         self.looks += 1
         return {job_id: events.mark(self.history(None, job_id)) for job_id in job_ids if job_id in self.views_by_id}
 
+    def histories(self, scope, job_ids):
+        return {job_id: self.history(scope, job_id) for job_id in job_ids if job_id in self.views_by_id}
+
     def history(self, scope, job_id):
         return JobHistory(
             job=self.get(scope, job_id), claimed_at=None, attempts=tuple(self.attempts_by_id.get(job_id, ()))

@@ -53,7 +53,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
         allow(principal, Role.VIEWER, Reach.SERVICE)
         return principal.scope
 
-    reading = Reading(core, readers)
+    views = Reading[JobView](lambda scope, task_ids: query.get_many(core.jobs, scope=scope, job_ids=task_ids), readers)
     told = Events(core, readers, enter)
 
     async def show(request: Request) -> Response:
@@ -68,7 +68,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
             view = await waiters.last_view(
                 task_id,
                 wait_s=wait_s,
-                read=lambda wanted: reading.get(scope, wanted),
+                read=lambda wanted: views.get(scope, wanted),
                 gone=gone,
             )
         finally:

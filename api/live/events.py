@@ -8,6 +8,8 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from api.live.aside import aside
+from api.live.reading import Reading
 from api.live.streams import Seen, Stream, Streams
 from inference.access.model import Scope
 from inference.core import Core
@@ -33,6 +35,7 @@ class Events:
         self._core = core
         self._readers = readers
         self._enter = enter
+        self._histories = Reading[JobHistory](core.jobs.store.histories, readers)
         self.streams = Streams(self._look)
 
     async def show(self, request: Request) -> Response:
@@ -40,11 +43,10 @@ class Events:
         task_id: str = request.path_params["task_id"]
         if not is_id(task_id):
             raise JobNotFound(f"There is no task `{task_id[:64]}`.", id=task_id[:64])
-        loop = asyncio.get_running_loop()
-        scope = await loop.run_in_executor(self._readers, self._enter, request, True)
+        scope = await aside(self._readers, self._enter, request, True)
 
         async def read() -> JobHistory:
-            return await loop.run_in_executor(self._readers, self._core.jobs.store.history, scope, task_id)
+            return await self._histories.get(scope, task_id)
 
         last = events.place_of(request.headers.get("last-event-id"))
         history = await read()

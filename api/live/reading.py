@@ -1,66 +1,73 @@
 """Reads of many tasks, gathered: who asks while a read is under way shares the next one."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from inference.access.model import Scope
-from inference.core import Core
 from inference.errors import JobNotFound
-from inference.jobs import query
-from inference.jobs.model import JobView
 
 MOST = 200
 
-Wanted = tuple[Scope, str, "asyncio.Future[JobView]"]
+T = TypeVar("T")
+
+ReadMany = Callable[[Scope, Sequence[str]], Mapping[str, T]]
+"""By id, those that are there for the caller; on a thread."""
 
 
-class Reading:
+@dataclass(frozen=True, slots=True)
+class _Wanted(Generic[T]):
+    scope: Scope
+    task_id: str
+    future: "asyncio.Future[T]"
+
+
+class Reading(Generic[T]):
     """For the coroutines of one loop. A thousand clients that begin to wait at once cost some reads, not a thousand.
 
     There is no timer: a read begins when the one before it is done, with all that was asked meanwhile, at most `MOST`.
     """
 
-    def __init__(self, core: Core, threads: Executor) -> None:
-        self._core = core
+    def __init__(self, read_many: ReadMany[T], threads: Executor) -> None:
+        self._read_many = read_many
         self._threads = threads
-        self._wanted: list[Wanted] = []
+        self._wanted: list[_Wanted[T]] = []
         self._is_reading = False
 
-    def get(self, scope: Scope, task_id: str) -> "asyncio.Future[JobView]":
-        """The task, read after this call. The future raises JobNotFound, StoreUnavailable."""
-        future: asyncio.Future[JobView] = asyncio.get_running_loop().create_future()
-        self._wanted.append((scope, task_id, future))
+    def get(self, scope: Scope, task_id: str) -> "asyncio.Future[T]":
+        """The task as it was read after this call. The future raises JobNotFound, and what the reading raises."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._wanted.append(_Wanted(scope, task_id, future))
         if not self._is_reading:
             self._is_reading = True
-            asyncio.get_running_loop().call_soon(self._begin)
+            loop.call_soon(self._begin)
         return future
 
     def _begin(self) -> None:
         batch, self._wanted = self._wanted[:MOST], self._wanted[MOST:]
         by_scope: dict[Scope, list[str]] = {}
-        for scope, task_id, _ in batch:
-            by_scope.setdefault(scope, []).append(task_id)
+        for one in batch:
+            by_scope.setdefault(one.scope, []).append(one.task_id)
         reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read, by_scope)
         reading.add_done_callback(lambda done: self._end(batch, done))
 
-    def _read(self, by_scope: Mapping[Scope, Sequence[str]]) -> Mapping[Scope, Mapping[str, JobView]]:
-        return {
-            scope: query.get_many(self._core.jobs, scope=scope, job_ids=list(dict.fromkeys(task_ids)))
-            for scope, task_ids in by_scope.items()
-        }
+    def _read(self, by_scope: Mapping[Scope, Sequence[str]]) -> Mapping[Scope, Mapping[str, T]]:
+        return {scope: self._read_many(scope, list(dict.fromkeys(ids))) for scope, ids in by_scope.items()}
 
-    def _end(self, batch: Sequence[Wanted], done: "asyncio.Future[Mapping[Scope, Mapping[str, JobView]]]") -> None:
+    def _end(self, batch: Sequence[_Wanted[T]], done: "asyncio.Future[Mapping[Scope, Mapping[str, T]]]") -> None:
         self._is_reading = bool(self._wanted)
         if self._wanted:
             self._begin()
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
-        for scope, task_id, future in batch:
-            if future.done():
+        for one in batch:
+            if one.future.done():
                 continue
             if error is not None:
-                future.set_exception(error)
-            elif (view := done.result()[scope].get(task_id)) is not None:
-                future.set_result(view)
+                one.future.set_exception(error)
+            elif (found := done.result()[one.scope].get(one.task_id)) is not None:
+                one.future.set_result(found)
             else:
-                future.set_exception(JobNotFound(f"There is no task {task_id}.", task_id=task_id))
+                one.future.set_exception(JobNotFound(f"There is no task {one.task_id}.", task_id=one.task_id))

@@ -1,5 +1,6 @@
 """Again: a finished job begins a new generation, a waiting one is moved in the queue; and what attempts there were."""
 
+import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -123,19 +124,21 @@ def _note(
     )
 
 
-def history(db: Database, scope: Scope, job_id: str) -> JobHistory:
-    """See `JobStore.history`. One statement, so that job and attempts are of one instant."""
+def histories(db: Database, scope: Scope, job_ids: Sequence[str]) -> dict[str, JobHistory]:
+    """See `JobStore.histories`. One statement, so that job and attempts are of one instant."""
     inside, bound = jobs_in(scope, "j")
     with db.read() as connection:
         rows = connection.execute(
             sa.text(
                 f"SELECT {VIEW}, j.claimed_at, {ATTEMPT} FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id "
-                f"WHERE j.id = :id AND {inside} ORDER BY a.generation, a.attempt"
-            ),
-            bound | {"id": job_id},
+                f"WHERE j.id IN :ids AND {inside} ORDER BY j.id, a.generation, a.attempt"
+            ).bindparams(sa.bindparam("ids", expanding=True)),
+            bound | {"ids": list(job_ids)},
         ).all()
-    if not rows:
-        raise unknown(job_id)
+    return {job_id: _history(list(own)) for job_id, own in itertools.groupby(rows, key=lambda row: str(row.id))}
+
+
+def _history(rows: Sequence[sa.Row[Any]]) -> JobHistory:
     own = {name: value for name, value in rows[0]._mapping.items() if not name.startswith("a_")}
     claimed_at = own.pop("claimed_at")
     attempts = [

@@ -10,6 +10,7 @@ import pytest
 from api.live.reading import MOST, Reading
 from inference.access.model import Scope
 from inference.errors import JobNotFound, StoreUnavailable
+from inference.jobs import query
 from inference.jobs.model import JobState, JobView
 
 ALL, ONE = Scope("a"), Scope("a", service_id="s")
@@ -46,7 +47,9 @@ def reading(scenario):
 
     async def run():
         with ThreadPoolExecutor(2) as threads:
-            return await scenario(Reading(SimpleNamespace(jobs=jobs), threads), jobs)
+            return await scenario(
+                Reading(lambda scope, ids: query.get_many(jobs, scope=scope, job_ids=ids), threads), jobs
+            )
 
     return asyncio.run(run()), jobs
 
