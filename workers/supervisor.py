@@ -44,6 +44,8 @@ CHILDLESS_EXIT = 5
 CHILDLESS_S = 10.0
 """Celery's loop replaces children that died, and stands still while the broker is away. A worker that has had none
 for so long ends: the node agent starts another, whose children work without the broker."""
+SHORT_S = 30.0
+"""The same for a worker that misses some of its children; it ends when the others have finished their batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Supervisor(threading.Thread):
         self._died_loading = 0
         self._stop_worker = stop
         self._has_stopped = False
-        self._slots = Slots(RedisLink(core.settings, timeout_s=1.0))
+        self._link = RedisLink(core.settings, timeout_s=1.0)
+        self._slots = Slots(self._link)
         self._renewed_at = self._reported_at = 0.0
         self._reported: tuple[Observed, int] | None = None
         self._is_draining = False
@@ -77,7 +80,8 @@ class Supervisor(threading.Thread):
         self._looked_at = 0.0
         self._stopping: dict[int, tuple[float, float]] = {}
         self._ended_blameless: set[int] = set()
-        self._had_child_at = monotonic_s()
+        self._had_child_at = self._whole_at = monotonic_s()
+        self._leaves_when_idle = False
         self._ended = threading.Event()
 
     def drain(self) -> None:
@@ -109,6 +113,7 @@ class Supervisor(threading.Thread):
             self._had_child_at = now
         elif now - self._had_child_at >= CHILDLESS_S:
             self._give_up(CHILDLESS_EXIT)
+        self._mind_gaps(now)
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             self._heed_cancels(now)
@@ -118,6 +123,26 @@ class Supervisor(threading.Thread):
             self._renew()
             self._renewed_at = now  # a store that was away is asked again in the next tick
         self._report(now)
+
+    def _mind_gaps(self, now: float) -> None:
+        if self._leaves_when_idle:
+            if all(record.phase in (Phase.IDLE, Phase.EMPTY) for record in self._records):
+                self._give_up(CHILDLESS_EXIT)
+        elif all(self._seen) or self._is_draining:
+            self._whole_at = now
+        elif now - self._whole_at >= SHORT_S:
+            self._whole_at = now
+            if any(self._seen) and self._is_redis_away():
+                log.warning("child_not_replaced", children=sum(seen is not None for seen in self._seen))
+                self.drain()
+                self._leaves_when_idle = True
+
+    def _is_redis_away(self) -> bool:
+        try:
+            self._link.ping()
+        except HotUnavailable:
+            return True
+        return False
 
     def _watch(self, index: int, record: Record) -> None:
         """Ends a child that overran; settles the affairs of one that is gone."""

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from inference.clock import monotonic_s
-from inference.errors import StoreUnavailable
+from inference.errors import HotUnavailable, StoreUnavailable
 from inference.jobs.model import JobState
 from inference.serving.model import Observed
 from inference.settings import ProcessSettings, ServingSettings, Settings, WorkersSettings
@@ -349,6 +349,45 @@ def test_a_worker_whose_children_are_not_replaced_ends(watch, record, child, cod
 
     assert before == []
     assert codes == [CHILDLESS_EXIT]
+
+
+def test_a_worker_that_misses_a_child_while_redis_is_away_ends_between_two_batches(
+    watch, record, pulse, child, codes, monkeypatch
+):
+    def away():
+        raise HotUnavailable("away", part="redis")
+
+    monkeypatch.setattr(supervisor_room, "SHORT_S", 0.0)
+    monkeypatch.setattr(watch._link, "ping", away)
+    watch._records.append(pulse.record(1))
+    watch._seen.append(None)
+    put(record, child.pid, Phase.RUNNING)
+
+    watch._tick()
+    watch._tick()
+    while_it_runs = list(codes)
+    record.enter(Phase.IDLE)
+    watch._tick()
+
+    assert record.get(Field.IS_STOPPING) == 1
+    assert while_it_runs == []
+    assert codes == [CHILDLESS_EXIT]
+
+
+def test_a_worker_that_misses_a_child_while_redis_is_there_leaves_that_to_celery(
+    watch, record, pulse, child, codes, monkeypatch
+):
+    monkeypatch.setattr(supervisor_room, "SHORT_S", 0.0)
+    monkeypatch.setattr(watch._link, "ping", lambda: None)
+    watch._records.append(pulse.record(1))
+    watch._seen.append(None)
+    put(record, child.pid, Phase.IDLE)
+
+    watch._tick()
+    watch._tick()
+
+    assert record.get(Field.IS_STOPPING) == 0
+    assert codes == []
 
 
 def test_a_draining_worker_may_be_without_children(watch, codes, monkeypatch):
