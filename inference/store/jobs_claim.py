@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -9,27 +10,40 @@ from inference.errors import DeadlinePassed
 from inference.jobs.choose import Candidate, choose
 from inference.jobs.model import Claim, Claimant, ClaimedJob, JobState
 from inference.store.database import Database
+from inference.store.statement import Statement
 
 COLUMNS = (
-    "id, tenant_id, generation, attempt, max_attempts, priority, bucket, rows, crashes, "
-    "submitted_at, claimed_at, deadline, timeout_s, key_id, metadata AS metadata_json"
+    "id",
+    "tenant_id",
+    "generation",
+    "attempt",
+    "max_attempts",
+    "priority",
+    "bucket",
+    "rows",
+    "crashes",
+    "submitted_at",
+    "claimed_at",
+    "deadline",
+    "timeout_s",
+    "key_id",
+    "metadata AS metadata_json",
 )
+FIELDS = (*(column.rpartition(" ")[2] for column in COLUMNS), "payload")
+BODY = "(SELECT p.body FROM payloads p WHERE p.job_id = jobs.id)"
 
 
 def claim(
     db: Database, connection: sa.Connection, by: Claimant, *, max_rows: int, min_rows: int, is_ahead: bool
 ) -> Claim:
     """Inside a write transaction. See `JobStore.claim`."""
-    found = connection.execute(
-        _candidates(db),
-        {"service": by.service_id, "instance": by.instance_id, "generation": by.generation, "n": 2 * max_rows},
-    ).all()
+    found = _candidates(db).rows(
+        connection,
+        {"service": by.service_id, "instance": by.instance_id, "generation": by.generation, "n": max_rows + 1},
+    )
     if not found:
         return Claim()
-    queue = [
-        Candidate(id=row.id, bucket=row.bucket, rows=row.rows, batch_cap=row.batch_cap, is_late=bool(row.is_late))
-        for row in found
-    ]
+    queue = [Candidate(*row) for row in found]
     choice = choose(queue, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
     if choice.late:
         _expire(db, connection, [job.id for job in choice.late])
@@ -38,15 +52,17 @@ def claim(
 
 
 @lru_cache(maxsize=4)
-def _candidates(db: Database) -> sa.TextClause:
+def _candidates(db: Database) -> Statement:
+    """In the order of `Candidate`."""
     lock = "" if db.is_sqlite else "FOR UPDATE SKIP LOCKED"
-    return sa.text(
+    return Statement(
+        db,
         "SELECT id, bucket, rows, batch_cap, "
         f"CASE WHEN deadline IS NOT NULL AND deadline <= {db.clock} THEN 1 ELSE 0 END AS is_late "
         "FROM jobs WHERE service_id = :service AND state = 'pending' AND not_before IS NULL "
         "AND EXISTS (SELECT 1 FROM instances i WHERE i.id = :instance AND i.generation = :generation "
         f"AND i.lease_until > {db.clock}) "
-        f"ORDER BY order_key, id LIMIT :n {lock}"
+        f"ORDER BY order_key, id LIMIT :n {lock}",
     )
 
 
@@ -60,40 +76,36 @@ def count_waiting(db: Database, *, by_key: bool) -> sa.TextClause:
 
 
 @lru_cache(maxsize=8)
-def _update(db: Database, *, is_ahead: bool) -> sa.TextClause:
+def _update(db: Database, *, is_ahead: bool) -> Statement:
     started = "NULL" if is_ahead else db.clock
-    return sa.text(
+    return Statement(
+        db,
         "UPDATE jobs SET state = 'running', attempt = attempt + 1, instance_id = :instance, "
         f"instance_generation = :generation, claimed_at = {db.clock}, started_at = {started}, worker = :worker, "
-        "model_version = :version, batch_size = :size "
-        f"WHERE id IN (SELECT r.id FROM {db.rows_from('r', {'id': 'text'})}) AND state = 'pending' "
-        f"RETURNING {COLUMNS}"
-    )
-
-
-@lru_cache(maxsize=4)
-def _payloads(db: Database) -> sa.TextClause:
-    return sa.text(
-        f"SELECT job_id, body FROM payloads WHERE job_id IN (SELECT r.id FROM {db.rows_from('r', {'id': 'text'})})"
+        f"model_version = :version, batch_size = :size WHERE {db.among('id', 'ids')} AND state = 'pending' "
+        f"RETURNING {', '.join(COLUMNS)}, {BODY}",
     )
 
 
 def _take(
     db: Database, connection: sa.Connection, by: Claimant, ids: Sequence[str], *, is_ahead: bool
 ) -> tuple[ClaimedJob, ...]:
-    listed = db.rows("r", ("id",), [(job_id,) for job_id in ids])
-    who = {
+    bound = {
+        "ids": db.texts(ids),
         "instance": by.instance_id,
         "generation": by.generation,
         "worker": by.worker,
         "version": by.model_version,
         "size": len(ids),
     }
-    rows = {row.id: row for row in connection.execute(_update(db, is_ahead=is_ahead), who | listed)}
-    bodies = {row.job_id: row.body for row in connection.execute(_payloads(db), listed)}
-    return tuple(
-        ClaimedJob(**rows[job_id]._mapping, payload=bytes(bodies.get(job_id, b""))) for job_id in ids if job_id in rows
-    )
+    rows = {row[0]: row for row in _update(db, is_ahead=is_ahead).rows(connection, bound)}
+    return tuple(_job(rows[job_id]) for job_id in ids if job_id in rows)
+
+
+def _job(row: Sequence[Any]) -> ClaimedJob:
+    fields = dict(zip(FIELDS, row, strict=True))
+    fields["payload"] = bytes(fields["payload"] or b"")
+    return ClaimedJob(**fields)
 
 
 def _expire(db: Database, connection: sa.Connection, ids: Sequence[str]) -> None:

@@ -11,19 +11,8 @@ from inference.jobs.model import FINAL, Claim, Claimant, JobState, Moved, Outcom
 from inference.store import usage
 from inference.store.database import Database
 from inference.store.jobs_claim import claim
+from inference.store.statement import Statement
 
-COLUMNS = {
-    "id": "text",
-    "job_generation": "int",
-    "attempt": "int",
-    "state": "text",
-    "is_final": "int",
-    "started_at": "float8",
-    "batch_size": "int",
-    "error_code": "text",
-    "error_message": "text",
-    "delay_s": "float8",
-}
 ATTEMPT_COLUMNS = {
     "job_id": "text",
     "generation": "int",
@@ -37,7 +26,11 @@ ATTEMPT_COLUMNS = {
 }
 ATTEMPT = f"{', '.join(ATTEMPT_COLUMNS)}, instance_id, worker, ended_at"
 RESULT_COLUMNS = {"job_id": "text", "body": "bytea"}
+ADD_ATTEMPT = f"INSERT INTO attempts ({ATTEMPT}) VALUES ({', '.join('?' * (len(ATTEMPT_COLUMNS) + 2))}, {{clock}})"
 ADD_USAGE = usage.statement(f"VALUES ({', '.join('?' * len(usage.COLUMNS))})")
+
+STATES = {state.value: state for state in JobState}
+OUTCOMES = {state: "retried" if state is JobState.PENDING else state.value for state in JobState}
 
 
 def finish(
@@ -68,8 +61,8 @@ def _finish(
     with db.write() as connection:
         moved = _move(db, connection, by, outcomes) if outcomes else {}
         changed = [outcome for outcome in outcomes if outcome.job.id in moved]
-        _save_results(db, connection, [o for o in changed if moved[o.job.id].state is JobState.COMPLETED])
-        _save_attempts(db, connection, by, changed, moved)
+        if changed:
+            _save(db, connection, by, changed, moved)
         claimed = (
             claim(db, connection, by, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead) if max_rows else Claim()
         )
@@ -77,76 +70,62 @@ def _finish(
 
 
 @lru_cache(maxsize=4)
-def _update(db: Database) -> sa.TextClause:
-    return sa.text(
-        "UPDATE jobs SET "
-        "state = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE r.state END, "
-        f"completed_at = CASE WHEN r.is_final = 1 OR cancel_requested_at IS NOT NULL THEN {db.clock} END, "
-        f"not_before = CASE WHEN r.delay_s > 0 THEN {db.clock} + r.delay_s END, "
-        "started_at = r.started_at, batch_size = r.batch_size, error_code = r.error_code, "
-        "error_message = r.error_message "
-        f"FROM {db.rows_from('r', COLUMNS)} "
-        "WHERE jobs.id = r.id AND jobs.generation = r.job_generation AND jobs.attempt = r.attempt "
-        "AND jobs.state = 'running' AND jobs.instance_id = :instance AND jobs.instance_generation = :generation "
-        "RETURNING jobs.id, jobs.state, jobs.completed_at"
+def _update(db: Database) -> Statement:
+    return Statement(
+        db,
+        "UPDATE jobs SET state = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE :state END, "
+        f"completed_at = CASE WHEN :is_final = 1 OR cancel_requested_at IS NOT NULL THEN {db.clock} END, "
+        f"not_before = CASE WHEN CAST(:delay_s AS float8) > 0 THEN {db.clock} + CAST(:delay_s AS float8) END, "
+        "started_at = :started_at, batch_size = :batch_size, error_code = :error_code, error_message = :error_message "
+        f"WHERE {db.among('id', 'ids')} AND generation = :job_generation AND attempt = :attempt "
+        "AND state = 'running' AND instance_id = :instance AND instance_generation = :generation "
+        "RETURNING id, state, completed_at",
     )
 
 
 def _move(db: Database, connection: sa.Connection, by: Claimant, outcomes: Sequence[Outcome]) -> dict[str, Moved]:
-    rows = [
-        (
-            o.job.id,
-            o.job.generation,
-            o.job.attempt,
-            o.state.value,
-            int(o.state in FINAL),
-            o.started_at,
-            o.batch_size,
-            o.error_code,
-            o.error_message,
-            o.delay_s,
-        )
-        for o in outcomes
-    ]
-    bound = {"instance": by.instance_id, "generation": by.generation} | db.rows("r", COLUMNS, rows)
-    return {
-        row.id: Moved(state=JobState(row.state), completed_at=row.completed_at)
-        for row in connection.execute(_update(db), bound)
-    }
+    """One statement for all that ended alike, as those of one engine call do."""
+    alike: dict[tuple[object, ...], list[Outcome]] = {}
+    for o in outcomes:
+        fence = o.job.generation, o.job.attempt
+        told = o.state, o.started_at, o.batch_size, o.error_code, o.error_message, o.delay_s
+        alike.setdefault((*fence, *told), []).append(o)
+    update = _update(db)
+    moved: dict[str, Moved] = {}
+    for group in alike.values():
+        first = group[0]
+        bound = {
+            "ids": db.texts([o.job.id for o in group]),
+            "job_generation": first.job.generation,
+            "attempt": first.job.attempt,
+            "state": first.state.value,
+            "is_final": int(first.state in FINAL),
+            "delay_s": first.delay_s,
+            "started_at": first.started_at,
+            "batch_size": first.batch_size,
+            "error_code": first.error_code,
+            "error_message": first.error_message,
+            "instance": by.instance_id,
+            "generation": by.generation,
+        }
+        for job_id, state, completed_at in update.rows(connection, bound):
+            moved[job_id] = Moved(state=STATES[state], completed_at=completed_at)
+    return moved
 
 
-def _save_results(db: Database, connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
-    rows = [(o.job.id, o.result or b"null") for o in outcomes]
-    if not rows:
-        return
-    if db.is_sqlite:
-        connection.exec_driver_sql("INSERT INTO results (job_id, body) VALUES (?, ?)", rows)
-        return
-    connection.execute(_insert_results(db), db.rows("r", RESULT_COLUMNS, rows))
-
-
-@lru_cache(maxsize=4)
-def _insert_results(db: Database) -> sa.TextClause:
-    return sa.text(f"INSERT INTO results (job_id, body) SELECT job_id, body FROM {db.rows_from('r', RESULT_COLUMNS)}")
-
-
-def _save_attempts(
-    db: Database,
-    connection: sa.Connection,
-    by: Claimant,
-    outcomes: Sequence[Outcome],
-    moved: dict[str, Moved],
+def _save(
+    db: Database, connection: sa.Connection, by: Claimant, outcomes: Sequence[Outcome], moved: dict[str, Moved]
 ) -> None:
-    if not outcomes:
-        return
-    rows = [
+    """Results, attempts and usage; in one round trip where there are any."""
+    results = [(o.job.id, o.result or b"null") for o in outcomes if moved[o.job.id].state is JobState.COMPLETED]
+    attempts = [
         (
             o.job.id,
             o.job.generation,
             o.job.attempt,
             o.job.claimed_at,
             o.started_at,
-            "retried" if moved[o.job.id].state is JobState.PENDING else moved[o.job.id].state.value,
+            OUTCOMES[moved[o.job.id].state],
             o.batch_size,
             o.error_code,
             o.error_message,
@@ -154,24 +133,25 @@ def _save_attempts(
         for o in outcomes
     ]
     used = usage.rows(by, outcomes, moved)
-    if db.is_sqlite:
-        marks = ", ".join("?" * len(ATTEMPT_COLUMNS))
-        connection.exec_driver_sql(
-            f"INSERT INTO attempts ({ATTEMPT}) VALUES ({marks}, ?, ?, {db.clock})",
-            [(*row, by.instance_id, by.worker) for row in rows],
-        )
-        connection.exec_driver_sql(ADD_USAGE, used)
+    if not db.is_sqlite:
+        bound = db.rows("x", RESULT_COLUMNS, results) | db.rows("r", ATTEMPT_COLUMNS, attempts)
+        bound |= db.rows("u", usage.COLUMNS, used) | {"instance": by.instance_id, "worker": by.worker}
+        _insert(db).run(connection, bound)
         return
-    bound = db.rows("r", ATTEMPT_COLUMNS, rows) | db.rows("u", usage.COLUMNS, used)
-    connection.execute(_insert_attempts(db), bound | {"instance": by.instance_id, "worker": by.worker})
+    if results:
+        connection.exec_driver_sql("INSERT INTO results (job_id, body) VALUES (?, ?)", results)
+    who = by.instance_id, by.worker
+    connection.exec_driver_sql(ADD_ATTEMPT.format(clock=db.clock), [(*row, *who) for row in attempts])
+    connection.exec_driver_sql(ADD_USAGE, used)
 
 
 @lru_cache(maxsize=4)
-def _insert_attempts(db: Database) -> sa.TextClause:
-    """With the usage in one round trip."""
+def _insert(db: Database) -> Statement:
     used = usage.statement(f"SELECT {', '.join(usage.COLUMNS)} FROM {db.rows_from('u', usage.COLUMNS)}")
-    return sa.text(
-        f"WITH used AS ({used}) INSERT INTO attempts ({ATTEMPT}) "
+    saved = f"INSERT INTO results (job_id, body) SELECT job_id, body FROM {db.rows_from('x', RESULT_COLUMNS)}"
+    return Statement(
+        db,
+        f"WITH used AS ({used}), saved AS ({saved}) INSERT INTO attempts ({ATTEMPT}) "
         f"SELECT {', '.join(ATTEMPT_COLUMNS)}, :instance, :worker, {db.clock} "
-        f"FROM {db.rows_from('r', ATTEMPT_COLUMNS)}"
+        f"FROM {db.rows_from('r', ATTEMPT_COLUMNS)}",
     )

@@ -154,7 +154,7 @@ class ModelStore:
         if not self.is_alive(by.instance_id, by.generation):
             return Claim()
         now = self.now_s()
-        found = [row for row in self.candidates(by) if row.new.service_id == by.service_id][: 2 * max_rows]
+        found = [row for row in self.candidates(by) if row.new.service_id == by.service_id][: max_rows + 1]
         queue = [
             Candidate(
                 id=row.new.id,
