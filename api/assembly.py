@@ -20,6 +20,7 @@ from api.v1 import (
     keys,
     metrics,
     models,
+    results,
     services,
     task_changes,
     tasks,
@@ -33,15 +34,17 @@ from inference.core import Core
 UNDER_BASE = (
     services.blueprint,
     tasks.blueprint,
+    predict.blueprint,
     task_changes.blueprint,
     batches.blueprint,
+    results.blueprint,
     webhooks.blueprint,
     keys.blueprint,
     tenants.blueprint,
     audit.blueprint,
     usage.blueprint,
 )
-ABSOLUTE = (models.blueprint, deployments.blueprint)
+ABSOLUTE = (models.blueprint, predict.of_models, deployments.blueprint)
 DOCS = "/docs"
 OF_THE_SERVER = (health.blueprint, metrics.blueprint)
 DESCRIPTION = (

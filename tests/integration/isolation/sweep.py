@@ -21,10 +21,10 @@ LINE = b'{"input_data": {"x": [[1, 2, 3, 4]]}}\n'
 NO_IDS = {"workspace_id", "customer_id"}
 """Names that a client chooses freely, and that name no row."""
 
-FURTHER_IDS = {"other", "cursor", "input_ref", "model_path", "actor"}
+FURTHER_IDS = {"other", "cursor", "after", "input_ref", "model_path", "actor"}
 """Fields that hold an id, though their name does not say so."""
 
-FILTERS = {"cursor", "object_id", "actor", "task_ids"}
+FILTERS = {"cursor", "after", "object_id", "actor", "task_ids"}
 """Parameters and fields that only leave something out: what they name need not exist, and may be gone already."""
 
 FILTERED = {("GET /v1/deployments", "model_id")}
@@ -63,6 +63,7 @@ CALLS: dict[str, list[Call]] = {
         Call(raw=b'{"input_ref": "upload:$upload_id"}\n'),
     ],
     f"GET {BASE}/services/{{service_id}}/tasks": [Call(), Call(query={"cursor": "$task_id"})],
+    f"GET {BASE}/services/{{service_id}}/results": [Call(), Call(query={"after": "$task_id"})],
     f"GET {BASE}/tasks": [Call(query={"service_id": "$service_id"}), Call(query={"cursor": "$task_id"})],
     f"GET {BASE}/tasks/{{task_id}}": [Call(), Call(query={"wait": "0.1"})],
     f"PATCH {BASE}/tasks/{{task_id}}": [Call(body={"priority": 5})],
