@@ -16,6 +16,8 @@ COVERAGE_FLOOR = 85
 CHAOS_S = "90"
 """Faults are fewer than in `make chaos`; with what each scenario needs to start and to end it is three minutes."""
 PYTEST = ("-m", "pytest")
+SHARED, ALONE = "not long and not alone", "alone and not long"
+MOST_AT_ONCE = 4
 SOME_FAILED = 1
 
 
@@ -47,20 +49,35 @@ def steps() -> list[Step]:
         Step("mypy", (python, "-m", "mypy")),
         Step("unit", (python, *PYTEST, "tests/unit", *cover)),
         Step("simulation", (python, *PYTEST, "tests/simulation")),
-        Step("contract", (python, *PYTEST, "tests/contract", *cover, "--cov-append"), again("tests/contract")),
+        Step(
+            "contract",
+            (python, *PYTEST, "tests/contract", "-m", SHARED, *side_by_side(), *cover, "--cov-append"),
+            again("tests/contract", "-m", SHARED),
+        ),
         Step("coverage", (python, "-m", "coverage", "report", "--skip-covered", f"--fail-under={COVERAGE_FLOOR}")),
         Step(
             "integration",
-            (python, *PYTEST, "tests/integration", "-m", "not long", "--durations=15"),
-            again("tests/integration", "-m", "not long"),
+            (python, *PYTEST, "tests/integration", "-m", SHARED, *side_by_side(), "--durations=15"),
+            again("tests/integration", "-m", SHARED),
+        ),
+        Step(
+            "alone",
+            (python, *PYTEST, "tests/contract", "tests/integration", "-m", ALONE, "--durations=5"),
+            again("tests/contract", "tests/integration", "-m", ALONE),
         ),
         Step("e2e", (python, *PYTEST, "tests/e2e", "--durations=5"), again("tests/e2e")),
         Step("chaos", (python, "-m", "tests.chaos", "--scenarios", "ci", "--seconds", CHAOS_S)),
     ]
 
 
+def side_by_side() -> tuple[str, ...]:
+    """These tests mostly wait. A file goes to one process as a whole, and each process has servers of its own."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ("-n", str(min(cores, MOST_AT_ONCE)), "--dist", "loadfile") if cores > 1 else ()
+
+
 def again(*what: str) -> tuple[str, ...]:
-    """The command for what failed just now, few tests or many."""
+    """The command for what failed just now, few tests or many: one after the other, with nothing beside them."""
     return (sys.executable, *PYTEST, *what, "--last-failed", "--last-failed-no-failures", "none")
 
 

@@ -2,20 +2,24 @@
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 IS_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 NOBODY = 65534
+PORTS = (12_000, 32_000)
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 _libc = ctypes.CDLL(None)
+_dice = random.SystemRandom()
 
 
 class Missing(Exception):
@@ -23,10 +27,12 @@ class Missing(Exception):
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that was free a moment ago; not one of those that the kernel hands to whoever connects next."""
+    while True:
+        port = _dice.randrange(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(is_done: Callable[[], object], *, timeout_s: float, what: str, every_s: float = 0.05) -> object:

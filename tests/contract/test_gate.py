@@ -37,6 +37,7 @@ def seconds_until_refused(gate: Gate) -> float:
     return time.monotonic() - begun
 
 
+@pytest.mark.alone
 def test_two_processes_that_never_stop_asking_get_a_fair_share_each(path: Path):
     Path(f"{path}.number").write_text("0")
     both = [spawn("hammer", path, 1.5) for _ in range(2)]

@@ -28,7 +28,7 @@ def events(system: System, task_id: str, last: str | None = None) -> Iterator[tu
 
 @pytest.mark.timeout(120)
 def test_a_task_is_followed_requeued_and_never_shown_with_its_old_result(system: System):
-    service = system.run("double", sleep_ms=3000)
+    service = system.run("double", sleep_ms=1500)  # loading measures some such calls, too
     task = system.submit(service, 3.0)
 
     live = events(system, task)

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.conftest import OwnSystem
 from tests.system import BASE, System, kill, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.alone]
 
 PATIENCE_S = 40
 """How fast it really is stands in the benchmark `start`; here the machine may be busy with anything."""

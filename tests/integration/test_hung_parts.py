@@ -8,7 +8,7 @@ import pytest
 from tests.integration.conftest import OwnSystem
 from tests.system import kill, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.mark.timeout(150)

@@ -41,6 +41,7 @@ def test_a_worker_is_a_celery_node_of_its_service(system: System):
     assert line[line.index("-n") + 1].startswith(f"{service}.0@")
 
 
+@pytest.mark.alone
 def test_two_models_with_different_curves_get_different_batch_sizes(system: System):
     by_call, by_row = system.run("double", sleep_ms=10), system.run("double", row_ms=5)
 

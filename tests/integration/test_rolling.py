@@ -11,7 +11,7 @@ from tests.load import Load
 from tests.system import System, kill, wait_for
 from workers.supervisor import is_alive
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.alone]
 
 GRACE_S = WorkersSettings().stop_grace_s
 PATIENCE_S = 20
