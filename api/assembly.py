@@ -20,6 +20,7 @@ from api.v1 import (
     keys,
     metrics,
     models,
+    predict,
     results,
     services,
     task_changes,

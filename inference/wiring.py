@@ -11,6 +11,7 @@ from inference.blobs.files import FileBlobs
 from inference.core import Core
 from inference.jobs import webhook
 from inference.jobs.admission import BacklogQuota
+from inference.jobs.by_model import CachedByModel
 from inference.jobs.commit import GroupCommit
 from inference.jobs.directory import CachedDirectory
 from inference.jobs.fair import FairOrder
@@ -119,6 +120,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             settings=settings.jobs,
             pace=CachedPace(replicas, profiles),
             express=RedisExpress(express),
+            by_model=CachedByModel(services, models),
         ),
         bulk=SqlBulk(database),
         serving=ServingPorts(

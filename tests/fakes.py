@@ -41,8 +41,9 @@ class FakeServices:
             raise ServiceNotFound(f"There is no service {service_id}.", id=service_id)
         return self.rows[service_id]
 
-    def list(self, scope, *, state=None, workspace=None, limit=100, before_id=None):
+    def list(self, scope, *, state=None, workspace=None, model_ids=None, limit=100, before_id=None):
         rows = [row for row in self.rows.values() if state in (None, row.state) and _sees(scope, row)]
+        rows = [row for row in rows if model_ids is None or row.model_id in model_ids]
         rows = [row for row in rows if workspace in (None, row.workspace)]
         return page(rows, limit=limit, before_id=before_id)
 

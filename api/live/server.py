@@ -74,10 +74,12 @@ def assemble(core: Core, settings: Settings) -> tuple[ASGIApp, Callable[[], None
     from api.live import headers
     from api.live.app import create_app
     from api.live.fast import Fast
+    from api.live.predict import Predicts
     from api.live.seats import Seats
     from api.live.submit import Submits
     from inference.jobs.commit_loop import LoopCommit
     from inference.redisio import news
+    from inference.redisio.express_asker import Asker
 
     seated = Seats(
         create_app(core, functools.partial(news.listen, settings)),
@@ -87,6 +89,8 @@ def assemble(core: Core, settings: Settings) -> tuple[ASGIApp, Callable[[], None
     fast = Fast(headers.added_to(seated), core)
     commit = LoopCommit(core.jobs.store, core.jobs.bell, settings.jobs)
     fast.add(Submits(core, commit, fast).route())
+    for route in Predicts(core, commit, Asker(settings, core.jobs.bell), fast).routes():
+        fast.add(route)
 
     def close() -> None:
         commit.close()

@@ -277,6 +277,17 @@ class Directory(Protocol):
         ...
 
 
+class ByModel(Protocol):
+    """Which service answers for a model, as `Directory` sees them: up to a second old."""
+
+    def find(self, scope: Scope, name: str, version: str) -> tuple[Service, ModelVersion]:
+        """A running service of that version; of several, any. `latest`: of the highest that has one.
+
+        Raises ModelNotFound, and WrongState when no service of the model runs.
+        """
+        ...
+
+
 class Admission(Protocol):
     """The quotas that new jobs count against: those of the tenant and those of the key."""
 
@@ -328,3 +339,4 @@ class JobPorts:
     settings: JobsSettings
     pace: Pacing | None = None
     express: ExpressLane | None = None
+    by_model: ByModel | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -24,6 +24,10 @@ RETRY_AFTER_S = 1
 MOST_BYTES = 4_000_000
 """What one message to Redis carries at most; the rest goes with the next."""
 
+Gone = Callable[[], "asyncio.Future[None]"]
+"""A future that is done when the client has gone. Asked for only when the answer takes a while."""
+
+WATCH_S = 0.025
 Waiting = tuple[Asked, bytes, "asyncio.Future[Told]"]
 
 
@@ -46,8 +50,8 @@ class Asker:
         self._hears = asyncio.Event()
         self._put = ""
 
-    async def ask(self, asked: Asked, *, wait_s: float, gone: "asyncio.Future[Any] | None" = None) -> Told | None:
-        """The answer; None when it did not come within `wait_s`, or `gone` says that nobody waits any more.
+    async def ask(self, asked: Asked, *, wait_s: float, gone: Gone | None = None) -> Told | None:
+        """The answer; None when it did not come within `wait_s`, or `gone()` says that nobody waits any more.
 
         In both cases it will not be run, unless it is under way already; then nobody is told. Raises BacklogFull, and
         HotUnavailable when Redis is away, also while this waits: what becomes of it then is not known.
@@ -205,15 +209,21 @@ class Asker:
                 future.set_exception(_away(reason))
 
 
-async def _first(future: "asyncio.Future[Told]", gone: "asyncio.Future[Any] | None", wait_s: float) -> Told | None:
+async def _first(future: "asyncio.Future[Told]", gone: Gone | None, wait_s: float) -> Told | None:
     """The answer, unless something else ends the wait first."""
+    watched: list[asyncio.Future[None]] = []
 
     def end(_: object = None) -> None:
         future.cancel()
 
-    timer = asyncio.get_running_loop().call_later(wait_s, end)
+    def watch(gone: Gone) -> None:
+        watched.append(gone())
+        watched[0].add_done_callback(end)
+
+    clock = asyncio.get_running_loop()
+    timers = [clock.call_later(wait_s, end)]
     if gone is not None:
-        gone.add_done_callback(end)
+        timers.append(clock.call_later(WATCH_S, watch, gone))
     try:
         return await future
     except asyncio.CancelledError:
@@ -222,9 +232,11 @@ async def _first(future: "asyncio.Future[Told]", gone: "asyncio.Future[Any] | No
             raise
         return None
     finally:
-        timer.cancel()
-        if gone is not None:
-            gone.remove_done_callback(end)
+        for timer in timers:
+            timer.cancel()
+        for other in watched:
+            other.remove_done_callback(end)
+            other.cancel()
 
 
 def _is_cancelled() -> bool:

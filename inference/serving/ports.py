@@ -1,6 +1,6 @@
 """What serving needs from outside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,10 +42,11 @@ class ServiceStore(Protocol):
         *,
         state: ServiceState | None = None,
         workspace: str | None = None,
+        model_ids: Collection[str] | None = None,
         limit: int = 100,
         before_id: str | None = None,
     ) -> Sequence[Service]:
-        """Newest first. `workspace` narrows further than the scope does."""
+        """Newest first. `workspace` narrows further than the scope does; `model_ids`: those of these models."""
         ...
 
     def workspaces(self, scope: Scope) -> Sequence[tuple[str, int]]:

@@ -3,7 +3,7 @@
 import builtins
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -83,12 +83,15 @@ class SqlServices:
         *,
         state: ServiceState | None = None,
         workspace: str | None = None,
+        model_ids: Collection[str] | None = None,
         limit: int = 100,
         before_id: str | None = None,
     ) -> "list[Service]":
         query = sa.select(services).where(services_in(scope))
         if workspace is not None:
             query = query.where(services.c.workspace == workspace)
+        if model_ids is not None:
+            query = query.where(services.c.model_id.in_(model_ids))
         if state is not None:
             query = query.where(services.c.state == state.value)
         if before_id is not None:

@@ -148,7 +148,7 @@ def test_who_gives_up_or_goes_takes_the_request_back(redis_url):
     async def run():
         asking = Asking(redis_url)
         gone = asyncio.get_running_loop().create_future()
-        leaving = asyncio.create_task(asking.asker.ask(asked(), wait_s=30, gone=gone))
+        leaving = asyncio.create_task(asking.asker.ask(asked(), wait_s=30, gone=lambda: gone))
         while not asking.lane.waiting(SERVICE):
             await asyncio.sleep(0.01)
         late = await asking.asker.ask(asked(), wait_s=0.1)
