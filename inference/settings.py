@@ -40,9 +40,11 @@ class StoreSettings:
     """`gate_timeout_s`: how long a writer waits for SQLite's turn before it answers 503.
 
     `answer_timeout_s`: how long PostgreSQL may take to answer a statement before it counts as away; 0 for ever.
+    `sqlite_cache_kb`: pages that each connection may keep; the control process keeps 1 MB at most.
     """
 
     sqlite_synchronous: str = "FULL"
+    sqlite_cache_kb: int = 16_000
     gate_timeout_s: float = 2.0
     pool_size: int = 4
     connect_timeout_s: float = 3.0

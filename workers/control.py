@@ -1,5 +1,6 @@
 """The control process: a Celery worker on the queue `control`, and beside it the ticker that needs no broker."""
 
+import dataclasses
 import os
 import socket
 from collections.abc import Mapping
@@ -36,6 +37,9 @@ def _run(settings: Settings) -> int:
     from workers.tasks.control import register
     from workers.ticker import Ticker
 
+    # It looks at jobs once each and never again: pages of them, kept, would only look like a leak.
+    store = dataclasses.replace(settings.store, sqlite_cache_kb=min(1_000, settings.store.sqlite_cache_kb))
+    settings = dataclasses.replace(settings, store=store)
     told = publisher.connect(settings)
     core = wiring.build(settings, bell=told.bell, kick=told.kick)
     name = f"control.{os.getpid()}@{socket.gethostname()}"

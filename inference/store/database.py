@@ -204,7 +204,7 @@ def _open_sqlite(url: sa.URL, settings: StoreSettings) -> sa.Engine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={settings.sqlite_synchronous}")
-        cursor.execute("PRAGMA cache_size=-16000")
+        cursor.execute(f"PRAGMA cache_size=-{settings.sqlite_cache_kb}")
         cursor.execute("PRAGMA temp_store=MEMORY")
         cursor.execute("PRAGMA journal_size_limit=67108864")
         cursor.close()
