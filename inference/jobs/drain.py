@@ -1,6 +1,7 @@
 """Drain: claim, run, finish, tell, until both lanes are empty, the time is over or the instance must stop."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
@@ -19,6 +20,7 @@ from inference.jobs.express_side import ExpressSide
 from inference.jobs.model import FINAL, Claim, Claimant, ClaimedJob, JobState, JobView, Moved, Outcome
 from inference.jobs.ports import JobPorts
 from inference.telemetry import metrics
+from inference.telemetry.many import observe_all
 
 log = structlog.get_logger(__name__)
 
@@ -289,16 +291,20 @@ class Drain:
         if len(moved) < len(outcomes) and not self._is_unsure:
             self._fenced.inc(len(outcomes) - len(moved))
             log.warning("finish_fenced", jobs=len(outcomes) - len(moved))
-        by_tenant: dict[str, list[JobView]] = {}
+        by, by_tenant = self._hands.claimant, dict[str, list[JobView]]()
+        latencies, states = list[float](), Counter[JobState]()
         for outcome in outcomes:
             change = moved.get(outcome.job.id)
             if change is None or change.state not in FINAL:
                 continue
-            by_tenant.setdefault(outcome.job.tenant_id, []).append(_view(outcome, change, self._hands.claimant))
-            self._latency.observe((change.completed_at or outcome.ended_at) - outcome.job.submitted_at)
-            metrics.finished.labels(self._hands.claimant.service_id, change.state.value).inc()
+            by_tenant.setdefault(outcome.job.tenant_id, []).append(_view(outcome, change, by))
+            latencies.append((change.completed_at or outcome.ended_at) - outcome.job.submitted_at)
+            states[change.state] += 1
         for tenant_id, views in by_tenant.items():
-            self._ports.hot.put(tenant_id, self._hands.claimant.service_id, views)
+            self._ports.hot.put(tenant_id, by.service_id, views)
+        observe_all(self._latency, latencies)
+        for state, count in states.items():
+            metrics.finished.labels(by.service_id, state.value).inc(count)
         self._hands.told(outcomes, moved)
 
     def _told(self, claim: Claim) -> Claim:

@@ -12,7 +12,7 @@ from inference.errors import EngineFailed, OutputInvalid, PenstockError, RunStop
 from inference.jobs.model import ClaimedJob, JobState, Outcome
 from inference.jobs.retry import after_error
 from inference.settings import JobsSettings
-from inference.tensors import Array, NanPolicy, to_json, unpack
+from inference.tensors import Array, NanPolicy, to_json, unpack, unpack_joined
 
 MESSAGE_LIMIT = 2_000
 
@@ -29,9 +29,10 @@ class Batch:
 def prepare(jobs: Sequence[ClaimedJob], hooks: Hooks) -> Batch:
     """Decodes and joins. A payload that cannot be used is set apart and harms no other."""
     try:
-        parts = [unpack(job.payload) for job in jobs]
-        inputs = join([hooks.before(part) for part in parts]) if hooks.ragged else hooks.before(join(parts))
-        return Batch(jobs=tuple(jobs), inputs=inputs)
+        payloads = [job.payload for job in jobs]
+        if hooks.ragged:
+            return Batch(jobs=tuple(jobs), inputs=join([hooks.before(unpack(payload)) for payload in payloads]))
+        return Batch(jobs=tuple(jobs), inputs=hooks.before(unpack_joined(payloads)))
     except Exception as error:
         if len(jobs) == 1:
             return Batch(jobs=(), inputs={}, refused=((jobs[0], _ours(error)),))

@@ -3,18 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import redis
 
 from inference.clock import epoch_s
 from inference.errors import HotUnavailable
 from inference.jobs.model import JobState, JobView
 from inference.redisio.client import DONE_CHANNEL, RESULT_KEY, RedisLink
+from inference.redisio.raw import command, send
 from inference.settings import ResultsSettings
 
 _encoder = msgspec.msgpack.Encoder()
 
 
 class _Copy(msgspec.Struct, array_like=True):
+    """The tenant, then a `JobView` in its own order: `_encode` writes the one, this reads it."""
+
     tenant_id: str
     id: str
     service_id: str
@@ -58,6 +60,7 @@ class RedisHotResults:
     def __init__(self, link: RedisLink, settings: ResultsSettings) -> None:
         self._link = link
         self._ttl_ms = max(1, round(settings.hot_ttl_s * 1000))
+        self._ttl = str(self._ttl_ms).encode()
         self._most_bytes = settings.hot_max_bytes
 
     def put(self, tenant_id: str, service_id: str, views: Sequence[JobView]) -> None:
@@ -66,19 +69,15 @@ class RedisHotResults:
         # A process that stood still may come with an end that was taken back since: no tombstone lives that long.
         oldest = epoch_s() - self._ttl_ms / 1000
         fresh = [view for view in views if (view.completed_at or 0.0) > oldest]
-        copies = [(RESULT_KEY + view.id, self._encode(tenant_id, view)) for view in fresh]
-        news = _encoder.encode([view.id for view in views])
-
-        def work(client: "redis.Redis") -> None:
-            pipe = client.pipeline(transaction=False)
-            for key, copy in copies:
-                if len(copy) <= self._most_bytes:
-                    pipe.set(key, copy, px=self._ttl_ms, nx=True)
-            pipe.publish(DONE_CHANNEL, news)
-            pipe.execute()
-
+        copies = [(view.id, self._encode(tenant_id, view)) for view in fresh]
+        commands = [
+            command(b"SET", f"{RESULT_KEY}{job_id}".encode(), copy, b"PX", self._ttl, b"NX")
+            for job_id, copy in copies
+            if len(copy) <= self._most_bytes
+        ]
+        commands.append(command(b"PUBLISH", DONE_CHANNEL.encode(), _encoder.encode([view.id for view in views])))
         try:
-            self._link.call(work)
+            self._link.call(lambda client: send(client, commands))
         except HotUnavailable:
             return
 
@@ -108,4 +107,4 @@ class RedisHotResults:
                 raise
 
     def _encode(self, tenant_id: str, view: JobView) -> bytes:
-        return _encoder.encode(_Copy(tenant_id, *(getattr(view, name) for name in _FIELDS)))
+        return _encoder.encode((tenant_id, *msgspec.structs.astuple(view)))

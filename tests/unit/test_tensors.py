@@ -1,13 +1,14 @@
-"""The JSON of outputs: valid whatever they hold, and the same numbers under every policy."""
+"""The JSON of outputs: valid whatever they hold, and the same numbers under every policy; payloads joined."""
 
 import math
 
+import msgspec
 import numpy as np
 import orjson
 import pytest
 
 from inference.errors import OutputInvalid
-from inference.tensors import NanPolicy, to_json
+from inference.tensors import Array, NanPolicy, pack, to_json, unpack_joined
 
 HARD = [0.1, -0.0, 1e-30, 3.4e38, 16777217.0, 1 / 3]
 
@@ -55,3 +56,35 @@ def test_a_failure_names_the_output():
         to_json({"good": np.array([1.0]), "bad": np.array([np.nan])}, NanPolicy.FAIL)
 
     assert failure.value.details == {"tensor": "bad"}
+
+
+def test_payloads_are_joined_as_their_tensors_would_be():
+    parts = [{"x": np.full((rows, 2), rows, np.float32), "n": np.arange(rows)} for rows in (1, 3, 2)]
+
+    joined = unpack_joined([pack(part) for part in parts])
+
+    assert joined["x"].tolist() == np.concatenate([part["x"] for part in parts]).tolist()
+    assert joined["n"].tolist() == [0, 0, 1, 2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        {"x": np.zeros((1, 3), np.float32)},
+        {"x": np.zeros((1, 2), np.float64)},
+        {"y": np.zeros((1, 2), np.float32)},
+    ],
+)
+def test_payloads_that_do_not_fit_together_are_not_joined(stranger: dict[str, Array]):
+    usual = pack({"x": np.zeros((1, 2), np.float32)})
+
+    with pytest.raises((ValueError, KeyError)):
+        unpack_joined([usual, pack(stranger)])
+
+
+def test_a_row_too_short_is_not_filled_from_the_next_payload():
+    def payload(size: int) -> bytes:
+        return msgspec.msgpack.encode({"x": ("float32", (1, 2), bytes(4 * size))})
+
+    with pytest.raises(ValueError, match="differ"):
+        unpack_joined([payload(1), payload(3)])
