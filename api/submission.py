@@ -27,13 +27,21 @@ def prepare(core: Core, by: Principal, service_id: str, text: bytes, key: str | 
     task = task_in.read_task(text)
     _, model = core.jobs.directory.find(by.scope, service_id)
     known, body_hash = idempotency(key, service_id, text)
+    refusal: errors.UploadNotFound | None = None
+    try:
+        spec = specify(core, by, task, model, is_keyed=key is not None)
+    except errors.UploadNotFound as error:
+        if key is None:
+            raise
+        spec, refusal = JobSpec(payload=b"", rows=1, bucket=""), error  # it was there, perhaps, when the key was new
     return submit.prepare(
         core.jobs,
         by=by,
         service_id=service_id,
-        specs=(specify(core, by, task, model, is_keyed=key is not None),),
+        specs=(spec,),
         idempotency_key=known,
         body_hash=body_hash,
+        refusal=refusal,
     )
 
 

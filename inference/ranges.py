@@ -12,7 +12,13 @@ Range: TypeAlias = tuple[float, float]
 PORT: Range = (0, 65_535)
 
 RANGES: dict[str, dict[str, Range]] = {
-    "store": {"gate_timeout_s": (0.01, 600), "pool_size": (1, 1000), "connect_timeout_s": (0.1, 600)},
+    "store": {
+        "gate_timeout_s": (0.01, 600),
+        "pool_size": (1, 1000),
+        "connect_timeout_s": (0.1, 600),
+        "answer_timeout_s": (0, 3600),
+        "sqlite_cache_kb": (100, 100_000_000),
+    },
     "redis": {
         "socket_timeout_s": (0.05, 600),
         "connect_timeout_s": (0.05, 600),

@@ -43,15 +43,18 @@ def prepare(
     specs: Sequence[JobSpec],
     idempotency_key: str | None = None,
     body_hash: bytes = b"",
+    refusal: PenstockError | None = None,
 ) -> Submission:
     """What is to be committed, with its place in the queue; it counts against quotas from here on.
 
+    `refusal`: what the caller has found wrong that was right once: the answer, unless the key is known.
     Raises ServiceNotFound, BacklogFull, QuotaExceeded, StoreUnavailable.
     """
     service, _ = ports.directory.find(by.scope, service_id)
     now = ports.store.now_s()
     is_late = idempotency_key is not None and any(_is_past(spec.deadline, now) for spec in specs)
-    refusal: PenstockError | None = deadline_passed() if is_late else _over_quota(ports, by, specs)
+    if refusal is None:
+        refusal = deadline_passed() if is_late else _over_quota(ports, by, specs)
     if refusal is not None and idempotency_key is None:
         raise refusal
     places = [now] * len(specs) if refusal else ports.fair.places(by, service, specs, now=now)

@@ -251,6 +251,20 @@ def test_the_first_answer_is_given_again_also_when_it_filled_the_quota(client, c
     assert len(core.jobs.store.rows) == 1
 
 
+def test_the_first_answer_is_given_again_also_when_its_upload_is_gone(client, core, service):
+    upload = fakes.add_upload(core, b'{"x": [[5, 6]]}')
+    body = {"input_ref": f"upload:{upload}"}
+
+    first = post(client, service, body, headers={"Idempotency-Key": "order-17"})
+    core.registry.uploads.rows.clear()
+    again = post(client, service, body, headers={"Idempotency-Key": "order-17"})
+
+    assert (first.status_code, again.status_code, again.json) == (202, 202, first.json)
+    refusal(post(client, service, body, headers={"Idempotency-Key": "order-18"}), 404, "upload_not_found")
+    refusal(post(client, service, body), 404, "upload_not_found")
+    assert len(core.jobs.store.rows) == 1
+
+
 @pytest.mark.parametrize("key", ["", "a" * 256, "caf\u00e9"])
 def test_an_impossible_idempotency_key_is_refused(client, service, key):
     refusal(post(client, service, GOOD, headers={"Idempotency-Key": key}), 422, "invalid_field")
