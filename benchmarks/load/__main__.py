@@ -154,11 +154,12 @@ def arrive(order: Order) -> dict[str, Any]:
         due=arrivals(order["rate"], order["seconds"], order["seed"]),
         submits=_requests(order),
         wait=lambda task_id: prepare("GET", order["wait"].format(id=task_id), host=host),
+        grace_s=order.get("grace_s", 60.0),
     )
     wires.close()
     warm = [trip for trip in trips if trip.due_at >= trips[0].due_at + order.get("warm_s", 0.0)]
     done = [trip for trip in warm if trip.status == 200 and trip.done_at]
-    return {
+    report = {
         "rate": order["rate"],
         "jobs": len(warm),
         "done": len(done),
@@ -166,7 +167,8 @@ def arrive(order: Order) -> dict[str, Any]:
         "accepted_ms": quantiles_ms([trip.accepted_at - trip.due_at for trip in done]),
         "generator_late_ms": quantiles_ms([trip.sent_at - trip.due_at for trip in warm]),
         "unexpected": [_odd(trip) for trip in warm if not (trip.status == 200 and trip.done_at)][:5],
-    } | digest([trip.body for trip in done])
+    }
+    return report | digest([trip.body for trip in done]) if "wait" in order else report
 
 
 def _odd(trip: Trip) -> str:

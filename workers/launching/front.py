@@ -269,8 +269,8 @@ http {
     map "$request_method $arg_wait $uri" $target {
         default api;
         "~^GET \S+ @BASE@/tasks/[^/]+/?$" live;
-        "~^POST \S* @BASE@/services/[^/]+/(tasks|predict)/?$" live;
-        "~^POST \S* /v1/models/[^/]+/predict/?$" live;
+        "~^POST \S* @BASE@/services/[^/]+/tasks/?$" live;
+        "~^POST \S* (@BASE@/services|/v1/models)/[^/]+/predict/?$" live;
         "~^\S+ \S* @BASE@/tasks/[^/]+/events/?$" live;
         "~^\S+ \S* @BASE@/services/[^/]+/(monitor|logs/tail)/?$" live;
     }
