@@ -6,10 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from inference.clock import monotonic_s
 from inference.errors import DeadlinePassed
 from inference.jobs.choose import Candidate, choose
 from inference.jobs.model import Claim, Claimant, ClaimedJob, JobState
 from inference.store.database import Database
+from inference.store.head import VERY_HEAD, Head
 from inference.store.statement import Statement
 
 COLUMNS = (
@@ -37,29 +39,47 @@ def claim(
     db: Database, connection: sa.Connection, by: Claimant, *, max_rows: int, min_rows: int, is_ahead: bool
 ) -> Claim:
     """Inside a write transaction. See `JobStore.claim`."""
-    found = _candidates(db).rows(
-        connection,
-        {"service": by.service_id, "instance": by.instance_id, "generation": by.generation, "n": max_rows + 1},
-    )
-    if not found:
-        return Claim()
-    queue = [Candidate(*row) for row in found]
+    bound = {"service": by.service_id, "instance": by.instance_id, "generation": by.generation, "n": max_rows + 1}
+    queue, is_all = _look(db, connection, bound)
     choice = choose(queue, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
+    if not (is_all or choice.taken):
+        queue, _ = _look(db, connection, bound, is_all=True)
+        choice = choose(queue, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
     if choice.late:
         _expire(db, connection, [job.id for job in choice.late])
     jobs = _take(db, connection, by, [job.id for job in choice.taken], is_ahead=is_ahead) if choice.taken else ()
     return Claim(jobs=jobs, is_full=choice.is_full, expired_ids=tuple(job.id for job in choice.late))
 
 
+def _look(
+    db: Database, connection: sa.Connection, bound: dict[str, Any], *, is_all: bool = False
+) -> tuple[list[Candidate], bool]:
+    """The head of the queue, and whether nothing can stand before it. SQLite has no dead entries to walk over."""
+    if db.is_sqlite:
+        return [Candidate(*row) for row in _candidates(db).rows(connection, bound)], True
+    head, began_s = _head(db, bound["service"]), monotonic_s()
+    since = VERY_HEAD if is_all else head.begin(began_s)
+    found = [Candidate(*row) for row in _candidates(db).rows(connection, bound | {"since": since})]
+    now_s = monotonic_s()
+    head.looked(since, first=found[0].order_key if found else None, took_s=now_s - began_s, now_s=now_s)
+    return found, since == VERY_HEAD
+
+
+@lru_cache(maxsize=1024)
+def _head(_db: Database, _service_id: str) -> Head:
+    return Head()
+
+
 @lru_cache(maxsize=4)
 def _candidates(db: Database) -> Statement:
     """In the order of `Candidate`."""
     lock = "" if db.is_sqlite else "FOR UPDATE SKIP LOCKED"
+    since = "" if db.is_sqlite else "AND order_key >= :since "
     return Statement(
         db,
         "SELECT id, bucket, rows, batch_cap, "
-        f"CASE WHEN deadline IS NOT NULL AND deadline <= {db.clock} THEN 1 ELSE 0 END AS is_late "
-        "FROM jobs WHERE service_id = :service AND state = 'pending' AND not_before IS NULL "
+        f"CASE WHEN deadline IS NOT NULL AND deadline <= {db.clock} THEN 1 ELSE 0 END AS is_late, order_key "
+        f"FROM jobs WHERE service_id = :service AND state = 'pending' AND not_before IS NULL {since}"
         "AND EXISTS (SELECT 1 FROM instances i WHERE i.id = :instance AND i.generation = :generation "
         f"AND i.lease_until > {db.clock}) "
         f"ORDER BY order_key, id LIMIT :n {lock}",
@@ -82,7 +102,7 @@ def _update(db: Database, *, is_ahead: bool) -> Statement:
         db,
         "UPDATE jobs SET state = 'running', attempt = attempt + 1, instance_id = :instance, "
         f"instance_generation = :generation, claimed_at = {db.clock}, started_at = {started}, worker = :worker, "
-        f"model_version = :version, batch_size = :size WHERE {db.among('id', 'ids')} AND state = 'pending' "
+        f"model_version = :version, batch_size = :size WHERE {db.among('id', 'ids')} AND state || '' = 'pending' "
         f"RETURNING {', '.join(COLUMNS)}, {BODY}",
     )
 

@@ -26,8 +26,6 @@ ATTEMPT_COLUMNS = {
 }
 ATTEMPT = f"{', '.join(ATTEMPT_COLUMNS)}, instance_id, worker, ended_at"
 RESULT_COLUMNS = {"job_id": "text", "body": "bytea"}
-ADD_ATTEMPT = f"INSERT INTO attempts ({ATTEMPT}) VALUES ({', '.join('?' * (len(ATTEMPT_COLUMNS) + 2))}, {{clock}})"
-ADD_USAGE = usage.statement(f"VALUES ({', '.join('?' * len(usage.COLUMNS))})")
 
 STATES = {state.value: state for state in JobState}
 OUTCOMES = {state: "retried" if state is JobState.PENDING else state.value for state in JobState}
@@ -78,7 +76,8 @@ def _update(db: Database) -> Statement:
         f"not_before = CASE WHEN CAST(:delay_s AS float8) > 0 THEN {db.clock} + CAST(:delay_s AS float8) END, "
         "started_at = :started_at, batch_size = :batch_size, error_code = :error_code, error_message = :error_message "
         f"WHERE {db.among('id', 'ids')} AND generation = :job_generation AND attempt = :attempt "
-        "AND state = 'running' AND instance_id = :instance AND instance_generation = :generation "
+        # By their ids alone: in the index of what runs lies each job that ever ran, until a vacuum comes.
+        "AND state || '' = 'running' AND instance_id = :instance AND instance_generation = :generation "
         "RETURNING id, state, completed_at",
     )
 
@@ -138,11 +137,24 @@ def _save(
         bound |= db.rows("u", usage.COLUMNS, used) | {"instance": by.instance_id, "worker": by.worker}
         _insert(db).run(connection, bound)
         return
+    add_result, add_attempt, add_usage = _inserts(db)
     if results:
-        connection.exec_driver_sql("INSERT INTO results (job_id, body) VALUES (?, ?)", results)
-    who = by.instance_id, by.worker
-    connection.exec_driver_sql(ADD_ATTEMPT.format(clock=db.clock), [(*row, *who) for row in attempts])
-    connection.exec_driver_sql(ADD_USAGE, used)
+        add_result.run_each(connection, results)
+    add_attempt.run_each(connection, [(*row, by.instance_id, by.worker) for row in attempts])
+    add_usage.run_each(connection, used)
+
+
+@lru_cache(maxsize=4)
+def _inserts(db: Database) -> tuple[Statement, Statement, Statement]:
+    return (
+        Statement(db, "INSERT INTO results (job_id, body) VALUES (?, ?)"),
+        Statement(db, f"INSERT INTO attempts ({ATTEMPT}) VALUES ({_marks(len(ATTEMPT_COLUMNS) + 2)}, {db.clock})"),
+        Statement(db, usage.statement(f"VALUES ({_marks(len(usage.COLUMNS))})")),
+    )
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
 
 
 @lru_cache(maxsize=4)

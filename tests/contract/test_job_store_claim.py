@@ -9,6 +9,7 @@ import pytest
 from inference.access.model import Scope
 from inference.errors import StoreUnavailable
 from inference.jobs.model import Claim, Claimant, JobState
+from inference.store import head
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
 from tests.contract import jobs
@@ -287,16 +288,39 @@ def test_what_a_claim_and_a_finish_cost_does_not_grow_with_the_jobs_that_ever_we
 ):
     if database.is_sqlite:
         pytest.skip("SQLite plans each statement by its indexes alone")
-    walked = "SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname IN ('jobs', 'payloads', 'results')"
+    before = rows_walked(database)
+
     for _ in range(20):  # beyond the sixth time PostgreSQL keeps the plan that it made for tables all but empty
         queue(store, *(job() for _ in range(4)))
         claimed = store.claim(by, max_rows=2).jobs
         _, more = store.finish(by, [jobs.completed(one) for one in claimed], max_rows=2)
         store.finish(by, [jobs.completed(one) for one in more.jobs])
 
+    assert rows_walked(database) == before
+
+
+def rows_walked(database: Database) -> int:
+    """Rows that PostgreSQL has read by going through a whole table of the hot path."""
+    counted = "SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname IN ('jobs', 'payloads', 'results')"
     with database.read() as connection:
         connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
         connection.exec_driver_sql("SELECT 1")
-        rows_walked = connection.exec_driver_sql(walked).scalar_one()
+        return int(connection.exec_driver_sql(counted).scalar_one())
 
-    assert rows_walked == 0
+
+def test_a_claim_that_begins_past_the_head_comes_back_to_it_before_it_says_that_nothing_waits(
+    store: SqlJobs, by: Claimant, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(head, "SLOW_S", 0.0)  # as if every look walked over a million dead entries
+    monkeypatch.setattr(head, "PAUSE_LIMIT_S", 3600.0)
+    monkeypatch.setattr(head, "PAUSE", 1e9)
+    monkeypatch.setattr(head, "LOOKS_IN_VAIN", 10**9)
+    sent = queue(store, *(job(order_key=10.0 + n) for n in range(4)))
+    before = [ids(store.claim(by, max_rows=1)) for _ in range(2)]
+    (early,) = queue(store, job(order_key=5.0))
+
+    after = [ids(store.claim(by, max_rows=1)) for _ in range(4)]
+
+    assert before == [[sent[0]], [sent[1]]]
+    assert sorted(after[:3]) == sorted([[early], [sent[2]], [sent[3]]])
+    assert after[3] == []
