@@ -85,7 +85,7 @@ class _Bench:
         self._db, self._plan = db, plan
         self._store = SqlJobs(db)
         self._fill = fill.Filler(db)
-        self._services = 0
+        self._services, self._levels = 0, 10
         self._servers: list[psutil.Process] = []
 
     def run(self) -> dict[str, Any]:
@@ -103,7 +103,8 @@ class _Bench:
             begun = time.perf_counter()
             churned = self._service()
             self._fill.churn(plan.many, churned)
-            self._fill.add(FEW, service=int(churned.service_id, 16))
+            self._levels = 1  # of one priority, so that what is dead lies before what lives
+            self._fill.add(FEW, service=int(churned.service_id, 16), levels=1)
             time.sleep(max(0.0, plan.open_s - (time.perf_counter() - begun)))
             made_s = time.perf_counter() - begun
             states[f"{plan.many:,} churned, reader open"] = self._measure([churned]) | {"made_s": round(made_s, 1)}
@@ -178,7 +179,7 @@ class _Bench:
     def _refill(self, by: Claimant, jobs: int) -> None:
         if jobs < BATCH:
             raise SystemExit(f"A claim found {jobs} jobs where {BATCH} and more were waiting.")
-        self._fill.add(jobs, service=int(by.service_id, 16))
+        self._fill.add(jobs, service=int(by.service_id, 16), levels=self._levels)
 
     def _timed(self, spent: _Spent, call: Callable[[], Any]) -> Any:
         before, cpu, begun = self._server_cpu_s(), time.thread_time(), time.perf_counter()

@@ -10,7 +10,22 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import access, backlog, front, idle, jobs, nodes, profile, servers, start, tables, worker
+from benchmarks import (
+    access,
+    backlog,
+    bulk,
+    front,
+    idle,
+    jobs,
+    nodes,
+    predict,
+    profile,
+    scale,
+    servers,
+    start,
+    tables,
+    worker,
+)
 from benchmarks.gpu import measure as gpu
 from benchmarks.gpu import show as gpu_tables
 
@@ -62,6 +77,11 @@ def _backlog(options: argparse.Namespace) -> dict[str, Any]:
     return backlog.run(plan)
 
 
+def _bulk(options: argparse.Namespace) -> dict[str, Any]:
+    plan = bulk.Plan(jobs=options.jobs or (100_000 if options.quick else 500_000))
+    return bulk.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
+
+
 def _profile(options: argparse.Namespace) -> dict[str, Any]:
     kinds = (options.model,) if options.model else ("tiny", "medium")
     return profile.run(kinds, seconds=options.duration or (3.0 if options.quick else 6.0), keep=OUT / "flames")
@@ -74,6 +94,17 @@ def _gpu(options: argparse.Namespace) -> dict[str, Any]:
 
 def _front(options: argparse.Namespace) -> dict[str, Any]:
     return front.run(seconds=options.duration or (1.5 if options.quick else 4.0))
+
+
+def _predict(options: argparse.Namespace) -> dict[str, Any]:
+    kinds = (options.model,) if options.model else predict.KINDS
+    rounds = options.rounds or (1 if options.quick else 3)
+    return predict.run(kinds, seconds=options.duration or (4.0 if options.quick else 10.0), rounds=rounds)
+
+
+def _scale(options: argparse.Namespace) -> dict[str, Any]:
+    plan = scale.Plan(jobs=options.jobs or (2_000 if options.quick else 8_000))
+    return scale.run(dataclasses.replace(plan, kinds=(options.database,)) if options.database else plan)
 
 
 def _nodes(options: argparse.Namespace) -> dict[str, Any]:
@@ -92,7 +123,10 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "front": (_front, front.show),
     "profile": (_profile, profile.show),
     "worker": (_worker, worker.show),
+    "bulk": (_bulk, bulk.show),
     "backlog": (_backlog, backlog.show),
+    "predict": (_predict, predict.show),
+    "scale": (_scale, scale.show),
     "nodes": (_nodes, nodes.show),
     "hosts": (_hosts, nodes.show),
     "gpu": (_gpu, gpu_tables.show),
