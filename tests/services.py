@@ -277,7 +277,7 @@ class RabbitMq:
         wait_for(lambda: answers(self._epmd_port), timeout_s=5, what="epmd")
         self.process.start()
         try:
-            wait_for(self._is_ready, timeout_s=60, what="RabbitMQ")
+            wait_for(self._is_ready, timeout_s=90, what="RabbitMQ")
         except AssertionError as late:
             raise AssertionError(f"{late}\n{self.process.log()}") from late
 

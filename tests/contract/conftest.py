@@ -37,7 +37,7 @@ def by(store: SqlJobs, database: Database) -> Claimant:
 def migrated(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database as migrations leave it: with the triggers, which the tables alone do not have."""
     if request.param == "sqlite":
-        opened = Database(f"sqlite:///{tmp_path}/penstock.db", StoreSettings())
+        opened = Database(f"sqlite:///{tmp_path}/penstock.db", StoreSettings(gate_timeout_s=20.0))
         migrate.upgrade(opened)
         yield opened
         opened.close()
