@@ -146,7 +146,7 @@ def work_a_little() -> None:
     """One step of everything that is counted or timed."""
     for metric in vars(metrics).values():
         if isinstance(metric, Counter | Histogram):
-            values = {"service": SERVICE, "state": "completed", "route": "tasks", "status": "202"}
+            values = {"service": SERVICE, "state": "completed", "route": "tasks", "status": "202", "result": "completed"}
             child = metric.labels(*(values[name] for name in metric._labelnames)) if metric._labelnames else metric
             child.inc() if isinstance(child, Counter) else child.observe(0.02)
 
