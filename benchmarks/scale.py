@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 from rich.console import Console
 from rich.table import Table
 
@@ -21,9 +22,6 @@ from benchmarks.systems import API, Running, call
 
 TARGET = 10_000
 ROLES = ("front", "live", "api", "engine", "worker", "control", "beat", "node", "broker", "database")
-SINGLE = {"broker": "one Valkey, one thread", "database": "one PostgreSQL"}
-"""What cannot simply be started once more. Of these the first to be full ends the growth."""
-DATABASE_CORES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,8 @@ def run(plan: Plan) -> dict[str, Any]:
         model = models.make("tiny", folder)
         report["whole"] = {kind: _whole(kind, model, folder / f"whole-{kind}", plan) for kind in plan.kinds}
     if "postgresql" in report["whole"]:
-        report["arithmetic"] = arithmetic(report["whole"]["postgresql"]["cpu_us"])
+        part = report["whole"]["postgresql"]
+        report["arithmetic"] = arithmetic(part["submit to done"]["cpu_us"], part["bytes"])
     return report
 
 
@@ -68,10 +67,23 @@ def _whole(kind: str, model: Model, folder: Path, plan: Plan) -> dict[str, Any]:
             {"model_id": service["model_id"], "config": {"replicas": 1, "queue_while_stopped": True}},
         )
         sent = _spent(running, model, roots, path=f"{API}/services/{closed['service_id']}/tasks", jobs=plan.jobs)
+        before = _written(environ)
         done = _spent(running, model, roots, path=running.submit, jobs=plan.jobs, waits=True)
-    found = {"submit": sent, "submit to done": done, "cpu_us": done["cpu_us"]}
+        found = {"submit": sent, "submit to done": done}
+        if before:
+            log, kept = (round((now - then) / plan.jobs) for now, then in zip(_written(environ), before, strict=True))
+            found["bytes"] = {"log": log, "kept": kept}
     print(f"{kind}, whole system: {found}", file=sys.stderr, flush=True)
     return found
+
+
+def _written(environ: Mapping[str, str]) -> tuple[int, ...]:
+    """Bytes of PostgreSQL's log so far, and of the database now; nothing of SQLite."""
+    if not (url := environ.get("PENSTOCK_DATABASE_URL")):
+        return ()
+    with psycopg.connect(url) as connection:
+        asked = "SELECT pg_current_wal_lsn() - '0/0', pg_database_size(current_database())"
+        return tuple(int(value) for value in connection.execute(asked).fetchone() or ())
 
 
 def _spent(
@@ -103,30 +115,23 @@ def _spent(
     }
 
 
-def arithmetic(cpu_us: Mapping[str, float], *, target: int = TARGET) -> dict[str, Any]:
-    """Cores that each role needs for `target` jobs/s, and which of those that stand alone is full first.
+def arithmetic(cpu_us: Mapping[str, float], written: Mapping[str, int], *, target: int = TARGET) -> dict[str, Any]:
+    """What `target` jobs/s take of each role: cores, and jobs/s that one core is good for; and of the database's disk.
 
-    A linear sum of what was measured: it knows nothing of locks, disks and networks, so it is an upper bound.
+    A sum in proportion to what was measured. It knows nothing of locks and networks, so it is a lower bound.
     """
     rows = {
         role: {"cpu_us": used, "cores": round(used * target / 1e6, 2), "jobs_per_s_a_core": round(1e6 / used)}
         for role, used in cpu_us.items()
         if used >= 1.0
     }
-    limits = {role: row["jobs_per_s_a_core"] * _cores(role) for role, row in rows.items() if role in SINGLE}
-    first = min(limits, key=lambda role: limits[role], default="")
     return {
         "target": target,
         "roles": rows,
         "cores": round(sum(row["cores"] for row in rows.values()), 1),
-        "first": SINGLE.get(first, ""),
-        "first_at_jobs_per_s": limits.get(first, 0),
-        "database_cores": DATABASE_CORES,
+        "log_mb_per_s": round(written["log"] * target / 1e6, 1),
+        "kept_gb_per_hour": round(written["kept"] * target * 3600 / 1e9, 1),
     }
-
-
-def _cores(role: str) -> int:
-    return DATABASE_CORES if role == "database" else 1
 
 
 def show(report: dict[str, Any], console: Console) -> None:
@@ -157,12 +162,12 @@ def show(report: dict[str, Any], console: Console) -> None:
             role: f"{row['cores']:.2f} cores ({row['jobs_per_s_a_core']:,}/s a core)"
             for role, row in sums["roles"].items()
         }
-        rows |= {"all": f"{sums['cores']:.1f} cores"}
+        rows |= {
+            "all": f"{sums['cores']:.1f} cores",
+            "PostgreSQL's log": f"{sums['log_mb_per_s']:,.0f} MB/s",
+            "kept in tables and indexes": f"{sums['kept_gb_per_hour']:,.0f} GB an hour",
+        }
         tables.show_rows(f"for {sums['target']:,} jobs/s on PostgreSQL", rows, console)
-        console.print(
-            f"Full first of what cannot be started once more: {sums['first']}, at {sums['first_at_jobs_per_s']:,.0f} "
-            f"jobs/s (a database server of {sums['database_cores']} cores)."
-        )
 
 
 def _rows(alone: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
