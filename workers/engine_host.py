@@ -259,7 +259,7 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
     tell_lost(core.jobs, claimant.instance_id)
     record.instance_id = claimant.instance_id
     record.set(Field.GENERATION, claimant.generation)
-    record.set(Field.FAILED_LOADS, 0)
+    record.set(Field.LOADS, record.get(Field.LOADS) + 1)
     record.enter(Phase.IDLE)
     host = EngineHost(settings, core, instance, service.tenant_id)
     threading.Thread(target=host.poll_for_ever, name="poll", daemon=True).start()
@@ -311,7 +311,6 @@ def _give_up(core: Core, record: Record, error: Exception) -> NoReturn:
     me = core.settings.process
     with contextlib.suppress(StoreUnavailable):
         core.serving.replicas.note_load_failure(me.replica_id, me.replica_generation, reason=reason)
-    record.set(Field.FAILED_LOADS, record.get(Field.FAILED_LOADS) + 1)
     record.enter(Phase.LOAD_FAILED)
     time.sleep(LOAD_PAUSE_S)
     sys.stderr.flush()

@@ -17,7 +17,10 @@ MOST_SLOTS = 64
 
 
 class Field(IntEnum):
-    """`STOP`: the call that began at this `PROGRESS` shall end. `BEGAN`: monotonic. `EXPECTED`: seconds of a call."""
+    """`STOP`: the call that began at this `PROGRESS` shall end. `BEGAN`: monotonic. `EXPECTED`: seconds of a call.
+
+    `LOADS`: how many children of this slot have loaded their model, so far.
+    """
 
     PID = 0
     GENERATION = 1
@@ -27,13 +30,13 @@ class Field(IntEnum):
     JOBS = 5
     SLOT = 6
     IS_STOPPING = 7
-    FAILED_LOADS = 8
+    LOADS = 8
     STOP = 9
     BEGAN = 10
     EXPECTED = 11
 
 
-_KEPT = (Field.PROGRESS, Field.IS_STOPPING, Field.FAILED_LOADS)
+_KEPT = (Field.PROGRESS, Field.IS_STOPPING, Field.LOADS)
 
 
 class Phase(IntEnum):

@@ -58,6 +58,7 @@ class Seen:
     generation: int
     slot: int
     token: str
+    loads: int
 
 
 class Supervisor(threading.Thread):
@@ -150,16 +151,18 @@ class Supervisor(threading.Thread):
         pid = int(record.get(Field.PID))
         if before is not None and (before.pid != pid or not is_alive(before.pid)):
             self._seen[index] = None
+            has_loaded = record.get(Field.LOADS) > before.loads
             if before.pid == pid:
+                before = _look(record)  # it may have gone on since the last look
                 record.clear()
+            elif has_loaded and before.phase is Phase.LOADING:
+                before = dataclasses.replace(before, phase=Phase.IDLE)
             self._bury(before)
             return
         if not pid:
             return
-        phase, deadline = record.phase, record.get(Field.DEADLINE)
-        slot, token = int(record.get(Field.SLOT)), record.token
-        self._seen[index] = Seen(pid, phase, record.instance_id, int(record.get(Field.GENERATION)), slot, token)
-        now = monotonic_s()
+        self._seen[index] = _look(record)
+        phase, deadline, now = record.phase, record.get(Field.DEADLINE), monotonic_s()
         if deadline and now > deadline + OVERRUN_S:
             log.warning("child_overran", pid=pid, phase=phase.name.lower(), jobs=int(record.get(Field.JOBS)))
             _kill(pid)
@@ -215,6 +218,7 @@ class Supervisor(threading.Thread):
         if child.phase in (Phase.LOADING, Phase.LOAD_FAILED):
             self._count_failed_load(child)
             return
+        self._died_loading = 0
         if self._is_draining and not child.instance_id:
             return
         log.warning("child_ended", pid=child.pid, phase=child.phase.name.lower())
@@ -306,6 +310,18 @@ class Supervisor(threading.Thread):
             self._has_stopped = True
             log.warning("worker_gives_up", exit_code=code)
             self._stop_worker(code)
+
+
+def _look(record: Record) -> Seen:
+    return Seen(
+        pid=int(record.get(Field.PID)),
+        phase=record.phase,
+        instance_id=record.instance_id,
+        generation=int(record.get(Field.GENERATION)),
+        slot=int(record.get(Field.SLOT)),
+        token=record.token,
+        loads=int(record.get(Field.LOADS)),
+    )
 
 
 def is_alive(pid: int) -> bool:

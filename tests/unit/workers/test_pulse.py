@@ -41,14 +41,14 @@ def test_every_step_counts_as_progress(tmp_path):
 def test_clearing_leaves_the_parents_word_alone(tmp_path):
     record = Pulse(tmp_path / "pulse").record(0)
     record.set(Field.IS_STOPPING, 1)
-    record.set(Field.FAILED_LOADS, 2)
+    record.set(Field.LOADS, 2)
     record.enter(Phase.RUNNING, jobs=3)
     record.instance_id = "i"
 
     record.clear()
 
     assert (record.phase, record.instance_id, record.get(Field.JOBS)) == (Phase.EMPTY, "", 0)
-    assert (record.get(Field.IS_STOPPING), record.get(Field.FAILED_LOADS)) == (1, 2)
+    assert (record.get(Field.IS_STOPPING), record.get(Field.LOADS)) == (1, 2)
 
 
 def test_each_generation_of_a_replica_has_a_file_of_its_own(tmp_path):

@@ -202,6 +202,35 @@ def test_a_load_that_failed_with_a_reason_is_not_given_another_one(watch, record
     assert watch._died_loading == 1
 
 
+def test_a_child_that_loaded_and_died_between_two_looks_did_not_die_loading(watch, record, stores, codes):
+    for _ in range(4):
+        died = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        put(record, died.pid, Phase.LOADING, instance="")
+        watch._tick()
+
+        record.set(Field.LOADS, record.get(Field.LOADS) + 1)
+        put(record, died.pid, Phase.RUNNING)
+        died.kill()
+        died.wait(5)
+        watch._tick()
+
+    assert stores.failures == []
+    assert codes == []
+    assert stores.ended == [("i" * 32, 7)] * 4
+
+
+def test_a_child_that_loaded_died_and_was_replaced_between_two_looks_did_not_die_loading(watch, record, child):
+    record.set(Field.LOADS, 3)
+    put(record, 999_999_999, Phase.LOADING, instance="")
+    watch._seen[0] = supervisor_room._look(record)
+
+    record.set(Field.LOADS, 4)
+    put(record, child.pid, Phase.LOADING, instance="")
+    watch._tick()
+
+    assert watch._died_loading == 0
+
+
 def test_a_generation_that_is_over_ends_the_worker(watch, stores, codes):
     stores.is_ours = False
 
