@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import IO
 
 import orjson
-from flask import Response, request, stream_with_context
+from flask import Response, request
 
 from api import body, context, handlers, lines, query, submission
 from api.blueprint import Blueprint
@@ -25,7 +25,8 @@ from inference.registry.model import ModelVersion
 
 KEPT_BYTES = 1 << 20
 """Ids that wait for the end of a body lie in memory up to here, and then in a file."""
-PIECE_BYTES = 65_536
+ID_BYTES = 32
+PIECE_IDS = 1_000
 
 blueprint = Blueprint("batches", __name__, description="Submit many tasks at once")
 
@@ -46,7 +47,7 @@ def submit_batch(service_id: str) -> Response:
 
     A JSON body is all or nothing. JSON Lines (`application/x-ndjson`, one task body a line) may have any length:
     lines are committed as they come, and an error says at which line it stopped and what was accepted before.
-    With `Accept: application/x-ndjson` the ids are streamed back, one a line.
+    The answer comes when all is read; with `Accept: application/x-ndjson` it has one id a line.
     """
     context.known_form(service_id, ServiceNotFound, "service")
     if request.mimetype in lines.NAMES:
@@ -96,11 +97,9 @@ def _submit_lines(service_id: str) -> Response:
             "Idempotency-Key does not go with JSON Lines, which are committed in parts; send a JSON list.",
             field="Idempotency-Key",
         )
-    accepted = _accept_lines(service_id, _default_priority())
-    if request.accept_mimetypes.best in lines.NAMES:
-        first = next(accepted, None)
-        return Response(stream_with_context(_as_lines(first, accepted)), 202, content_type=lines.KIND)
-    return _as_one(accepted)
+    return _answer(
+        _accept_lines(service_id, _default_priority()), as_lines=request.accept_mimetypes.best in lines.NAMES
+    )
 
 
 def _default_priority() -> int:
@@ -110,50 +109,50 @@ def _default_priority() -> int:
     return int(text)
 
 
-def _as_one(accepted: Iterator[Accepted]) -> Response:
-    """One JSON object when all is read. What was accepted before an error stands in its details."""
-    count, created_at = 0, clock.epoch_s()
+def _answer(accepted: Iterator[Accepted], *, as_lines: bool) -> Response:
+    """What was accepted, once all is read: a front that has begun to answer may hand on no more of the body.
+
+    Raises the error that stopped it, if nothing was accepted before.
+    """
+    count, created_at, error = 0, clock.epoch_s(), None
     with contextlib.ExitStack() as opened:
         folder = str(context.core().settings.data_dir)
         ids = opened.enter_context(tempfile.SpooledTemporaryFile(KEPT_BYTES, dir=folder))
         try:
             for part in accepted:
                 created_at = min(created_at, part.created_at)
-                ids.write((',"' if count else '"').encode() + '","'.join(part.job_ids).encode() + b'"')
+                ids.write("".join(part.job_ids).encode())
                 count += len(part.job_ids)
-            head = f'{{"count":{count},"created_at":"{clock.iso(created_at)}","task_ids":['
-            response = Response(_with_ids(head.encode(), ids, b"]}"), 202, content_type=JSON)
-        except PenstockError as error:
-            if "accepted" not in error.details:
+        except PenstockError as stopped:
+            if not count:
+                if "accepted" in stopped.details:
+                    stopped.details["task_ids"] = []
                 raise
+            error = stopped
+        if as_lines:
+            end = b'{"count":%d}\n' % count if error is None else b'{"error":' + answer(error).body + b"}\n"
+            response = Response(_listed(ids, b"", b'{"task_id":"', b'"}\n', b"", end), 202, content_type=lines.KIND)
+        elif error is None:
+            head = f'{{"count":{count},"created_at":"{clock.iso(created_at)}","task_ids":['.encode()
+            response = Response(_listed(ids, head, b'"', b'"', b",", b"]}"), 202, content_type=JSON)
+        else:
             response = handlers.refused(error)
-            response.response = _with_ids(response.get_data()[:-2] + b',"task_ids":[', ids, b"]}}")
+            head = response.get_data()[:-2] + b',"task_ids":['
+            response.response = _listed(ids, head, b'"', b'"', b",", b"]}}")
             response.headers.pop("Content-Length", None)
         response.call_on_close(opened.pop_all().close)
     return response
 
 
-def _with_ids(head: bytes, ids: IO[bytes], end: bytes) -> Iterator[bytes]:
+def _listed(ids: IO[bytes], head: bytes, before: bytes, behind: bytes, between: bytes, end: bytes) -> Iterator[bytes]:
+    """Each id with what stands around it, in pieces."""
     with ids:
         ids.seek(0)
-        yield head
-        while piece := ids.read(PIECE_BYTES):
-            yield piece
+        while piece := ids.read(ID_BYTES * PIECE_IDS):
+            told = [before + piece[at : at + ID_BYTES] + behind for at in range(0, len(piece), ID_BYTES)]
+            yield head + between.join(told)
+            head = between
         yield end
-
-
-def _as_lines(first: Accepted | None, more: Iterator[Accepted]) -> Iterator[bytes]:
-    """One id a line, then the count; or, at the end of what was accepted, the error."""
-    count = 0
-    part = first
-    try:
-        while part is not None:
-            count += len(part.job_ids)
-            yield ('{"task_id":"' + '"}\n{"task_id":"'.join(part.job_ids) + '"}\n').encode()
-            part = next(more, None)
-        yield orjson.dumps({"count": count}) + b"\n"
-    except PenstockError as error:
-        yield b'{"error":' + answer(error).body + b"}\n"
 
 
 def _accept_lines(service_id: str, priority: int) -> Iterator[Accepted]:
