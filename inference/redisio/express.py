@@ -12,6 +12,7 @@ from redis.exceptions import NoScriptError
 
 from inference.jobs.express_model import Asked, ExpressJob, Taken, Told
 from inference.redisio.client import EXPRESS_KEY, TOLD_CHANNEL, WAKE_KEY, RedisLink
+from inference.redisio.raw import command, send
 from inference.redisio.slots import RING_OR_WAKE, express_wake
 
 HELD_S = 120
@@ -141,11 +142,9 @@ class RedisExpress:
         keys = [queue_key(service_id), WAKE_KEY + service_id, express_wake(service_id), _held_key(holder)]
 
         def work(client: "redis.Redis") -> list[object]:
-            pipe = client.pipeline(transaction=False)
-            for asker, answers in told.items():
-                pipe.publish(TOLD_CHANNEL + asker, _encoder.encode(answers))
-            pipe.evalsha(self._take.sha, len(keys), *keys, max_rows, repr(now))
-            found = pipe.execute(raise_on_error=False)[-1]
+            take = self._take.sha, str(len(keys)), *keys, str(max_rows), repr(now)
+            said = [command(b"EVALSHA", *(word.encode() for word in take))]
+            found = send(client, [*_publish(told), *said])[-1]
             if isinstance(found, NoScriptError):
                 found = self._take(keys=keys, args=[max_rows, repr(now)], client=client)
             if isinstance(found, Exception):
@@ -157,14 +156,8 @@ class RedisExpress:
         return Taken(jobs=jobs, left=int(str(left)), is_woken=bool(woken))
 
     def tell(self, told: Mapping[str, Sequence[Told]]) -> None:
-        def work(client: "redis.Redis") -> None:
-            pipe = client.pipeline(transaction=False)
-            for asker, answers in told.items():
-                pipe.publish(TOLD_CHANNEL + asker, _encoder.encode(answers))
-            pipe.execute()
-
         if told:
-            self._link.call(work)
+            self._link.call(lambda client: send(client, _publish(told)))
 
     def waiting(self, service_id: str) -> int:
         return int(str(self._link.call(lambda client: client.zcard(queue_key(service_id)))))
@@ -179,6 +172,13 @@ class RedisExpress:
             told.setdefault(asker, []).append(Told(id=job_id, result=None, error_code=LOST_CODE, error_message=LOST))
         self.tell(told)
         return sum(map(len, told.values()))
+
+
+def _publish(told: Mapping[str, Sequence[Told]]) -> list[bytes]:
+    return [
+        command(b"PUBLISH", f"{TOLD_CHANNEL}{asker}".encode(), _encoder.encode(answers))
+        for asker, answers in told.items()
+    ]
 
 
 def _held_key(holder: str) -> str:
