@@ -10,7 +10,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -30,6 +31,15 @@ def die_with_parent(sig: int = signal.SIGKILL, *, parent_pid: int | None = None)
 def adopt_orphans() -> None:
     """From now on processes below this one that lose their parent become its children, to be waited for here."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap_orphans(ours: Container[int]) -> None:
+    """Waits for adopted children that have ended; stops at one of `ours`, who waits for it itself. Never blocks."""
+    with suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in ours:
+                return
+            os.waitpid(ended.si_pid, 0)
 
 
 def leave_no_core() -> None:

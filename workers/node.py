@@ -5,6 +5,7 @@ import hashlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,9 @@ from inference.serving.model import Desired, Observed, Replica
 from inference.settings import Settings
 from workers import node_metrics
 from workers.alarm import Alarm, end_quietly
+from workers.launching import cradle
 from workers.launching.folder import write_json
+from workers.launching.nursery import Nursery
 from workers.node_decide import Figures, Step, decide, limits, restart_delay_s
 from workers.node_process import (
     LOAD_FAILED,
@@ -69,13 +72,14 @@ class Agent:
         inventory: Mapping[str, Any],
         command: Command = worker_command,
         metrics_port: int = 0,
+        nursery: Nursery | None = None,
     ) -> None:
         self._core = core
         self._settings = core.settings
         self._ports = core.serving
         self._node_id, self._host = node_id, host
         self._environ, self._inventory, self._command = environ, inventory, command
-        self._metrics_port = metrics_port
+        self._metrics_port, self._nursery = metrics_port, nursery
         self._limits = limits(core.settings)
         self._metrics = metrics_folder(core.settings)
         self._charges: dict[str, Charge] = {}
@@ -118,6 +122,8 @@ class Agent:
         except Exception:
             # The outer edge of the loop: a fault in one turn must not cost the workers their agent.
             log.exception("node_turn_failed")
+        if self._nursery is not None:
+            lifeline.reap_orphans({charge.process.pid for charge in self._charges.values() if charge.process})
         self._tell()
 
     def close(self) -> None:
@@ -237,6 +243,7 @@ class Agent:
             environ=environment(settings, row, generation=generation, node_id=self._node_id, inherited=self._environ),
             folder=settings.data_dir,
             log_path=settings.data_dir / "logs" / name if settings.telemetry.worker_logs == "files" else None,
+            nursery=self._nursery,
         )
         charge.generation, charge.asked_at, charge.seen_at = generation, None, now
         log.info("worker_started", replica_id=row.id, service_id=row.service_id, pid=charge.process.pid)
@@ -327,6 +334,7 @@ def main(environ: Mapping[str, str]) -> int:
     settings = settings_room.load(environ)
     if settings.process.run_id:
         lifeline.die_with_parent()
+    nursery = Nursery.branched((sys.executable, "-m", "workers.launching.cradle", "node"))
     configure(settings, "node")
     host = socket.gethostname()
     bell = publisher.connect(settings)
@@ -341,6 +349,7 @@ def main(environ: Mapping[str, str]) -> int:
         environ=environ,
         inventory=probe.inventory(probe.host(visible=environ.get("CUDA_VISIBLE_DEVICES"))),
         metrics_port=server.port,
+        nursery=nursery,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, agent.stop)
@@ -353,4 +362,5 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
+    cradle.enter("workers.node")
     entry.run(lambda: main(os.environ))

@@ -13,7 +13,9 @@ from inference import lifeline
 from inference.clock import monotonic_s
 from inference.serving.model import Replica
 from inference.settings import Settings
+from workers.launching.born import Task
 from workers.launching.folder import cap_log
+from workers.launching.nursery import Forked, Nursery
 from workers.queues import service_queue
 
 WORKER = "worker"
@@ -54,9 +56,17 @@ def metrics_folder(settings: Settings) -> Path:
 class WorkerProcess:
     """A process in a session of its own, that the kernel kills when the calling thread ends."""
 
-    def __init__(self, command: list[str], *, environ: Mapping[str, str], folder: Path, log_path: Path | None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        environ: Mapping[str, str],
+        folder: Path,
+        log_path: Path | None,
+        nursery: Nursery | None = None,
+    ) -> None:
         with _log(log_path) as log:
-            self._popen = subprocess.Popen(
+            self._popen = _forked(nursery, command, environ, folder, log_path) or subprocess.Popen(
                 command,
                 cwd=folder,
                 env=environ,
@@ -94,6 +104,15 @@ class WorkerProcess:
     def _send(self, sig: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._popen.send_signal(sig)
+
+
+def _forked(
+    nursery: Nursery | None, command: list[str], environ: Mapping[str, str], folder: Path, log_path: Path | None
+) -> Forked | None:
+    if nursery is None:
+        return None
+    log = str(log_path) if log_path is not None else ""
+    return nursery.start(Task(argv=tuple(command), environ=environ, cwd=str(folder), log=log, leads_session=True))
 
 
 @contextlib.contextmanager

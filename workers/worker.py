@@ -1,5 +1,6 @@
 """A worker: one Celery node, pinned to one device, whose prefork children are the instances of one service."""
 
+import argparse
 import os
 import signal
 import sys
@@ -14,11 +15,13 @@ from inference.errors import BadSettings
 from inference.settings import Settings
 from inference.telemetry.log import configure
 from inference.telemetry.sharing import share
+from workers.launching.born import Task
+from workers.launching.nursery import Nursery
 from workers.pulse import Pulse, path_of
 
 log = structlog.get_logger(__name__)
 
-REPLACE_S = 0.5
+REPLACE_S = 0.2
 """How often Celery looks whether a child has died; its own 5 s would be most of the time that a crash costs."""
 
 
@@ -30,8 +33,28 @@ def main(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
         raise BadSettings("A worker is started by the node agent, which says what it is for; start `penstock node`.")
     lifeline.die_with_parent()
     share(settings.data_dir / "run" / "metrics" / "worker")
+    nursery = Nursery.branched((sys.executable, "-m", "workers.launching.cradle", "engines"))
     configure(settings, "worker")
+    if nursery is not None:
+        fork_children(nursery)
     return _run(settings, arguments)
+
+
+def fork_children(nursery: Nursery) -> None:
+    """From now on the pool's children are forked instead of spawned.
+
+    The nursery has neither CUDA nor an engine, and forks nothing of this process: they are as safe, and sooner there.
+    """
+    from billiard import compat, popen_spawn_posix, semaphore_tracker
+
+    def start(path: str, argv: list[str], fds: list[int]) -> int:
+        # The tracker outlives us: it removes what we leave.
+        orphan_signal = 0 if any("semaphore_tracker" in word for word in argv) else signal.SIGKILL
+        task = Task(argv=tuple(argv), environ=dict(os.environ), orphan_signal=orphan_signal)
+        forked = nursery.start(task, sorted({number for number in fds if number > 2}))
+        return forked.pid if forked is not None else int(compat.spawnv_passfds(path, argv, fds))
+
+    popen_spawn_posix.spawnv_passfds = semaphore_tracker.spawnv_passfds = start
 
 
 def _run(settings: Settings, arguments: Sequence[str]) -> int:
@@ -67,17 +90,35 @@ def _run(settings: Settings, arguments: Sequence[str]) -> int:
     app = make_app(settings, modules=["workers.tasks.run"])
     remote_control.narrow(settings)
     asynpool.AsynPool.timers = property(lambda pool: {pool.maintain_pool: REPLACE_S})
-    fixed = ["--pool=prefork", f"--concurrency={replica.instances}", "--without-gossip", "--without-mingle"]
+    asked = _parser().parse_args(arguments)
+    # Not by Celery's command line, which brings along every command there is, Flower and a shell.
+    worker = app.Worker(
+        hostname=asked.hostname,
+        queues=[asked.queue],
+        pool_cls="prefork",
+        concurrency=replica.instances,
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+    )
     try:
-        app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *fixed, *arguments])
-    except SystemExit as ended:
-        if ended.code and not exit_codes:
-            exit_codes.append(int(ended.code) if isinstance(ended.code, int) else 1)
+        worker.start()
+        if worker.exitcode and not exit_codes:
+            exit_codes.append(int(worker.exitcode))
     finally:
         supervisor.end()
         told.close()
         path.unlink(missing_ok=True)
     return exit_codes[0] if exit_codes else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """As Celery's own `worker` has them."""
+    parser = argparse.ArgumentParser(prog="workers.worker")
+    parser.add_argument("-n", dest="hostname", required=True)
+    parser.add_argument("-Q", dest="queue", required=True)
+    return parser
 
 
 if __name__ == "__main__":

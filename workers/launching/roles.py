@@ -20,8 +20,8 @@ SECRETS = ("PENSTOCK_ACCESS__FIRST_KEY", "PENSTOCK_ACCESS__METRICS_KEY", "PENSTO
 """Texts of keys: `MIGRATE` makes keys of them, and no other process needs one."""
 
 
-_NO_URLS = dict.fromkeys(("PENSTOCK_DATABASE_URL", "PENSTOCK_REDIS_URL", "PENSTOCK_BROKER_URL"), "")
-"""For nginx and Valkey, who connect to neither: URLs may hold passwords."""
+NO_URLS = dict.fromkeys(("PENSTOCK_DATABASE_URL", "PENSTOCK_REDIS_URL", "PENSTOCK_BROKER_URL"), "")
+"""For nginx, Valkey and the nursery, who connect to neither: URLs may hold passwords."""
 
 
 class Stage(IntEnum):
@@ -37,7 +37,8 @@ class Role:
     """`orphan_signal` is what the kernel sends to the process when the launcher is gone.
 
     `answers_at`: the Unix socket on which it serves /healthz; `beats_at`: the file that it touches every second or so.
-    A part that has one of them and falls silent is ended and started again.
+    A part that has one of them and falls silent is ended and started again. `is_forked`: a Python module of ours, which
+    the nursery starts, once it is warm.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Role:
     inherit: tuple[int, ...] = ()
     answers_at: str = ""
     beats_at: str = ""
+    is_forked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ def ground(*, ports: Ports, listener: int, embedded_broker: bool) -> list[Role]:
         name=FRONT,
         argv=(str(front.binary()), "-p", "./", "-c", "run/nginx.conf", "-e", "stderr"),
         stage=Stage.DOOR,
-        environment={"NGINX": f"{listener};", **_NO_URLS},
+        environment={"NGINX": f"{listener};", **NO_URLS},
         inherit=(listener,),
     )
     if not embedded_broker:
@@ -73,7 +75,7 @@ def ground(*, ports: Ports, listener: int, embedded_broker: bool) -> list[Role]:
         name=BROKER,
         argv=(str(broker.binary()), "run/valkey.conf"),
         stage=Stage.GROUND,
-        environment=_NO_URLS,
+        environment=NO_URLS,
         orphan_signal=signal.SIGTERM,
     )
     return [door, base]
@@ -89,20 +91,23 @@ def work(ports: Ports) -> list[Role]:
             argv=(*python, "workers.http_host", "--uds", front.API_SOCKET),
             environment=behind,
             answers_at=front.API_SOCKET,
+            is_forked=True,
         ),
         Role(
             name=LIVE,
             argv=(*python, "api.live.server", "--uds", front.LIVE_SOCKET),
             environment=behind,
             answers_at=front.LIVE_SOCKET,
+            is_forked=True,
         ),
-        Role(name=CONTROL, argv=(*python, "workers.control"), beats_at=CONTROL_BEAT),
-        Role(name=BEAT, argv=(*python, "workers.beat")),
+        Role(name=CONTROL, argv=(*python, "workers.control"), beats_at=CONTROL_BEAT, is_forked=True),
+        Role(name=BEAT, argv=(*python, "workers.beat"), is_forked=True),
         Role(
             name=NODE,
             argv=(*python, "workers.node"),
             # Its workers' figures ask for no key: they stay on loopback wherever the front listens.
             environment={"PENSTOCK_WORKERS__METRICS_PORT": str(ports.node), "PENSTOCK_API__HOST": "127.0.0.1"},
+            is_forked=True,
         ),
     ]
 
@@ -117,6 +122,7 @@ def flower() -> Role:
             *("--persistent=False", "--max_tasks=20000"),
         ),
         environment={"FLOWER_UNAUTHENTICATED_API": "true"},
+        is_forked=True,
     )
 
 

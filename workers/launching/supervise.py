@@ -18,13 +18,16 @@ from pathlib import Path
 
 from inference import lifeline
 from workers.launching import folder
-from workers.launching.roles import Role, Stage
+from workers.launching.born import Task
+from workers.launching.nursery import Forked, Nursery
+from workers.launching.roles import NO_URLS, Role, Stage
 from workers.launching.vigil import HANGS_S, Vigil, vigil_of
 
 _FIRST_DELAY_S, _LAST_DELAY_S = 0.1, 5.0
 _HEALTHY_S = 10.0
 _OPEN_FILES = 65_536
 _HOUSEKEEPING_S = 30.0
+NURSERY = "nursery"
 
 
 def restart_delay_s(before_s: float, *, lived_s: float) -> float:
@@ -42,7 +45,7 @@ class Child:
 
     def __init__(self, role: Role) -> None:
         self.role = role
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self.started = 0.0
         self.restarts = 0
         self.delay_s = 0.0
@@ -75,6 +78,7 @@ class Supervisor:
         self._changed = changed
         self._asked_at = 0.0
         self._errand: subprocess.Popen[bytes] | None = None
+        self._nursery: Nursery | None = None
         self._swept_logs = time.monotonic()
         self._wake, self._wake_end = socket.socketpair()
         self._wake.setblocking(False)
@@ -96,6 +100,22 @@ class Supervisor:
             self.stopping, self._asked_at = True, now
         elif number == signal.SIGINT and now - self._asked_at > 0.5:
             self.killed = True
+
+    def warm(self) -> None:
+        """Has the libraries of the forked roles loaded, in a process beside, from now on."""
+        self._nursery = Nursery.opened(
+            environ={**self._environment, **NO_URLS, "PENSTOCK_ROLE": NURSERY},
+            cwd=self._data_dir,
+            log=self.log_of(NURSERY),
+        )
+
+    def is_warm(self) -> bool:
+        """Whether a forked role would be forked now, or none ever will."""
+        return self._nursery is None or self._nursery.is_warm() or self._nursery.is_gone
+
+    @property
+    def nursery_pid(self) -> int:
+        return self._nursery.pid if self._nursery is not None else 0
 
     def add(self, roles: Iterable[Role]) -> None:
         """Starts these roles and keeps them running."""
@@ -154,7 +174,30 @@ class Supervisor:
         child.due = None
         child.started = time.monotonic()
         child.vigil = vigil_of(self._data_dir, answers_at=child.role.answers_at, beats_at=child.role.beats_at)
-        child.process = self._spawn(child.role)
+        child.process = self._fork(child.role) or self._spawn(child.role)
+
+    def _fork(self, role: Role) -> Forked | None:
+        """None where the role must be started in the slow way."""
+        if self._nursery is None or not role.is_forked:
+            return None
+        folder.cap_log(self.log_of(role.name))
+        forked = self._nursery.start(
+            Task(
+                argv=role.argv,
+                environ=self._environment_of(role),
+                cwd=str(self._data_dir),
+                log=str(self.log_of(role.name)),
+                leads_session=True,
+                orphan_signal=role.orphan_signal,
+            )
+        )
+        if self._nursery.is_gone:
+            self._nursery.end()
+            self.warm()
+        return forked
+
+    def _environment_of(self, role: Role) -> dict[str, str]:
+        return {**self._environment, **role.environment, "PENSTOCK_ROLE": role.name}
 
     def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
         folder.cap_log(self.log_of(role.name))
@@ -171,7 +214,7 @@ class Supervisor:
             return subprocess.Popen(
                 role.argv,
                 cwd=self._data_dir,
-                env={**self._environment, **role.environment, "PENSTOCK_ROLE": role.name},
+                env=self._environment_of(role),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -191,7 +234,7 @@ class Supervisor:
             else:
                 os.waitpid(pid, 0)
 
-    def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+    def _bury(self, child: Child, process: subprocess.Popen[bytes] | Forked) -> None:
         _signal_group(process.pid, signal.SIGKILL)  # before the reaping, while the group's number is still ours
         code = process.wait()
         child.process = None
@@ -248,6 +291,8 @@ class Supervisor:
                 self._kill(so_far)
         while any(child.process for child in self.children.values()):
             self.turn(0.05)
+        if self._nursery is not None:
+            self._nursery.end()
         signal.set_wakeup_fd(-1)
         self._wake.close()
         self._wake_end.close()

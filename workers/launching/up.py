@@ -20,6 +20,7 @@ from workers.launching.roles import BROKER, Ports, Role
 from workers.launching.supervise import Supervisor, say
 
 _READY_LIMIT_S = 60.0
+_WARM_LIMIT_S = 20.0
 
 Work = Callable[[Ports], list[Role]]
 """Gives the roles that need store and broker, for these ports."""
@@ -117,6 +118,9 @@ class _System:
         supervisor.add(
             roles.ground(ports=self.ports, listener=self.listener.fileno(), embedded_broker=self.embedded_broker)
         )
+        found = self.with_users([*work(self.ports), *([roles.flower()] if self.flower else [])])
+        if any(role.is_forked for role in found):
+            supervisor.warm()
         supervisor.log_of("migrate").unlink(missing_ok=True)  # what is shown of it below is of this start
         code = supervisor.run_once("migrate", migrate, self.secrets)
         if code:
@@ -127,11 +131,10 @@ class _System:
             return False
         if self.embedded_broker:
             supervisor.wait(self.broker_answers, limit_s=60.0)
+        supervisor.wait(supervisor.is_warm, limit_s=_WARM_LIMIT_S)
         if supervisor.stopping:
             return False
-        supervisor.add(self.with_users(work(self.ports)))
-        if self.flower:
-            supervisor.add(self.with_users([roles.flower()]))
+        supervisor.add(found)
         if not supervisor.wait(self.is_ready, limit_s=_READY_LIMIT_S, every_s=0.05) and not supervisor.stopping:
             say(f"not ready after {_READY_LIMIT_S:.0f} s: {self.why_not()} Logs are in {data_dir}/logs; still trying.")
             supervisor.wait(self.is_ready, limit_s=float("inf"), every_s=0.5)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 CONTROL_BEAT = "run/control.alive"
 HANGS_S = 15.0
-ASK_S = 2.0
+ASK_S, SOON_S = 2.0, 0.2
 _STRIDE_S = 5.0
 _QUESTION = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -51,7 +51,10 @@ class Answers:
         self._asked_at = 0.0
 
     def __call__(self) -> bool:
-        """Whether an answer has come since the last call. Asks every `ASK_S`; never blocks."""
+        """Whether an answer has come since the last call. Never blocks.
+
+        Asks every `ASK_S`; after `SOON_S` again while nobody is there.
+        """
         if self._open is None:
             if time.monotonic() - self._asked_at >= ASK_S:
                 self._ask()
@@ -82,6 +85,7 @@ class Answers:
                 self._open.sendall(_QUESTION)
             except OSError:
                 self._close()
+                self._asked_at -= ASK_S - SOON_S  # not there yet: what is soon there shall soon be heard
             finally:
                 os.close(folder)
 

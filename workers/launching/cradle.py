@@ -1,0 +1,74 @@
+"""The process from which parts are forked: loads what they share, then waits to be asked (`nursery`).
+
+`python -m workers.launching.cradle FD` answers on that socket; `... MODULE [ARGUMENT ...]` becomes that part itself,
+which can then have a nursery of its own.
+"""
+
+import gc
+import importlib
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from workers.alarm import end_quietly
+from workers.launching import areas, nursery
+from workers.launching.born import Task
+
+SHARED = (
+    *("celery.app.control", "celery.app.events", "celery.app.log", "celery.apps.beat", "celery.apps.worker"),
+    *("celery.backends.redis", "celery.concurrency.prefork", "celery.events.receiver", "celery.events.state"),
+    *("celery.fixups.django", "celery.loaders.app", "celery.worker.autoscale", "celery.worker.components"),
+    *("celery.worker.consumer", "celery.worker.control", "celery.worker.loops", "celery.worker.strategy"),
+    *("billiard.heap", "billiard.popen_spawn_posix", "billiard.sharedctypes", "kombu.transport.redis"),
+    *("granian", "psutil", "prometheus_client.multiprocess", "sqlalchemy.dialects.sqlite", "encodings.idna"),
+    *("uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
+    *("inference.engines.onnx", "inference.entry", "inference.resources.probe", "inference.telemetry.log"),
+    *("inference.wiring", "workers.app", "workers.courier", "workers.publisher", "workers.remote_control"),
+    *("workers.engine_host", "workers.node_metrics", "workers.node_process", "workers.supervisor"),
+    *("workers.tasks.control", "workers.ticker", "workers.launching.roles"),
+    *("api.app", "api.assembly", "api.live.app", "api.live.seats", "api.live.submit", "api.wiring"),
+)
+"""What the parts import: no engine, and nothing that opens a connection or starts a thread when it is imported."""
+
+
+def load() -> None:
+    """Imports `SHARED`; what of it is not installed is left to who needs it."""
+    gc.disable()
+    for module in SHARED:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            continue
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def enter(module: str) -> None:
+    """Where this process, which runs `module`, could have no nursery, begins it anew so that it can."""
+    if not areas.are_known():
+        environ = {**os.environ, areas.ROOM: areas.room_for(os.environ)}
+        os.execve(sys.executable, areas.command(module, *sys.argv[1:]), environ)  # noqa: S606 - this very program
+
+
+def main(arguments: Sequence[str]) -> Task:
+    """Gives back what this process, or a copy of it, is to become."""
+    os.environ.pop(areas.ROOM, None)
+    areas.know()
+    *words, _ = arguments
+    is_part = not words[0].isdecimal()
+    if is_part:
+        end_quietly()
+    shown = [sys.executable, "-m", "workers.launching.cradle", *words]
+    areas.rename(shown)
+    load()
+    if not is_part:
+        return nursery.serve(socket.socket(fileno=int(words[0])))
+    task = Task(argv=(sys.executable, "-m", *words), environ=dict(os.environ))
+    task.settle()
+    return task
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:]).run()
