@@ -27,7 +27,7 @@ MOST_BYTES = 4_000_000
 Gone = Callable[[], "asyncio.Future[None]"]
 """A future that is done when the client has gone. Asked for only when the answer takes a while."""
 
-WATCH_S = 0.025
+WATCH_S = 0.1
 Waiting = tuple[Asked, bytes, "asyncio.Future[Told]"]
 
 

@@ -158,3 +158,15 @@ def test_counting_what_waits_does_not_look_at_what_has_ended(store: SqlJobs, dat
             plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statement}"), {"t": DEFAULT_TENANT}).all()
 
         assert plan[0].detail == "SCAN jobs USING INDEX ix_jobs_pending"
+
+
+def test_what_predictions_used_is_added_to_what_jobs_used(database: Database) -> None:
+    jobs, usage = SqlJobs(database), SqlUsage(database)
+    by = Claimant(service_id="s", instance_id="i", generation=1, worker="w", model_version="1.0.0")
+
+    for _ in range(2):
+        jobs.add_usage(by, [(20_000, "t", "", 3, 6, 0.25), (20_000, "t", "k", 1, 1, 0.5)])
+
+    (whole,) = usage.find(Scope("t"), day_from=20_000, day_to=20_001, group_by=UsageGroup.DAY)
+    assert (whole.jobs, whole.rows, whole.engine_s) == (8, 14, 1.5)
+    assert usage.engine_s("t", True, day=20_000)["k"] == 1.0
