@@ -150,10 +150,10 @@ class Drain:
         batches = turns(jobs, express, max_rows=self._hands.max_rows)
         return tuple(self._hands.prepare(batch) for batch in batches if batch)
 
-    def _take(self, until_s: float) -> tuple[ClaimedJob, ...]:
+    def _take(self, until_s: float, *, may_wait: bool = False) -> tuple[ClaimedJob, ...]:
         """Tells the predictions that are done, and takes the next ones."""
         room = express_room(self._hands.max_rows, share=self._share, jobs_rows=self._jobs_rows)
-        return self._express.take(0 if self._is_over(until_s) else room)
+        return self._express.take(0 if self._is_over(until_s) else room, may_wait=may_wait)
 
     def _settle(
         self, done: Sequence[Outcome], *, until_s: float, express: Sequence[ClaimedJob] = ()
@@ -163,7 +163,7 @@ class Drain:
         if express:
             self._express.tell()
         else:
-            express = self._take(until_s)
+            express = self._take(until_s, may_wait=True)
         self._express.add_usage()
         room = 0 if self._is_over(until_s) else self._room(express)
         if jobs:
@@ -187,7 +187,7 @@ class Drain:
             running = self._engine_thread.submit(self._run, turn)
             is_last = self._is_over(until_s)
             jobs = self._express.part(done)
-            express = self._take(until_s)
+            express = self._take(until_s, may_wait=True)
             self._express.add_usage()
             rows = self._room(express)
             ahead = self._finish(jobs, max_rows=0 if is_last else rows, min_rows=rows, is_ahead=True)

@@ -19,6 +19,8 @@ USAGE_S = 1.0
 """Predictions are added to what was used at most so often; a crash loses what was not added yet."""
 LOOK_S = 0.25
 """While predictions keep an instance busy, it looks for jobs that often, besides when they are rung for."""
+QUIET_S = 0.005
+"""After a look that found the lane empty, jobs alone go on without another for so long: a look is a round trip."""
 STOPPED = "The engine was stopped before this prediction was done; send it again."
 
 
@@ -52,6 +54,7 @@ class ExpressSide:
         self._used_lock = threading.Lock()
         self._add_at = 0.0
         self._look_at = 0.0
+        self._quiet_until = 0.0
         self._takes = 0
         self._latency = metrics.express_latency.labels(by.service_id)
 
@@ -81,11 +84,14 @@ class ExpressSide:
             except HotUnavailable as error:
                 log.warning("express_untold", reason=error.message, count=len(untold))
 
-    def take(self, max_rows: int) -> tuple[ExpressJob, ...]:
-        """Tells what is untold, and takes at most so many rows. Nothing while Redis is away."""
-        untold, self._untold = self._untold, []
-        if self._lane is None:
+    def take(self, max_rows: int, *, may_wait: bool = False) -> tuple[ExpressJob, ...]:
+        """Tells what is untold, and takes at most so many rows. Nothing while Redis is away.
+
+        `may_wait`: not even a look when nothing is to be told and the lane was empty just now.
+        """
+        if self._lane is None or (may_wait and not self._untold and monotonic_s() < self._quiet_until):
             return ()
+        untold, self._untold = self._untold, []
         while True:
             self._takes += 1
             try:
@@ -103,6 +109,7 @@ class ExpressSide:
                 return ()
             if taken.is_woken:
                 self._look_at = 0.0
+            self._quiet_until = 0.0 if taken.jobs or taken.left else monotonic_s() + QUIET_S
             if taken.jobs or not taken.left or not max_rows:
                 return taken.jobs
             untold = []
