@@ -14,7 +14,6 @@ class Candidate(msgspec.Struct, frozen=True):
     rows: int
     batch_cap: int
     is_late: bool = False
-    order_key: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

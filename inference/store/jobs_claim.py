@@ -59,10 +59,11 @@ def _look(
         return [Candidate(*row) for row in _candidates(db).rows(connection, bound)], True
     head, began_s = _head(db, bound["service"]), monotonic_s()
     since = VERY_HEAD if is_all else head.begin(began_s)
-    found = [Candidate(*row) for row in _candidates(db).rows(connection, bound | {"since": since})]
+    found = _candidates(db).rows(connection, bound | {"since": since})
     now_s = monotonic_s()
-    head.looked(since, first=found[0].order_key if found else None, took_s=now_s - began_s, now_s=now_s)
-    return found, since == VERY_HEAD
+    *_, first, dead = found[0] if found else (None, 0)
+    head.looked(since, first=first, dead=dead, took_s=now_s - began_s, now_s=now_s)
+    return [Candidate(*row[:-2]) for row in found], since == VERY_HEAD
 
 
 @lru_cache(maxsize=1024)
@@ -72,13 +73,14 @@ def _head(_db: Database, _service_id: str) -> Head:
 
 @lru_cache(maxsize=4)
 def _candidates(db: Database) -> Statement:
-    """In the order of `Candidate`."""
+    """In the order of `Candidate`; then, of PostgreSQL, what `Head` asks for."""
     lock = "" if db.is_sqlite else "FOR UPDATE SKIP LOCKED"
     since = "" if db.is_sqlite else "AND order_key >= :since "
+    seen = "" if db.is_sqlite else ", order_key, (SELECT pg_stat_get_dead_tuples('jobs'::regclass))"
     return Statement(
         db,
         "SELECT id, bucket, rows, batch_cap, "
-        f"CASE WHEN deadline IS NOT NULL AND deadline <= {db.clock} THEN 1 ELSE 0 END AS is_late, order_key "
+        f"CASE WHEN deadline IS NOT NULL AND deadline <= {db.clock} THEN 1 ELSE 0 END AS is_late{seen} "
         f"FROM jobs WHERE service_id = :service AND state = 'pending' AND not_before IS NULL {since}"
         "AND EXISTS (SELECT 1 FROM instances i WHERE i.id = :instance AND i.generation = :generation "
         f"AND i.lease_until > {db.clock}) "

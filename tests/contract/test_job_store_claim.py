@@ -314,7 +314,7 @@ def test_a_claim_that_begins_past_the_head_comes_back_to_it_before_it_says_that_
     monkeypatch.setattr(head, "SLOW_S", 0.0)  # as if every look walked over a million dead entries
     monkeypatch.setattr(head, "PAUSE_LIMIT_S", 3600.0)
     monkeypatch.setattr(head, "PAUSE", 1e9)
-    monkeypatch.setattr(head, "LOOKS_IN_VAIN", 10**9)
+    monkeypatch.setattr(head, "MANY", 0)
     sent = queue(store, *(job(order_key=10.0 + n) for n in range(4)))
     before = [ids(store.claim(by, max_rows=1)) for _ in range(2)]
     (early,) = queue(store, job(order_key=5.0))
