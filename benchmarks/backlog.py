@@ -166,10 +166,18 @@ class _Bench:
                 held = claimed.jobs
             self._store.finish(by, completed(held))
             self._refill(by, len(held))
-        return self._found(claims, finishes, both)
+        sweeps = _Spent()
+        for _ in range(5):
+            self._timed(sweeps, self._sweep)
+        return self._found(claims, finishes, both, sweeps)
 
-    def _found(self, claims: _Spent, finishes: _Spent, both: _Spent) -> dict[str, float]:
-        found: dict[str, float] = {}
+    def _sweep(self) -> None:
+        """What the control process asks of the jobs every second or so when nothing is to be done."""
+        for ask in (self._store.promote, self._store.expire, self._store.reap, self._store.services_with_waiting):
+            ask()
+
+    def _found(self, claims: _Spent, finishes: _Spent, both: _Spent, sweeps: _Spent) -> dict[str, float]:
+        found = {"sweep_ms": round(1000 * median(sweeps.seconds), 3)}
         for name, spent in {"claim": claims, "finish": finishes, "both": both}.items():
             found[f"{name}_ms"] = round(1000 * median(spent.seconds), 3)
             found[f"{name}_cpu_us"] = round(1e6 * median(spent.cpu) / BATCH, 2)
@@ -224,10 +232,12 @@ def show(report: dict[str, Any], console: Console) -> None:
     tables.show_machine(report["machine"], console)
     for kind, states in report["databases"].items():
         table = Table(title=f"{kind}: batches of {report['batch']}, median of {report['claims']}; CPU us a job")
-        for title in ("jobs", "claim ms", "CPU", "finish ms", "CPU", "both ms", "CPU", "made in s"):
+        for title in ("jobs", "claim ms", "CPU", "finish ms", "CPU", "both ms", "CPU", "sweep ms", "made in s"):
             table.add_column(title, justify="left" if title == "jobs" else "right")
         for title, state in states.items():
             cells = [f"{state[name]:.2f}" if name.endswith("ms") else f"{state[name]:.1f}" for name in _MEASURES]
-            table.add_row(title, *cells, f"{state['made_s']:.0f}" if "made_s" in state else "")
+            table.add_row(
+                title, *cells, f"{state['sweep_ms']:.1f}", f"{state['made_s']:.0f}" if "made_s" in state else ""
+            )
         console.print(table)
     tables.show_figures(report["figures"], console)
