@@ -62,6 +62,7 @@ def hurried(database: Database) -> Database:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_sql_does_as_the_reference_store_does(hurried: Database):
     run_state_machine_as_test(machine(hurried), settings=HOW)
 
