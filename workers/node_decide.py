@@ -7,7 +7,7 @@ from inference.serving.model import Desired, Observed, Replica
 from inference.settings import Settings
 
 FIRST_DELAY_S = 0.2
-HEALTHY_S = 10.0
+HEALTHY_S = 5.0
 
 
 class Step(Enum):

@@ -65,7 +65,7 @@ def test_waits_double_up_to_the_cap_and_begin_anew_after_a_healthy_life():
         waits.append(restart_delay_s(waits[-1], lived_s=1, cap_s=15))
 
     assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 15, 15]
-    assert restart_delay_s(15, lived_s=11, cap_s=15) == 0
+    assert restart_delay_s(15, lived_s=6, cap_s=15) == 0
     assert restart_delay_s(0, lived_s=0, cap_s=15) == FIRST_DELAY_S
 
 
