@@ -74,7 +74,9 @@ class Watch:
         largest = 0
         for process in tree(self._roots):
             with contextlib.suppress(psutil.Error):
-                role = self._roles.get(process.pid) or self._roles.setdefault(process.pid, role_of(process))
+                if process.pid not in self._roles:
+                    self._roles[process.pid] = "database" if "postgres" in process.name() else role_of(process)
+                role = self._roles[process.pid]
                 if role == "api":
                     largest = max(largest, process.memory_info().rss)
         return largest
@@ -185,19 +187,18 @@ def _measure(plan: Plan, kind: str, model: Model, folder: Path) -> dict[str, Any
         systems.first_answer(served, model)
         config = {"model_id": model_id, "name": "bulk", "config": {"queue_while_stopped": True}}
         bulk_id = str(call("POST", f"{empty.url}{API}/services", config)["service_id"])
-        roots = [*empty.roots, *its_roots]
         found: dict[str, Any] = {}
         with Beside(served, model, per_s=plan.beside_per_s) as beside:
             time.sleep(plan.rest_s)
         found["at_rest"] = beside.report()
-        with Watch(roots) as watch, Beside(served, model, per_s=plan.beside_per_s) as beside:
+        with Watch([*empty.roots, *its_roots]) as watch, Beside(served, model, per_s=plan.beside_per_s) as beside:
             count = send(empty.port, f"{API}/services/{bulk_id}/tasks/batch", model, plan.jobs)
         if count != plan.jobs:
             raise SystemExit(f"{count} of {plan.jobs} lines were accepted.")
         found["in"] = watch.report(plan.jobs) | {"beside": beside.report()}
         url = environ.get("PENSTOCK_DATABASE_URL", f"sqlite:///{folder}/up/data/penstock.db")
         _finish_all(url, bulk_id)
-        with Watch(roots) as watch, Beside(served, model, per_s=plan.beside_per_s) as beside:
+        with Watch([*empty.roots, *its_roots]) as watch, Beside(served, model, per_s=plan.beside_per_s) as beside:
             size, count = fetch(empty.port, f"{API}/services/{bulk_id}/results")
         if count != plan.jobs:
             raise SystemExit(f"{count} of {plan.jobs} results came.")

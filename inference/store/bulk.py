@@ -26,6 +26,9 @@ PAGE_BYTES = 4_000_000
 WINDOW = 1_000
 """Tasks that one step looks at, whether they fit or not."""
 
+BY_KEY = "BEGIN; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off"
+"""Until a large table is analysed, PostgreSQL takes it for a small one, and reads and sorts all of it for each page."""
+
 _STATE = sa.text("SELECT state, queue_while_stopped FROM services WHERE id = :id AND tenant_id = :tenant")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -73,11 +76,15 @@ class SqlBulk:
             f"WHERE {inside} AND j.service_id = :service AND j.id > :after AND j.id <= :last AND {fits} ORDER BY j.id"
         )
         with self._db.read() as connection:
+            if not self._db.is_sqlite:
+                connection.exec_driver_sql(BY_KEY)
             seen = connection.execute(sa.text(window), bound | {"window": WINDOW}).all()
             last, count = _end(seen, limit)
-            if not count:
-                return Page(views=(), after=last)
-            rows = connection.execute(sa.text(page), bound | {"last": last}).all()
+            rows = connection.execute(sa.text(page), bound | {"last": last}).all() if count else []
+            if not self._db.is_sqlite:
+                connection.exec_driver_sql("COMMIT")
+        if not count:
+            return Page(views=(), after=last)
         is_end = len(seen) < WINDOW and last == seen[-1].id
         return Page(views=[view(row._asdict()) for row in rows], after=None if is_end else last)
 
