@@ -175,8 +175,8 @@ class ApiSettings:
 
     host: str = "127.0.0.1"
     port: int = 8080
-    workers: int = 2
-    threads: int = 32
+    workers: int = 1
+    threads: int = 16
     inline_limit_bytes: int = 131_072
     body_limit_bytes: int = 16_777_216
     wait_limit_s: float = 60.0

@@ -53,8 +53,8 @@ def status(data_dir: str | None, is_json: bool) -> None:
 @click.command()
 @click.option("--host", default=None, help="Address to bind (default: PENSTOCK_API__HOST or 127.0.0.1).")
 @click.option("--port", default=None, type=int, help="Port to bind (default: PENSTOCK_API__PORT or 8080).")
-@click.option("--workers", default=None, type=int, help="Processes (default: PENSTOCK_API__WORKERS or 2).")
-@click.option("--threads", default=None, type=int, help="Threads each (default: PENSTOCK_API__THREADS or 32).")
+@click.option("--workers", default=None, type=int, help="Processes (default: PENSTOCK_API__WORKERS or 1).")
+@click.option("--threads", default=None, type=int, help="Threads each (default: PENSTOCK_API__THREADS or 16).")
 def api(host: str | None, port: int | None, workers: int | None, threads: int | None) -> None:
     """Run the HTTP API alone, without a front."""
     settings = {"PENSTOCK_API__WORKERS": workers, "PENSTOCK_API__THREADS": threads}

@@ -92,10 +92,11 @@ def test_a_killed_api_loses_nothing_that_it_has_acknowledged(system: System):
         thread.start()
     wait_for(lambda: len(acknowledged) > 200, timeout_s=20, what="200 answers of 202")
 
-    killed = [pid for pid in system.every_pid("api") if kill(pid)]
+    killed = [pid for role in ("api", "live") for pid in system.every_pid(role) if kill(pid)]
     before = len(acknowledged)
     begun = time.monotonic()
     wait_for(lambda: len(acknowledged) > before + 200, timeout_s=30, what="the API again")
+    wait_for(lambda: system.http.get("/readyz").status_code == 200, timeout_s=30, what="all of it")
     back_s = time.monotonic() - begun
     is_over.set()
     for thread in threads:

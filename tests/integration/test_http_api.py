@@ -29,6 +29,7 @@ class Servers:
         environ = {
             "PENSTOCK_DATA_DIR": str(folder),
             "PENSTOCK_REDIS_URL": redis_url,
+            "PENSTOCK_API__WORKERS": "2",
             "PENSTOCK_ENGINES__PLUGINS": "double=tests.engines_for_tests:Double",
             "PYTHONPATH": str(ROOT),
         }

@@ -54,7 +54,7 @@ def work(ports: Ports) -> list[Role]:
     shape = {"PYTHONPATH": str(ROOT)}
     stubborn = os.environ.get("STANDIN_STUBBORN", "")
     return [
-        Role(name="api", argv=(*host, front.API_SOCKET), environment=shape),
+        Role(name="api", argv=(*host, front.API_SOCKET), environment=shape | {"PENSTOCK_API__WORKERS": "2"}),
         Role(name="live", argv=(*host, front.LIVE_SOCKET), environment=shape | {"PENSTOCK_API__WORKERS": "1"}),
         Role(name="control", argv=(*me, "crash" if os.environ.get("STANDIN_CRASH") else "sleep"), environment=shape),
         Role(name="beat", argv=(*me, "stubborn" if stubborn else "sleep"), environment=shape),
