@@ -83,13 +83,14 @@ def run(plan: Plan) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
         folder = Path(name)
         card, why_none = cards.find(os.environ.get("CUDA_VISIBLE_DEVICES"), plan.replay)
+        has_card = card is not None and card.source == cards.NVML
         report: dict[str, Any] = {"benchmark": "gpu", "machine": machine.describe(folder), "notes": [], "figures": []}
         state = Run(
             plan=plan,
             folder=folder,
             card=card,
-            provider="cuda" if card and card.source == cards.NVML else "cpu",
-            environ=library_path(),
+            provider="cuda" if has_card else "cpu",
+            environ=library_path() | ({"CUDA_VISIBLE_DEVICES": str(card.facts["uuid"])} if has_card else {}),
             report=report,
             ends_at=begun + plan.budget_s,
         )

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from benchmarks.gpu import card, measure, show
+from benchmarks.gpu import bare, card, measure, show
 from benchmarks.gpu.card import Reading, ReplayedCard, Watch
 
 
@@ -73,3 +73,20 @@ def test_a_share_is_shown_only_beside_the_loop_that_it_is_a_share_of():
     shown = [show._share({"bare": bare}, "medium", system) for bare in ({"medium": {"best": {"rows_per_s": 100}}}, {})]
 
     assert shown == ["50%", "-"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_offered", "first"),
+    [("auto", True, bare.CUDA), ("cuda", True, bare.CUDA), ("cpu", True, bare.CPU), ("auto", False, bare.CPU)],
+)
+def test_a_bare_loop_runs_on_cuda_where_it_is_offered_and_not_declined(asked, is_offered, first):
+    offered = [bare.CUDA, bare.CPU] if is_offered else [bare.CPU]
+
+    chosen = bare.providers(asked, offered)
+
+    assert (chosen[0][0] if first == bare.CUDA else chosen[0]) == first
+    assert chosen[-1] == bare.CPU
+
+
+def test_cuda_that_was_asked_for_and_is_not_offered_is_seen_by_what_the_session_got():
+    assert bare.providers("cuda", [bare.CPU]) == [bare.CPU]
