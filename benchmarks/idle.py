@@ -52,11 +52,17 @@ def _by_role(roots: Any, before: Meter, after: Meter) -> dict[str, dict[str, flo
 
 
 def role_of(process: psutil.Process) -> str:
-    """The role in its environment; a process below a worker that loaded a model is an `engine`."""
+    """The role in its environment; a process below a worker that loaded a model is an `engine`.
+
+    What others are forked from is a `nursery`, whoever's it is.
+    """
     with contextlib.suppress(psutil.Error):
+        line = " ".join(process.cmdline())
+        if "workers.launching.cradle" in line:
+            return "nursery"
         role = process.environ().get("PENSTOCK_ROLE", "") or "launcher"
         parent = process.parent()
         if role == "worker" and parent and parent.environ().get("PENSTOCK_ROLE") == "worker":
-            return "tracker" if "_tracker" in " ".join(process.cmdline()) else "engine"
+            return "tracker" if "_tracker" in line else "engine"
         return role
     return "gone"
