@@ -35,6 +35,7 @@ class World:
             "PENSTOCK_REDIS_URL": redis_url,
             "PENSTOCK_REGISTRY__MODEL_ROOTS": str(folder),
             "PENSTOCK_ACCESS__WRONG_KEYS_PER_MINUTE": "1000000",
+            "PENSTOCK_API__WAIT_LIMIT_S": "0.1",  # nobody works here, so whoever waits does so in vain
         }
         self.settings = settings_room.load(environ)
         self.database = Database(self.settings.database_url, self.settings.store)
