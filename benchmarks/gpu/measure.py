@@ -140,7 +140,8 @@ def _provider(state: Run) -> dict[str, Any]:
         state.provider = "cpu"
         state.note(
             "There is a GPU, and ONNX Runtime fell back to the CPU: it is not the GPU build, or its CUDA libraries "
-            "cannot be loaded. What follows is the CPU's. See benchmarks/README.md, 'What to install'."
+            "cannot be loaded. What follows is the CPU's. See benchmarks/README.md, 'What to install'. "
+            f"It said: {' | '.join(found['said']) or 'nothing'}"
         )
     return found
 
@@ -156,9 +157,10 @@ def _bare(state: Run, model: Model, *, seconds: float, sizes: tuple[int, ...], p
         )  # fmt: skip
     if done.returncode:
         raise SystemExit(f"the bare loop failed:\n{done.stderr[-1500:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    *said, answer = done.stdout.splitlines()
+    found: dict[str, Any] = json.loads(answer)
     state.readings += watch.readings
-    found |= {"card": watch.summary(), "memory_before_bytes": before}
+    found |= {"card": watch.summary(), "memory_before_bytes": before, "said": [*said, *done.stderr.splitlines()][-12:]}
     if found["curve"]:
         found["best"] = max(found["curve"], key=lambda point: float(point["rows_per_s"]))
     return found

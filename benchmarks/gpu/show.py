@@ -82,7 +82,7 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
         return ["-" if one[name] is None else f"{one[name] / MIB:,.0f}" for one in systems]
 
     def card(name: str, form: str) -> list[str]:
-        return [form.format(one["card"][name]) if one["card"] else "-" for one in systems]
+        return [form.format(one["card"][name]) if one["card"] and one["card"][name] else "-" for one in systems]
 
     return [
         ("provider that answers, largest batch", "service", [f"{s['provider']}, {s['max_batch']}" for s in systems]),
