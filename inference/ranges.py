@@ -87,6 +87,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "body_limit_bytes": (1, 1 << 32),
         "wait_limit_s": (0, 3600),
         "waiting_per_caller": (0, 1_000_000),
+        "live_processes": (1, 64),
     },
     "notify": {
         "senders": (1, 1000),

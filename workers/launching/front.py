@@ -42,6 +42,11 @@ def binary() -> Path:
     return path
 
 
+def live_sockets(count: int) -> list[str]:
+    """Where so many asynchronous processes listen; the first at the name that it has when it is alone."""
+    return [LIVE_SOCKET, *(LIVE_SOCKET.replace(".sock", f"-{number}.sock") for number in range(1, max(1, count)))]
+
+
 def networks(text: str) -> list[str]:
     """The networks of a list like `10.0.0.0/8, 192.0.2.7`. Raises BadSettings, naming the one that is none."""
     found = []
@@ -61,7 +66,7 @@ def render(
     listen: str,
     body_limit_bytes: int,
     api: str = f"unix:{API_SOCKET}",
-    live: str = f"unix:{LIVE_SOCKET}",
+    live: str | Sequence[str] = f"unix:{LIVE_SOCKET}",
     flower: str = "",
     flower_login: str = "",
     dns: str = "",
@@ -70,7 +75,8 @@ def render(
 ) -> str:
     """The nginx configuration. `listen` is `address:port`; sockets are relative to the working directory.
 
-    `api`, `live` and `flower` are `unix:PATH` or `host:port`; without `flower` its path is the API's, who knows none.
+    `api`, `live` and `flower` are `unix:PATH` or `host:port`; `live` may be several, who share the calls. Without
+    `flower` its path is the API's, who knows none.
     `flower_login` is the front's own, `user:password`; what people send stays with the front.
     With `dns`, the address of a name server, hosts are looked up again every few seconds, so that a container may come
     back at another address. With `has_tls` the certificate lies where `tls.place` puts it.
@@ -92,7 +98,7 @@ def render(
         "@BODY_LIMIT@": str(body_limit_bytes * 2),
         "@DNS@": f"resolver {dns} valid=5s ipv6=off;" if dns else "",
         "@API@": _server("api", api, dns),
-        "@LIVE@": _server("live", live, dns),
+        "@LIVE@": " ".join(_server("live", one, dns) for one in ([live] if isinstance(live, str) else live)),
         "@BASE@": _BASE,
         "@BAD_REQUEST@": _body("bad_request", "The front could not read this request as HTTP."),
         "@TIMEOUT@": _body("request_timeout", "The rest of the request did not arrive in time."),

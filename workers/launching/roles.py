@@ -81,7 +81,7 @@ def ground(*, ports: Ports, listener: int, embedded_broker: bool) -> list[Role]:
     return [door, base]
 
 
-def work(ports: Ports) -> list[Role]:
+def work(ports: Ports, live_processes: int = 1) -> list[Role]:
     """Everything that needs store and broker."""
     python = (sys.executable, "-m")
     behind = {"PENSTOCK_API__BEHIND_FRONT": "true"}  # on sockets that only our own user can open
@@ -93,12 +93,15 @@ def work(ports: Ports) -> list[Role]:
             answers_at=front.API_SOCKET,
             is_forked=True,
         ),
-        Role(
-            name=LIVE,
-            argv=(*python, "api.live.server", "--uds", front.LIVE_SOCKET),
-            environment=behind,
-            answers_at=front.LIVE_SOCKET,
-            is_forked=True,
+        *(
+            Role(
+                name=LIVE if number == 0 else f"{LIVE}-{number}",
+                argv=(*python, "api.live.server", "--uds", uds),
+                environment=behind,
+                answers_at=uds,
+                is_forked=True,
+            )
+            for number, uds in enumerate(front.live_sockets(live_processes))
         ),
         Role(name=CONTROL, argv=(*python, "workers.control"), beats_at=CONTROL_BEAT, is_forked=True),
         Role(name=BEAT, argv=(*python, "workers.beat"), is_forked=True),
@@ -128,7 +131,7 @@ def flower() -> Role:
 
 def with_own_user(role: Role, settings: Settings, *, port: int, passwords: Mapping[str, str]) -> Role:
     """The role, told to come to the embedded broker under its own name; unchanged where nobody has one."""
-    user = BROKER_USERS.get(role.name)
+    user = BROKER_USERS.get(role.name.partition("-")[0])
     if user is None or not passwords:
         return role
     own = broker.url(port=port, user=user, password=passwords[user])

@@ -22,7 +22,7 @@ from workers.launching.supervise import Supervisor, say
 _READY_LIMIT_S = 60.0
 _WARM_LIMIT_S = 20.0
 
-Work = Callable[[Ports], list[Role]]
+Work = Callable[[Ports, int], list[Role]]
 """Gives the roles that need store and broker, for these ports."""
 
 
@@ -118,7 +118,8 @@ class _System:
         supervisor.add(
             roles.ground(ports=self.ports, listener=self.listener.fileno(), embedded_broker=self.embedded_broker)
         )
-        found = self.with_users([*work(self.ports), *([roles.flower()] if self.flower else [])])
+        parts = work(self.ports, self.settings.api.live_processes)
+        found = self.with_users([*parts, *([roles.flower()] if self.flower else [])])
         if any(role.is_forked for role in found):
             supervisor.warm()
         supervisor.log_of("migrate").unlink(missing_ok=True)  # what is shown of it below is of this start
@@ -159,6 +160,7 @@ class _System:
         config = front.render(
             listen=_address(self.listener),
             body_limit_bytes=self.settings.api.body_limit_bytes,
+            live=[f"unix:{uds}" for uds in front.live_sockets(self.settings.api.live_processes)],
             flower=f"unix:{front.FLOWER_SOCKET}" if self.flower else "",
             has_tls=self.has_tls,
             trusted_proxies=front.networks(wanted.trusted_proxies),
@@ -167,10 +169,11 @@ class _System:
 
     def is_ready(self) -> bool:
         """Whether /readyz answers 200. Blocks a second at most."""
-        return self._api_listens() and self._ask_readyz()[0] == 200
+        sockets = (front.API_SOCKET, *front.live_sockets(self.settings.api.live_processes))
+        return all(map(self._listens, sockets)) and self._ask_readyz()[0] == 200
 
-    def _api_listens(self) -> bool:
-        """Asked first, so that the front's log is not filled with refusals while the API starts.
+    def _listens(self, uds: str) -> bool:
+        """Asked first, so that the front's log is not filled with refusals while a part starts.
 
         Through /proc, because the path of a Unix socket may have 107 bytes only.
         """
@@ -178,7 +181,7 @@ class _System:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(1.0)
-                connection.connect(f"/proc/self/fd/{folder_fd}/{front.API_SOCKET}")
+                connection.connect(f"/proc/self/fd/{folder_fd}/{uds}")
                 return True
         except OSError:
             return False

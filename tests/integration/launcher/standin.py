@@ -48,7 +48,7 @@ def create_app():
     return app
 
 
-def work(ports: Ports) -> list[Role]:
+def work(ports: Ports, live_processes: int = 1) -> list[Role]:
     host = (sys.executable, "-m", "workers.http_host", "--target", f"{HERE}:create_app", "--uds")
     me = (sys.executable, "-m", HERE)
     shape = {"PYTHONPATH": str(ROOT)}

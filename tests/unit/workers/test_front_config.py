@@ -4,7 +4,7 @@ import pytest
 
 from inference.errors import BadSettings
 from workers.front import address, name_server
-from workers.launching.front import render
+from workers.launching.front import live_sockets, render
 
 
 def test_up_reaches_its_processes_through_sockets_and_needs_no_name_server() -> None:
@@ -56,3 +56,11 @@ def test_what_is_no_plain_url_is_refused(url: str) -> None:
 )
 def test_the_name_server_is_the_first_one_of_the_machine(text: str, wanted: str) -> None:
     assert name_server(text) == wanted
+
+
+def test_several_live_processes_share_the_calls():
+    config = render(listen="127.0.0.1:8080", body_limit_bytes=1000, live=[f"unix:{uds}" for uds in live_sockets(3)])
+
+    assert "upstream live { server unix:run/live.sock; server unix:run/live-1.sock; server unix:run/live-2.sock; " in (
+        config
+    )
