@@ -44,6 +44,8 @@ CHILDLESS_EXIT = 5
 CHILDLESS_S = 10.0
 """Celery's loop replaces children that died, and stands still while the broker is away. A worker that has had none
 for so long ends: the node agent starts another, whose children work without the broker."""
+ORPHANED_S = 2.0
+"""The same while Redis does not answer, for one that has had children: there is nothing to wait for."""
 SHORT_S = 30.0
 """The same for a worker that misses some of its children; it ends when the others have finished their batch."""
 
@@ -82,7 +84,7 @@ class Supervisor(threading.Thread):
         self._stopping: dict[int, tuple[float, float]] = {}
         self._ended_blameless: set[int] = set()
         self._had_child_at = self._whole_at = monotonic_s()
-        self._leaves_when_idle = False
+        self._leaves_when_idle = self._had_children = False
         self._ended = threading.Event()
 
     def drain(self) -> None:
@@ -112,7 +114,8 @@ class Supervisor(threading.Thread):
         now = monotonic_s()
         if self._is_draining or any(self._seen):
             self._had_child_at = now
-        elif now - self._had_child_at >= CHILDLESS_S:
+            self._had_children = self._had_children or any(self._seen)
+        elif self._is_orphaned(now - self._had_child_at):
             self._give_up(CHILDLESS_EXIT)
         self._mind_gaps(now)
         if now - self._looked_at >= LOOK_S:
@@ -124,6 +127,11 @@ class Supervisor(threading.Thread):
             self._renew()
             self._renewed_at = now  # a store that was away is asked again in the next tick
         self._report(now)
+
+    def _is_orphaned(self, childless_s: float) -> bool:
+        if childless_s >= CHILDLESS_S:
+            return True
+        return self._had_children and childless_s >= ORPHANED_S and self._is_redis_away()
 
     def _mind_gaps(self, now: float) -> None:
         if self._leaves_when_idle:

@@ -419,6 +419,26 @@ def test_a_worker_that_misses_a_child_while_redis_is_there_leaves_that_to_celery
     assert codes == []
 
 
+@pytest.mark.parametrize(("had_child", "expected"), [(True, [CHILDLESS_EXIT]), (False, [])])
+def test_a_worker_whose_child_died_while_redis_is_away_ends_soon_and_one_that_starts_does_not(
+    watch, record, child, codes, monkeypatch, had_child, expected
+):
+    def away():
+        raise HotUnavailable("away", part="redis")
+
+    monkeypatch.setattr(supervisor_room, "ORPHANED_S", 0.0)
+    monkeypatch.setattr(watch._link, "ping", away)
+    if had_child:
+        put(record, child.pid, Phase.IDLE)
+    watch._tick()
+
+    child.kill()
+    child.wait()
+    watch._tick()
+
+    assert codes == expected
+
+
 def test_a_draining_worker_may_be_without_children(watch, codes, monkeypatch):
     monkeypatch.setattr(supervisor_room, "CHILDLESS_S", 0.0)
     watch.drain()
