@@ -28,6 +28,8 @@ Prepared = tuple[str, Content]
 NOT_RECORDED = {
     f"POST {BASE}/services/{{service_id}}/tasks": "the task's own row says when it came and by which key",
     f"POST {BASE}/services/{{service_id}}/tasks/batch": "the same, for each of them",
+    f"POST {BASE}/services/{{service_id}}/predict": "nothing is kept of a prediction; with mode=async it is a task",
+    "POST /v1/models/{name}/predict": "the same",
 }
 
 
@@ -105,6 +107,15 @@ def the_service(world: World) -> str:
     return world.ids["service_id"]
 
 
+def the_models_name(world: World) -> str:
+    return world.ask("GET", f"/v1/models/{world.ids['model_id']}")["name"]
+
+
+def as_a_task(make: Callable[[World], str]) -> Callable[[World], Prepared]:
+    """A prediction that is a task: nobody works here who could answer one."""
+    return lambda world: (make(world), {"json": TASK, "query_string": {"mode": "async"}})
+
+
 PREPARED: dict[str, Callable[[World], Prepared]] = {
     f"POST {BASE}/services": with_body(lambda world: {"model_id": world.ids["model_id"], "name": world.next_name()}),
     f"PATCH {BASE}/services/{{service_id}}": on(a_service, {"config": {"max_batch": 16}}),
@@ -115,6 +126,8 @@ PREPARED: dict[str, Callable[[World], Prepared]] = {
     f"POST {BASE}/services/{{service_id}}/scale": on(a_service, {"replicas": 2}),
     f"POST {BASE}/services/{{service_id}}/tasks": on(the_service, TASK),
     f"POST {BASE}/services/{{service_id}}/tasks/batch": on(the_service, {"input_data_list": [TASK["input_data"]]}),
+    f"POST {BASE}/services/{{service_id}}/predict": as_a_task(the_service),
+    "POST /v1/models/{name}/predict": as_a_task(the_models_name),
     f"POST {BASE}/services/{{service_id}}/tasks/cancel": on(a_service_with_waiting_tasks, {"all": True}),
     f"POST {BASE}/tasks/{{task_id}}/cancel": on(a_waiting_task),
     f"POST {BASE}/tasks/{{task_id}}/retry": on(a_cancelled_task),
