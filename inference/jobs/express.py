@@ -83,12 +83,13 @@ def turns(
 ) -> tuple[tuple[ClaimedJob, ...], ...]:
     """One batch of both where they may share an engine call; else two, one after the other, express first.
 
-    Suspects of a crash stay among themselves: nobody else is to be harmed, and what they are tried for must be clear.
+    Whoever was tried before may have crashed, and stays apart: nobody else is to be harmed, and it must be clear whose
+    fault the next crash is.
     """
     if not jobs or not express:
         return (tuple(jobs or express),)
     rows = sum(job.rows for job in jobs) + sum(job.rows for job in express)
     is_alike = {job.bucket for job in jobs} == {job.bucket for job in express}
-    if is_alike and rows <= max_rows and not any(job.crashes for job in jobs):
+    if is_alike and rows <= max_rows and not any(job.attempt > 1 for job in jobs):
         return ((*express, *jobs),)
     return tuple(express), tuple(jobs)

@@ -44,7 +44,7 @@ def predictions(count, **changes):
 
 def test_lanes_share_a_batch_only_where_that_harms_nobody():
     mine, theirs = predictions(2), jobs(2)
-    suspects = [msgspec.structs.replace(job, crashes=1) for job in theirs]
+    suspects = [msgspec.structs.replace(job, attempt=2) for job in theirs]
     others = [msgspec.structs.replace(job, bucket="other") for job in theirs]
 
     assert express.turns(theirs, mine, max_rows=4) == ((*mine, *theirs),)
