@@ -11,6 +11,7 @@ import httpx
 from api.cli.failure import CallFailed
 
 BASE = "/api/v1/inference"
+LINES = "application/x-ndjson"
 
 Json = dict[str, Any]
 
@@ -154,13 +155,19 @@ class Client(AbstractContextManager["Client"]):
 
     def submit_lines(self, service_id: str, lines: Iterable[bytes], *, priority: int | None = None) -> Json:
         """Streams JSON Lines, any number of them, one job a line."""
-        return self._call(
-            "POST",
-            f"{BASE}/services/{service_id}/tasks/batch",
-            content=_whole(lines),
-            params=_given({"priority": priority}),
-            headers={"Content-Type": "application/x-ndjson"},
-        )
+        return self._call("POST", **_lines(service_id, lines, priority))
+
+    def submit_lines_for_ids(
+        self, service_id: str, lines: Iterable[bytes], *, priority: int | None = None
+    ) -> Iterator[bytes]:
+        """The same; the ids come back as JSON Lines, and behind them how many there are, or the error."""
+        asked = _lines(service_id, lines, priority)
+        asked["headers"]["Accept"] = LINES
+        return self._stream("POST", **asked)
+
+    def results(self, service_id: str, **filters: Any) -> Iterator[bytes]:
+        """Jobs that are over, with their results, as JSON Lines of any number."""
+        return self._stream("GET", f"{BASE}/services/{service_id}/results", params=_given(filters))
 
     def job(self, job_id: str, *, wait_s: float | None = None) -> Json:
         """With `wait_s` the answer comes when the job is over, or when that time is."""
@@ -195,11 +202,7 @@ class Client(AbstractContextManager["Client"]):
 
     def export_audit(self, **filters: Any) -> Iterator[bytes]:
         """The export as it comes, of any length."""
-        with self._failures(), self._http.stream("GET", f"{BASE}/audit/export", params=_given(filters)) as response:
-            if response.status_code >= 400:
-                response.read()
-                raise _refusal(response, self.url)
-            yield from response.iter_bytes()
+        return self._stream("GET", f"{BASE}/audit/export", params=_given(filters))
 
     # --- the wire ---
 
@@ -209,6 +212,20 @@ class Client(AbstractContextManager["Client"]):
         if response.status_code >= 400:
             raise _refusal(response, self.url)
         return _body(response, self.url)
+
+    def _stream(self, method: str, path: str, **options: Any) -> Iterator[bytes]:
+        """The body as it comes, in pieces that end with a line, but for the last."""
+        with self._failures(), self._http.stream(method, path, **options) as response:
+            if response.status_code >= 400:
+                response.read()
+                raise _refusal(response, self.url)
+            rest = b""
+            for piece in response.iter_bytes():
+                whole, end, rest = (rest + piece).rpartition(b"\n")
+                if end:
+                    yield whole + end
+            if rest:
+                yield rest
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -230,6 +247,16 @@ class Client(AbstractContextManager["Client"]):
             raise CallFailed(f"Penstock at {self.url} did not answer in time.", code="timed_out") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CallFailed(f"The call to {self.url} failed: {error}.", code="call_failed") from error
+
+
+def _lines(service_id: str, lines: Iterable[bytes], priority: int | None) -> dict[str, Any]:
+    """The request that sends them."""
+    return {
+        "path": f"{BASE}/services/{service_id}/tasks/batch",
+        "content": _whole(lines),
+        "params": _given({"priority": priority}),
+        "headers": {"Content-Type": LINES},
+    }
 
 
 def _refusal(response: httpx.Response, url: str) -> CallFailed:

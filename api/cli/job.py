@@ -1,11 +1,14 @@
 """`penstock job`: submit, wait, read, cancel."""
 
+import json
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 import click
 
 from api.cli.asking import Call, read_object, shared
+from api.cli.failure import CallFailed
 from api.cli.output import fields, rows_of, say, table
 
 COLUMNS = {
@@ -39,12 +42,23 @@ def job() -> None:
 @click.argument("service")
 @click.option("--input", "input_text", default=None, help="Input as JSON: inline, a file, or - for stdin.")
 @click.option("--batch", default=None, help="Many inputs: a JSON Lines file, or - for stdin; streamed.")
+@click.option(
+    "--ids", type=click.File("wb", lazy=True), default=None, help="With --batch: where the ids go, a line each."
+)
 @click.option("--priority", type=click.IntRange(0, 9), default=None, help="0 to 9; 9 is the most urgent.")
 @click.option("--timeout", "timeout_s", type=float, default=None, help="Seconds that one attempt may run.")
 @click.option("--key", default=None, help="Idempotency key: the same key and input give the same job.")
 @click.option("--wait", "is_waited", is_flag=True, help="Wait for the answer and print it.")
 @shared
-def submit(call: Call, service: str, input_text: str | None, batch: str | None, is_waited: bool, **given: Any) -> None:
+def submit(
+    call: Call,
+    service: str,
+    input_text: str | None,
+    batch: str | None,
+    ids: IO[bytes] | None,
+    is_waited: bool,
+    **given: Any,
+) -> None:
     """Submit a job to SERVICE (an id or a name).
 
     The input is {"tensor": [[...]]}, or a whole body: {"input_data": {...}, "priority": 5, ...}.
@@ -52,8 +66,10 @@ def submit(call: Call, service: str, input_text: str | None, batch: str | None, 
     if (input_text is None) == (batch is None):
         raise click.UsageError("Give either --input or --batch.")
     if batch is not None:
-        _submit_lines(call, service, batch, is_waited, **given)
+        _submit_lines(call, service, batch, ids, is_waited, **given)
         return
+    if ids is not None:
+        raise click.UsageError("--ids goes with --batch.")
     body = _body(read_object(str(input_text), option="--input"), given["priority"], given["timeout_s"])
     accepted = call.client.submit(call.service_id(service), body, idempotency_key=given["key"])
     if not is_waited:
@@ -62,16 +78,41 @@ def submit(call: Call, service: str, input_text: str | None, batch: str | None, 
     _finish(call, wait_for(call, accepted["task_id"], limit_s=None))
 
 
-def _submit_lines(call: Call, service: str, path: str, is_waited: bool, **given: Any) -> None:
+def _submit_lines(call: Call, service: str, path: str, ids: IO[bytes] | None, is_waited: bool, **given: Any) -> None:
     if is_waited or given["key"] is not None or given["timeout_s"] is not None:
-        raise click.UsageError("--batch goes with --priority only; read the answers with `job wait` or `job list`.")
+        raise click.UsageError("--batch goes with --priority only; read the answers with `job wait` or `job results`.")
     service_id = call.service_id(service)
     try:
         with click.open_file(path, "rb") as lines:
+            if ids is not None:
+                told = call.client.submit_lines_for_ids(service_id, map(_line, lines), priority=given["priority"])
+                call.answer({"jobs": _copy_ids(told, ids)})
+                return
             body = call.client.submit_lines(service_id, map(_line, lines), priority=given["priority"])
     except OSError as error:
         raise click.BadParameter(f"the file cannot be read: {error}", param_hint="--batch") from error
     call.answer(body, _show_batch)
+
+
+def _copy_ids(told: Iterator[bytes], into: IO[bytes]) -> int:
+    """How many there were. Raises CallFailed where a bad line ended it; what was accepted before is written."""
+    count = 0
+    for piece in told:
+        for line in piece.splitlines():
+            one = json.loads(line)
+            if "error" in one:
+                into.flush()
+                raise _stopped(one["error"])
+            if "task_id" in one:
+                into.write(one["task_id"].encode() + b"\n")
+                count += 1
+    into.flush()
+    return count
+
+
+def _stopped(error: dict[str, Any]) -> CallFailed:
+    """What the last line of a stream says when it did not come to its end."""
+    return CallFailed(str(error.get("message")), code=str(error.get("code")), details=error.get("details") or {})
 
 
 def _line(line: bytes) -> bytes:
@@ -105,6 +146,35 @@ def _body(given: dict[str, Any], priority: int | None, timeout_s: float | None) 
 def get(call: Call, job_id: str) -> None:
     """Show a job: its state, and its result if there is one."""
     call.answer(call.client.job(job_id))
+
+
+@job.command()
+@click.argument("service")
+@click.option("--output", "-o", type=click.File("wb", lazy=True), default="-", help="A file; stdout by default.")
+@click.option("--status", default=None, help="Only jobs that ended so; otherwise all that are over.")
+@click.option("--priority", type=click.IntRange(0, 9), default=None, help="Only jobs of this priority.")
+@click.option("--from", "from_", default=None, help="Only jobs submitted at or after this time.")
+@click.option("--to", default=None, help="Only jobs submitted before this time.")
+@click.option("--after", default=None, help="Go on behind this job: the last one that came.")
+@click.option("--limit", type=int, default=None, help="At most so many.")
+@shared
+def results(call: Call, service: str, output: IO[bytes], from_: str | None, **filters: Any) -> None:
+    """Download the results of SERVICE (an id or a name) as JSON Lines, oldest first."""
+    last = b""
+    try:
+        for piece in call.client.results(call.service_id(service), **{"from": from_}, **filters):
+            rest, _, line = piece.rstrip(b"\n").rpartition(b"\n")
+            if line.startswith(b'{"error":'):
+                output.write(rest + b"\n" if rest else b"")
+                last = rest.rpartition(b"\n")[2] or last
+                raise _stopped(json.loads(line)["error"])
+            output.write(piece)
+            last = line
+    except CallFailed:
+        if last:
+            say(f"To go on: --after {json.loads(last)['task_id']}")
+        raise
+    output.flush()
 
 
 @job.command()

@@ -89,6 +89,7 @@ def test_a_refusal_under_json_is_still_one_object(penstock, server):
     [
         ("job", "submit", SERVICE),
         ("job", "submit", SERVICE, "--input", "{}", "--batch", "x"),
+        ("job", "submit", SERVICE, "--input", "{}", "--ids", "x"),
         ("job", "submit", SERVICE, "--input", "{not json"),
         ("job", "submit", SERVICE, "--input", "/does/not/exist.json"),
         ("job", "submit", SERVICE, "--input", "{}", "--priority", "10"),
