@@ -9,6 +9,7 @@ from pathlib import Path
 from inference.core import Core
 from inference.errors import DeploymentNotFound, NameExists, ServiceNotFound
 from inference.ids import DEFAULT_TENANT, new_id
+from inference.jobs.by_model import CachedByModel
 from inference.jobs.commit import GroupCommit
 from inference.jobs.ports import JobPorts
 from inference.registry.model import ModelState, ModelVersion, Signature
@@ -198,6 +199,7 @@ def make_core(settings=None):
             hot=silent,
             directory=FakeDirectory(services, models),
             settings=settings.jobs,
+            by_model=CachedByModel(services, models),
         ),
         bulk=FakeBulk(jobs),
         serving=ServingPorts(

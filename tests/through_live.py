@@ -6,15 +6,20 @@ from werkzeug.datastructures import Headers
 
 from api import context
 from api.live.fast import Fast
+from api.live.predict import Predicts
 from api.live.submit import Submits
 from inference.jobs.commit_loop import LoopCommit
 
 
 class ThroughLive:
-    """Hot POSTs are answered by `Fast`, as the front has it; all else by the Flask application."""
+    """Hot POSTs are answered by `Fast`, as the front has it; all else by the Flask application.
 
-    def __init__(self, application):
+    `asker`: who answers predictions.
+    """
+
+    def __init__(self, application, asker=None):
         self._application = application
+        self._asker = asker
 
     def __call__(self, environ, start_response):
         if environ["REQUEST_METHOD"] != "POST":
@@ -47,6 +52,8 @@ class ThroughLive:
         fast = Fast(inner, core)
         commit = LoopCommit(core.jobs.store, core.jobs.bell, core.settings.jobs)
         fast.add(Submits(core, commit, fast).route())
+        for route in Predicts(core, commit, self._asker, fast).routes():
+            fast.add(route)
         try:
             await fast(_scope(environ), receive, send)
         finally:
@@ -60,7 +67,7 @@ class ThroughLive:
 
     @staticmethod
     def _is_hot(environ):
-        return environ["PATH_INFO"].endswith("/tasks")
+        return environ["PATH_INFO"].endswith(("/tasks", "/predict"))
 
 
 def _scope(environ):
