@@ -131,14 +131,14 @@ class Database:
         return {f"{name}_{column}": [row[i] for row in listed] for i, column in enumerate(columns)}
 
     def among(self, column: str, name: str) -> str:
-        """A condition: `column` is one of the texts bound as `name` by `texts`."""
+        """A condition: `column` is one of the ids bound as `name` by `ids`."""
         if self.is_sqlite:
             return f"{column} IN (SELECT value FROM json_each(:{name}))"
-        return f"{column} = ANY(CAST(:{name} AS text[]))"
+        return f"{column} = ANY(string_to_array(:{name}, ','))"
 
-    def texts(self, values: Iterable[str]) -> Any:
-        """The bound value for `among`."""
-        return json.dumps(list(values)) if self.is_sqlite else list(values)
+    def ids(self, values: Iterable[str]) -> str:
+        """The bound value for `among`: one text, since psycopg makes an array element by element, in Python."""
+        return json.dumps(list(values)) if self.is_sqlite else ",".join(values)
 
     def ping(self) -> None:
         """Raises StoreUnavailable when the database does not answer."""

@@ -113,7 +113,7 @@ def _take(
     db: Database, connection: sa.Connection, by: Claimant, ids: Sequence[str], *, is_ahead: bool
 ) -> tuple[ClaimedJob, ...]:
     bound = {
-        "ids": db.texts(ids),
+        "ids": db.ids(ids),
         "instance": by.instance_id,
         "generation": by.generation,
         "worker": by.worker,

@@ -1,7 +1,9 @@
 """Finish: states, results, attempts and usage of a batch in one fenced transaction."""
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 
 import msgspec
 import sqlalchemy as sa
@@ -13,19 +15,12 @@ from inference.store.database import Database
 from inference.store.jobs_claim import claim
 from inference.store.statement import Statement
 
-ATTEMPT_COLUMNS = {
-    "job_id": "text",
-    "generation": "int",
-    "attempt": "int",
-    "claimed_at": "float8",
-    "started_at": "float8",
-    "outcome": "text",
-    "batch_size": "int",
-    "error_code": "text",
-    "error_message": "text",
-}
-ATTEMPT = f"{', '.join(ATTEMPT_COLUMNS)}, instance_id, worker, ended_at"
-RESULT_COLUMNS = {"job_id": "text", "body": "bytea"}
+ATTEMPT = (
+    "job_id, generation, attempt, claimed_at, started_at, outcome, batch_size, error_code, error_message, instance_id, "
+    "worker, ended_at"
+)
+LISTS = {"ids": "text", "starts": "int", "sizes": "int"}
+MOST_JOINED_BYTES = 256 << 20
 
 STATES = {state.value: state for state in JobState}
 OUTCOMES = {state: "retried" if state is JobState.PENDING else state.value for state in JobState}
@@ -69,16 +64,26 @@ def _finish(
 
 @lru_cache(maxsize=4)
 def _update(db: Database) -> Statement:
-    return Statement(
-        db,
+    """Answers id, state and end of each that moved; on PostgreSQL it writes their attempts, too."""
+    change = (
         "UPDATE jobs SET state = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE :state END, "
         f"completed_at = CASE WHEN :is_final = 1 OR cancel_requested_at IS NOT NULL THEN {db.clock} END, "
         f"not_before = CASE WHEN CAST(:delay_s AS float8) > 0 THEN {db.clock} + CAST(:delay_s AS float8) END, "
         "started_at = :started_at, batch_size = :batch_size, error_code = :error_code, error_message = :error_message "
         f"WHERE {db.among('id', 'ids')} AND generation = :job_generation AND attempt = :attempt "
         # By their ids alone: in the index of what runs lies each job that ever ran, until a vacuum comes.
-        "AND state || '' = 'running' AND instance_id = :instance AND instance_generation = :generation "
-        "RETURNING id, state, completed_at",
+        "AND state || '' = 'running' AND instance_id = :instance AND instance_generation = :generation RETURNING "
+    )
+    if db.is_sqlite:
+        return Statement(db, f"{change} id, state, completed_at")
+    kept = "id, generation, attempt, claimed_at, started_at"
+    told = "batch_size, error_code, error_message, instance_id, worker"
+    outcome = "CASE state WHEN 'pending' THEN 'retried' ELSE state END"
+    return Statement(
+        db,
+        f"WITH moved AS ({change} {kept}, {told}, state, completed_at), noted AS ("
+        f"INSERT INTO attempts ({ATTEMPT}) SELECT {kept}, {outcome}, {told}, {db.clock} FROM moved) "
+        "SELECT id, state, completed_at FROM moved",
     )
 
 
@@ -94,7 +99,7 @@ def _move(db: Database, connection: sa.Connection, by: Claimant, outcomes: Seque
     for group in alike.values():
         first = group[0]
         bound = {
-            "ids": db.texts([o.job.id for o in group]),
+            "ids": db.ids([o.job.id for o in group]),
             "job_generation": first.job.generation,
             "attempt": first.job.attempt,
             "state": first.state.value,
@@ -115,8 +120,12 @@ def _move(db: Database, connection: sa.Connection, by: Claimant, outcomes: Seque
 def _save(
     db: Database, connection: sa.Connection, by: Claimant, outcomes: Sequence[Outcome], moved: dict[str, Moved]
 ) -> None:
-    """Results, attempts and usage; in one round trip where there are any."""
+    """Results, usage and, on SQLite, attempts."""
     results = [(o.job.id, o.result or b"null") for o in outcomes if moved[o.job.id].state is JobState.COMPLETED]
+    used = usage.rows(by, outcomes, moved)
+    if not db.is_sqlite:
+        _insert(db).run(connection, _joined(results) | {"used": json.dumps(used)})
+        return
     attempts = [
         (
             o.job.id,
@@ -128,19 +137,15 @@ def _save(
             o.batch_size,
             o.error_code,
             o.error_message,
+            by.instance_id,
+            by.worker,
         )
         for o in outcomes
     ]
-    used = usage.rows(by, outcomes, moved)
-    if not db.is_sqlite:
-        bound = db.rows("x", RESULT_COLUMNS, results) | db.rows("r", ATTEMPT_COLUMNS, attempts)
-        bound |= db.rows("u", usage.COLUMNS, used) | {"instance": by.instance_id, "worker": by.worker}
-        _insert(db).run(connection, bound)
-        return
     add_result, add_attempt, add_usage = _inserts(db)
     if results:
         add_result.run_each(connection, results)
-    add_attempt.run_each(connection, [(*row, by.instance_id, by.worker) for row in attempts])
+    add_attempt.run_each(connection, attempts)
     add_usage.run_each(connection, used)
 
 
@@ -148,7 +153,7 @@ def _save(
 def _inserts(db: Database) -> tuple[Statement, Statement, Statement]:
     return (
         Statement(db, "INSERT INTO results (job_id, body) VALUES (?, ?)"),
-        Statement(db, f"INSERT INTO attempts ({ATTEMPT}) VALUES ({_marks(len(ATTEMPT_COLUMNS) + 2)}, {db.clock})"),
+        Statement(db, f"INSERT INTO attempts ({ATTEMPT}) VALUES ({_marks(ATTEMPT.count(','))}, {db.clock})"),
         Statement(db, usage.statement(f"VALUES ({_marks(len(usage.COLUMNS))})")),
     )
 
@@ -157,13 +162,26 @@ def _marks(count: int) -> str:
     return ", ".join("?" * count)
 
 
+def _joined(results: Sequence[tuple[str, bytes]]) -> dict[str, object]:
+    """All results as one value, and where each begins. Raises DataRefused for more than one value should have."""
+    sizes = [len(body) for _, body in results]
+    if sum(sizes) > MOST_JOINED_BYTES and len(sizes) > 1:
+        raise DataRefused("The results of this batch are too large to be written together.")
+    return {
+        "ids": ",".join(job_id for job_id, _ in results),
+        "starts": ",".join(map(str, list(accumulate(sizes, initial=1))[:-1])),
+        "sizes": ",".join(map(str, sizes)),
+        "bodies": b"".join([body for _, body in results]),
+    }
+
+
 @lru_cache(maxsize=4)
 def _insert(db: Database) -> Statement:
-    used = usage.statement(f"SELECT {', '.join(usage.COLUMNS)} FROM {db.rows_from('u', usage.COLUMNS)}")
-    saved = f"INSERT INTO results (job_id, body) SELECT job_id, body FROM {db.rows_from('x', RESULT_COLUMNS)}"
-    return Statement(
-        db,
-        f"WITH used AS ({used}), saved AS ({saved}) INSERT INTO attempts ({ATTEMPT}) "
-        f"SELECT {', '.join(ATTEMPT_COLUMNS)}, :instance, :worker, {db.clock} "
-        f"FROM {db.rows_from('r', ATTEMPT_COLUMNS)}",
+    """For PostgreSQL, in one round trip. One value each, since psycopg makes an array element by element, in Python."""
+    lists = ", ".join(f"CAST(string_to_array(:{name}, ',') AS {kind}[])" for name, kind in LISTS.items())
+    bodies = (
+        f"SELECT id, substring(CAST(:bodies AS bytea) FROM start FOR size) FROM unnest({lists}) AS x(id, start, size)"
     )
+    columns = ", ".join(f"CAST(value->>{i} AS {kind})" for i, kind in enumerate(usage.COLUMNS.values()))
+    used = usage.statement(f"SELECT {columns} FROM json_array_elements(CAST(:used AS json)) AS u(value)")
+    return Statement(db, f"WITH saved AS (INSERT INTO results (job_id, body) {bodies}) {used}")

@@ -9,7 +9,7 @@ import pytest
 from inference.access.model import Scope
 from inference.errors import JobNotFound, WrongState
 from inference.jobs.model import Claim, Claimant, JobState
-from inference.store import tables
+from inference.store import jobs_finish, tables
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
 from tests.contract import jobs
@@ -197,6 +197,23 @@ def test_a_result_that_the_database_refuses_fails_alone(store: SqlJobs, by: Clai
     assert states(database) == {first: "completed", bad: "failed", last: "completed"}
     if not database.is_sqlite:
         assert row(database, bad)["error_code"] == "output_invalid"
+
+
+@pytest.mark.parametrize("most_bytes", [1 << 20, 30])
+def test_each_result_of_a_batch_is_kept_whole_however_large_all_are(
+    store: SqlJobs, by: Claimant, database: Database, monkeypatch, most_bytes: int
+):
+    """Beyond the limit PostgreSQL gets them in halves."""
+    monkeypatch.setattr(jobs_finish, "MOST_JOINED_BYTES", most_bytes)
+    sent = queue(store, *(job(order_key=float(n)) for n in range(4)))
+    results = dict(zip(sent, [b'"a,b"', '"\u00e4\\u0000\'"'.encode(), b'{"y": [1.5]}', b'"%s:x"'], strict=True))
+    claimed = store.claim(by, max_rows=4).jobs
+
+    store.finish(by, [completed(one, results[one.id]) for one in claimed])
+
+    views = [store.get(Scope(claimed[0].tenant_id), job_id) for job_id in sent]
+    assert {view.id: view.result for view in views} == results
+    assert count(database, tables.attempts) == 4
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_never_claimed(store: SqlJobs, by: Claimant, database: Database):
