@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from benchmarks.backlog import RESULT, completed
 from benchmarks.models import Model
 from benchmarks.processes import free_port, stop
 from inference.ids import DEFAULT_TENANT, new_id
-from inference.jobs.model import JobState, JobView, NewJob, Submission
+from inference.jobs.model import Claimant, JobState, JobView, NewJob, Submission
 from inference.redisio.client import RedisLink
 from inference.redisio.hot import RedisHotResults
 from inference.redisio.slots import Slots
@@ -23,6 +24,7 @@ from inference.settings import ResultsSettings, Settings
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
 
+TOGETHER = 8
 BATCHES, GROUPS = (8, 32, 64), (1, 8, 32, 128, 500)
 BODY = secrets.token_bytes(300)
 """A payload of the tiny model's size."""
@@ -55,7 +57,7 @@ class Meter:
 
 def sql(kind: str, folder: Path, *, jobs: int) -> dict[str, dict[str, Row]]:
     """Of a database: transactions that finish a batch and claim the next, and commits of groups of submissions."""
-    with servers.database(kind, folder / kind) as db:
+    with servers.database(kind, folder / kind, connections=TOGETHER) as db:
         store, by = SqlJobs(db), fill.service(db)
         found: dict[str, dict[str, Row]] = {"finish and claim": {}, "commit": {}}
         for size in GROUPS:
@@ -67,6 +69,8 @@ def sql(kind: str, folder: Path, *, jobs: int) -> dict[str, dict[str, Row]]:
             found["commit"][str(size)] = meter.row(jobs=size * calls, calls=calls)
         for batch in BATCHES:
             found["finish and claim"][str(batch)] = _drain(db, store, batch=batch, jobs=jobs)
+        if not db.is_sqlite:  # there they take turns
+            found[f"the same, {TOGETHER} at one queue"] = {"32": _drain_together(db, store, batch=32, jobs=jobs)}
     return found
 
 
@@ -111,6 +115,38 @@ def _drain(db: Database, store: SqlJobs, *, batch: int, jobs: int) -> Row:
         done += len(held)
     row = meter.row(jobs=done, calls=calls)
     store.finish(by, completed(held))
+    return row
+
+
+def _drain_together(db: Database, store: SqlJobs, *, batch: int, jobs: int) -> Row:
+    """So many instances of one service at once: each skips the rows that the others are just taking."""
+    claimants = [fill.service(db, TOGETHER + 100)]
+    claimants += [fill.instance(db, claimants[0].service_id) for _ in range(TOGETHER - 1)]
+    for _ in range(jobs // 500 + 3):
+        store.insert([_submission(claimants[0].service_id) for _ in range(500)])
+    done: list[int] = []
+    ready = threading.Barrier(TOGETHER + 1)
+
+    def drain(by: Claimant) -> None:
+        held = store.claim(by, max_rows=batch).jobs
+        for _ in range(8):
+            held = store.finish(by, completed(held), max_rows=batch)[1].jobs
+        ready.wait()
+        ready.wait()
+        for _ in range(max(2, jobs // batch // TOGETHER - 9)):
+            held = store.finish(by, completed(held), max_rows=batch)[1].jobs
+            done.append(len(held))
+
+    threads = [threading.Thread(target=drain, args=(by,)) for by in claimants]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    meter = Meter(servers.backends(db))
+    ready.wait()
+    for thread in threads:
+        thread.join()
+    row = meter.row(jobs=sum(done), calls=len(done))
+    del row["here_us"]  # of the threads, which the meter does not see
     return row
 
 

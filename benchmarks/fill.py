@@ -15,16 +15,14 @@ BASE_S = 1.7e9
 
 
 def service(db: Database, number: int = 0) -> Claimant:
-    """A running service, and an instance of it whose lease outlives every benchmark."""
-    by = Claimant(
-        service_id=f"{number:032x}", instance_id=new_id(), generation=1, worker="bench", model_version="1.0.0"
-    )
+    """A running service, and an instance of it."""
+    service_id = f"{number:032x}"
     with db.write() as connection:
         now = db.now_s(connection)
         connection.execute(
             services.insert(),
             {
-                "id": by.service_id,
+                "id": service_id,
                 "tenant_id": DEFAULT_TENANT,
                 "name": f"bench-{number}",
                 "model_id": "a" * 32,
@@ -36,11 +34,19 @@ def service(db: Database, number: int = 0) -> Claimant:
                 "updated_at": now,
             },
         )
+    return instance(db, service_id)
+
+
+def instance(db: Database, service_id: str) -> Claimant:
+    """One more instance of the service; its lease outlives every benchmark."""
+    by = Claimant(service_id=service_id, instance_id=new_id(), generation=1, worker="bench", model_version="1.0.0")
+    with db.write() as connection:
+        now = db.now_s(connection)
         connection.execute(
             instances.insert(),
             {
                 "id": by.instance_id,
-                "service_id": by.service_id,
+                "service_id": service_id,
                 "replica_id": new_id(),
                 "slot": 0,
                 "replica_generation": 1,

@@ -24,8 +24,8 @@ def postgres(folder: Path, **settings: str) -> Postgres:
 
 
 @contextmanager
-def database(name: str, folder: Path) -> Iterator[Database]:
-    """An empty one of the newest schema, with the settings of the product."""
+def database(name: str, folder: Path, *, connections: int = 4) -> Iterator[Database]:
+    """An empty one of the newest schema, with the settings of the product but for the patience."""
     folder.mkdir(parents=True, exist_ok=True)
     server = postgres(folder / "server") if name == "postgresql" else None
     url = f"sqlite:///{folder}/bench.db"
@@ -33,7 +33,7 @@ def database(name: str, folder: Path) -> Iterator[Database]:
         server.start()
         url = server.url
     try:
-        opened = Database(url, StoreSettings(gate_timeout_s=60.0))
+        opened = Database(url, StoreSettings(gate_timeout_s=60.0, pool_size=connections))
         upgrade(opened)
         yield opened
         opened.close()

@@ -80,8 +80,7 @@ def submit(order: Order) -> dict[str, Any]:
 def _requests(order: Order) -> list[bytes]:
     host = f"{order['host']}:{order['port']}"
     bodies = [body.encode() for body in order.get("bodies") or [""]]
-    headers = order.get("headers", {})
-    return [prepare(order["method"], order["path"], host=host, body=body, headers=headers) for body in bodies]
+    return [prepare(order["method"], order["path"], host=host, body=body) for body in bodies]
 
 
 def _watch(order: Order, ids: list[str], pause_s: float = 0.01) -> int:

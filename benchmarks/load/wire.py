@@ -2,9 +2,7 @@
 
 import re
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
@@ -19,12 +17,9 @@ class Answer:
     body: bytes
 
 
-def prepare(
-    method: str, path: str, *, host: str, body: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})
-) -> bytes:
+def prepare(method: str, path: str, *, host: str, body: bytes = b"") -> bytes:
     """The bytes of one request, ready to be sent again and again."""
     head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n"
-    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     if method != "GET":
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
