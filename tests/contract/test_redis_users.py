@@ -1,5 +1,6 @@
 """Each user of Redis against the real server: what it needs works, what it has no business with is refused."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,13 +11,18 @@ import pytest
 import redis
 from kombu import Connection, Exchange, Queue
 
+from inference.jobs.express_model import Told
 from inference.jobs.model import JobState, JobView
 from inference.redisio.client import RedisLink
 from inference.redisio.counts import RedisCounts
+from inference.redisio.express import RedisExpress
+from inference.redisio.express_asker import Asker
 from inference.redisio.hot import RedisHotResults
 from inference.redisio.slots import Slots, Wake
 from inference.settings import ResultsSettings, Settings
 from tests.conftest import start
+from tests.contract import test_express as predictions
+from tests.fakes import Silent
 from tests.guarded import GuardedValkey
 from workers import publisher
 from workers.config import celery_config
@@ -71,13 +77,14 @@ REFUSED = {
         "EVAL x 0", "EVALSHA 0 1 unacked", "SCRIPT FLUSH", "MONITOR", "RPOP svc.a", "BRPOP svc.a 1", "LRANGE svc.a 0 9",
         "DEL svc.a", "HGETALL unacked", "SUBSCRIBE /0.celery.pidbox", "PUBLISH /0.celery.pidbox x", "PSUBSCRIBE *",
         "GET celery-task-meta-a", "HSET pst:result:a x y", "SADD _kombu.binding.celery.pidbox x", "SET other x",
-        "DEL pst:wrong:a",
+        "DEL pst:wrong:a", "ZRANGE pst:express:a 0 9", "PUBLISH pst:told:a x", "GET pst:express:held:a",
     ],
     "worker": [
         "FLUSHDB", "CONFIG SET dir /tmp", "KEYS *", "SHUTDOWN", "ACL LIST", "CLIENT KILL TYPE normal",
         "EVAL x 0", "SCRIPT FLUSH", "MONITOR", "GET pst:wrong:a", "INCR pst:wrong:a", "GET pst:rate:a",
         "SET pst:rate:a 0", "GET pst:result:a", "PUBLISH /0.celery.pidbox x", "PSUBSCRIBE *",
         "PSUBSCRIBE /0.celeryev/*", "SUBSCRIBE pst:done", "SET other x", "REPLICAOF 127.0.0.1 1",
+        "ZADD pst:express:a 1 x", "SUBSCRIBE pst:told:a",
     ],
     "monitor": [
         "FLUSHALL", "CONFIG GET *", "KEYS *", "SHUTDOWN", "ACL LIST", "EVAL x 0", "MONITOR",
@@ -189,4 +196,33 @@ def test_the_monitor_asks_workers_hears_events_and_counts_what_waits(valkey: Gua
         waiting = valkey.client("monitor").llen("svc.a")
 
     assert waiting == 0
+    assert valkey.denied() == []
+
+
+def test_a_prediction_is_asked_taken_and_answered_by_users_who_may_no_more(valkey: GuardedValkey) -> None:
+    link = RedisLink(settings_of(valkey, "worker"))
+    lane, slots = RedisExpress(link), Slots(link)
+    prediction, leaving = (predictions.asked() for _ in range(2))
+
+    async def run() -> tuple[Told | None, Told | None]:
+        asker = Asker(settings_of(valkey, "api"), Silent())
+        left = await asker.ask(leaving, wait_s=0.1)
+        asking = asyncio.create_task(asker.ask(prediction, wait_s=10))
+        while not (taken := await asyncio.to_thread(predictions.take, lane)).jobs:
+            await asyncio.sleep(0.01)
+        told = {job.asker: [Told(id=job.id, result=b"{}")] for job in taken.jobs}
+        await asyncio.to_thread(predictions.take, lane, told=told)
+        found = await asking
+        await asker.close()
+        return left, found
+
+    left, told = asyncio.run(run())
+    lost, waiting = lane.lost("i:0"), lane.waiting(predictions.SERVICE)
+    woken = slots.wait(predictions.SERVICE, timeout_s=0.1)
+    link.close()
+
+    assert left is None
+    assert told is not None
+    assert (told.id, told.result) == (prediction.id, b"{}")
+    assert (lost, waiting, woken) == (1, 0, None)
     assert valkey.denied() == []
