@@ -261,6 +261,7 @@ def test_nobody_waits_longer_than_they_said_or_may(timeout_s, deadline, most_s, 
     asked = express.prepare(_ports(None), by=ANYBODY, service=service(timeout_s=30.0), spec=spec, most_s=most_s)
 
     assert asked.deadline == ends
+    assert asked.timeout_s == 30.0, "the engine's limit is the service's"
 
 
 def test_a_service_that_does_not_run_predicts_nothing():
