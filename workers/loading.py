@@ -2,14 +2,16 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
 from inference.clock import epoch_s, monotonic_s
 from inference.core import Core
-from inference.engines import catalog, hooks, profile, selfcheck
+from inference.engines import catalog, hooks, onnx_shared, profile, selfcheck
 from inference.engines.base import Engine, LoadSpec
 from inference.engines.hooks import Hooks
+from inference.errors import NotFound
 from inference.registry import code
 from inference.registry.model import ModelVersion
 from inference.serving.model import Profile, Service
@@ -46,6 +48,7 @@ def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
             device=device,
             threads=threads,
             options=model.deployment_config.get("engine") or {},
+            derived=_derived(core, model),
         )
     )
     steps = hooks.compile(model.hooks)
@@ -66,6 +69,20 @@ def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
         batch_s=median_ms / 1000,
         nan_policy=nan_policy_of(service, model),
     )
+
+
+def _derived(core: Core, model: ModelVersion) -> Path:
+    """A folder for files made from this model; those of models that are gone go."""
+    folder = core.settings.data_dir / "derived"
+
+    def is_there(sha256: str) -> bool:
+        try:
+            return core.registry.blobs.path(sha256).is_file()
+        except NotFound:
+            return False
+
+    onnx_shared.forget_others(folder, is_there)
+    return folder / model.sha256
 
 
 def nan_policy_of(service: Service, model: ModelVersion) -> NanPolicy:

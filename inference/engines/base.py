@@ -10,13 +10,17 @@ from inference.tensors import Array, Tensors, TensorSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSpec:
-    """How to open an artefact. `provider`: auto, cpu or cuda; `device`: cpu, or the GPU's UUID."""
+    """How to open an artefact. `provider`: auto, cpu or cuda; `device`: cpu, or the GPU's UUID.
+
+    `derived`: a folder on this host for files that are made from this artefact alone; None where none shall be made.
+    """
 
     path: Path
     provider: str = "auto"
     device: str = "cpu"
     threads: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+    derived: Path | None = None
 
 
 class Engine(Protocol):

@@ -3,14 +3,16 @@
 import re
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
+from inference.engines import onnx_shared
 from inference.engines.base import LoadSpec
 from inference.engines.onnx_file import NotProtobuf, external_files
 from inference.errors import EngineFailed, EngineLoadFailed, OutOfMemory, PenstockError, RunStopped
 from inference.tensors import Array, Tensors, TensorSpec
 
-OPTIONS = ("gpu_memory_bytes", "optimisation")
+OPTIONS = ("gpu_memory_bytes", "optimisation", "share_weights")
 OPTIMISATIONS = {
     "none": "ORT_DISABLE_ALL",
     "basic": "ORT_ENABLE_BASIC",
@@ -116,10 +118,31 @@ def _open(onnxruntime: Any, spec: LoadSpec) -> Any:
     if _CUDA in offered and (spec.provider == "cuda" or (spec.provider == "auto" and spec.device != "cpu")):
         onnxruntime.preload_dlls()
         providers.insert(0, (_CUDA, _cuda_options(spec.options)))
+
+    def opened(path: Path, options: Any) -> Any:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+
+    options = _session_options(onnxruntime, spec)
     try:
-        return onnxruntime.InferenceSession(str(spec.path), _session_options(onnxruntime, spec), providers=providers)
+        if spec.options.get("share_weights") and spec.derived is not None and len(providers) == 1:
+            return _open_shared(onnxruntime, spec, options, opened)
+        return opened(spec.path, options)
+    except PenstockError:
+        raise
     except Exception as error:
         raise _as_ours(error, EngineLoadFailed, "The model cannot be loaded") from error
+
+
+def _open_shared(onnxruntime: Any, spec: LoadSpec, options: Any, opened: Callable[[Path, Any], Any]) -> Any:
+    """A session whose weights are pages of a file, the same for all engines of this host."""
+    level = OPTIMISATIONS[spec.options.get("optimisation", "all")]
+    if level == OPTIMISATIONS["all"]:
+        level = OPTIMISATIONS["extended"]  # what is beyond is for one kind of CPU
+    graph = onnx_shared.graph_of(spec.path, spec.derived or Path(), level=level, version=onnxruntime.__version__)
+    # It has been optimised; doing so again, or packing, would copy weights.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return opened(graph, options)
 
 
 def _refuse_external_files(spec: LoadSpec) -> None:
@@ -146,6 +169,8 @@ def _refuse_impossible(spec: LoadSpec, offered: list[str]) -> None:
     level = spec.options.get("optimisation", "all")
     if not isinstance(level, str) or level not in OPTIMISATIONS:
         raise EngineLoadFailed(f"Engine option 'optimisation' must be one of {', '.join(OPTIMISATIONS)}.")
+    if not isinstance(spec.options.get("share_weights", False), bool):
+        raise EngineLoadFailed("Engine option 'share_weights' must be true or false.")
     limit = spec.options.get("gpu_memory_bytes", 1)
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise EngineLoadFailed("Engine option 'gpu_memory_bytes' must be a whole number above 0.")
