@@ -1,5 +1,5 @@
 # Thin names for what ./penstock does.
-.PHONY: demo up test lint bench chaos soak
+.PHONY: demo up test lint bench chaos chaos-postgresql soak
 
 demo up test:
 	./penstock $@
@@ -10,6 +10,9 @@ bench:
 chaos:
 	.venv/bin/python -m tests.chaos --seconds 480
 	.venv/bin/python -m pytest tests/integration -m long
+
+chaos-postgresql:
+	.venv/bin/python -m tests.chaos --seconds 480 --database postgresql
 
 soak:
 	.venv/bin/python -m tests.chaos.soak
