@@ -41,7 +41,7 @@ def killed(world: World) -> None:
     for role in ("engine", "worker"):
         took = [world.first_end_after_s(at) for killed_role, at in kills if killed_role == role]
         if took:
-            world.figure(f"recovery_{role}_s", median(took), target=3, at_most=20)
+            world.figure(f"recovery_{role}_s", median(took), target=3, at_most=10)
             world.figures[f"recovery_{role}_max_s"] = round(max(took), 2)  # a poison job may have come between
             parts = [stages(world, role, at) for killed_role, at in kills if killed_role == role]
             world.figures[f"stages_{role}_s"] = middle(parts)
