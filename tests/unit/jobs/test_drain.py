@@ -32,7 +32,7 @@ class Queue:
         return 10.0
 
     def claim(self, by, *, max_rows, min_rows=1, is_ahead=False):
-        queue = [Candidate(id=j.id, bucket=j.bucket, rows=j.rows, batch_cap=0) for j in self.pending[: 2 * max_rows]]
+        queue = [Candidate(id=j.id, bucket=j.bucket, rows=j.rows, batch_cap=0) for j in self.pending[: max_rows + 1]]
         choice = choose(queue, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
         taken = [j for j in self.pending if j.id in {c.id for c in choice.taken}]
         self.pending = [j for j in self.pending if j not in taken]
