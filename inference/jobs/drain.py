@@ -130,9 +130,9 @@ class Drain:
             turn = self._turn(claim.jobs, express)
             if claim.is_full:
                 self._ring_next()
-                if self._hands.may_claim_ahead():
-                    claim, express = self._pipeline(turn, until_s=until_s)
-                    continue
+            if (claim.is_full or self._express.is_crowded) and self._hands.may_claim_ahead():
+                claim, express = self._pipeline(turn, until_s=until_s)
+                continue
             claim, express = self._settle(self._run(turn), until_s=until_s)
         self._hands.enter(Phase.IDLE, limit_s=0)
         if self._hands.is_stopping():
@@ -189,11 +189,13 @@ class Drain:
             jobs = self._express.part(done)
             express = self._take(until_s, may_wait=True)
             self._express.add_usage()
-            rows = self._room(express)
-            ahead = self._finish(jobs, max_rows=0 if is_last else rows, min_rows=rows, is_ahead=True)
-            following = self._turn(ahead.jobs, express) if ahead.jobs else ()
+            rows = 0 if is_last or not (jobs or self._express.are_jobs_due) else self._room(express)
+            ahead = self._finish(jobs, max_rows=rows, min_rows=rows, is_ahead=True)
+            # A claim ahead leaves suspects and small batches where they are: only the plain loop sees that none wait.
+            goes_on = bool(ahead.jobs) or (self._express.is_crowded and not rows)
+            following = self._turn(ahead.jobs, express) if goes_on else ()
             done = running.result()
-            if following and (self._hands.is_stopping() or self._is_late(ahead.jobs)):
+            if ahead.jobs and (self._hands.is_stopping() or self._is_late(ahead.jobs)):
                 self._release(ahead.jobs)
                 following = ()
             if not following:
@@ -285,7 +287,7 @@ class Drain:
             unsure = [outcome.job.id for outcome in outcomes if outcome.job.id not in moved]
             self._announce(unsure, is_counted=False)
             return Claim() if is_ahead or not max_rows else self._claim()
-        return self._told(claim)
+        return self._told(claim, is_ahead=is_ahead)
 
     def _tell(self, outcomes: Sequence[Outcome], moved: dict[str, Moved]) -> None:
         if len(moved) < len(outcomes) and not self._is_unsure:
@@ -307,11 +309,13 @@ class Drain:
             metrics.finished.labels(by.service_id, state.value).inc(count)
         self._hands.told(outcomes, moved)
 
-    def _told(self, claim: Claim) -> Claim:
+    def _told(self, claim: Claim, *, is_ahead: bool = False) -> Claim:
         """Announces what the claim found too late. Never raises: a claim that is committed must not be lost here."""
-        rows = sum(job.rows for job in claim.jobs)
-        self._jobs_rows = max(rows, self._hands.max_rows) if claim.is_full else rows
-        self._express.looked(found=bool(claim.jobs or claim.expired_ids))
+        found = bool(claim.jobs or claim.expired_ids)
+        if found or not is_ahead:
+            rows = sum(job.rows for job in claim.jobs)
+            self._jobs_rows = max(rows, self._hands.max_rows) if claim.is_full else rows
+            self._express.looked(found=found)
         self._announce(claim.expired_ids)
         return claim
 

@@ -40,7 +40,7 @@ def tell_lost(ports: JobPorts, instance_id: str) -> int:
 
 
 class ExpressSide:
-    """Of one instance. Without a lane it takes nothing, and jobs are always due.
+    """Of one instance. Without a lane it takes nothing, and jobs are always due. `is_crowded`: the last take left some.
 
     The engine's thread and the drain's may tell at the same time; all else belongs to the drain's.
     """
@@ -50,12 +50,14 @@ class ExpressSide:
         self._store = ports.store
         self._by = by
         self._untold: list[Outcome] = []
+        self._untold_lock = threading.Lock()
         self._used: dict[tuple[int, str, str], tuple[int, int, float]] = {}
         self._used_lock = threading.Lock()
         self._add_at = 0.0
         self._look_at = 0.0
         self._quiet_until = 0.0
         self._takes = 0
+        self.is_crowded = False
         self._latency = metrics.express_latency.labels(by.service_id)
 
     @property
@@ -72,12 +74,13 @@ class ExpressSide:
         mine = [outcome for outcome in outcomes if isinstance(outcome.job, ExpressJob)]
         if not mine:
             return list(outcomes)
-        self._untold += mine
+        with self._untold_lock:
+            self._untold += mine
         return [outcome for outcome in outcomes if not isinstance(outcome.job, ExpressJob)]
 
     def tell(self) -> None:
         """Tells what is untold, before another batch runs."""
-        untold, self._untold = self._untold, []
+        untold = self._all_untold()
         if untold and self._lane is not None:
             try:
                 self._lane.tell(self._told(untold))
@@ -91,7 +94,7 @@ class ExpressSide:
         """
         if self._lane is None or (may_wait and not self._untold and monotonic_s() < self._quiet_until):
             return ()
-        untold, self._untold = self._untold, []
+        untold = self._all_untold()
         while True:
             self._takes += 1
             try:
@@ -106,18 +109,25 @@ class ExpressSide:
             except HotUnavailable as error:
                 log.info("express_away", reason=error.message, untold=len(untold))
                 self._look_at = 0.0
+                self.is_crowded = False
                 return ()
             if taken.is_woken:
                 self._look_at = 0.0
+            self.is_crowded = bool(taken.jobs and taken.left)
             self._quiet_until = 0.0 if taken.jobs or taken.left else monotonic_s() + QUIET_S
             if taken.jobs or not taken.left or not max_rows:
                 return taken.jobs
             untold = []
 
+    def _all_untold(self) -> list[Outcome]:
+        with self._untold_lock:
+            untold, self._untold = self._untold, []
+        return untold
+
     def stopped(self, jobs: Sequence[ClaimedJob]) -> list[ClaimedJob]:
         """Of jobs without an outcome those that can be given back; predictions are refused instead."""
         now = self._store.now_s()
-        self._untold += [
+        refused = [
             Outcome(
                 job=job,
                 state=JobState.FAILED,
@@ -130,6 +140,8 @@ class ExpressSide:
             for job in jobs
             if isinstance(job, ExpressJob)
         ]
+        with self._untold_lock:
+            self._untold += refused
         return [job for job in jobs if not isinstance(job, ExpressJob)]
 
     def add_usage(self, *, is_over: bool = False) -> None:

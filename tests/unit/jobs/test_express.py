@@ -13,7 +13,7 @@ from inference.jobs import express
 from inference.jobs.drain import Drain, Ended
 from inference.jobs.express_model import ExpressJob, Taken
 from inference.jobs.express_side import tell_lost
-from inference.jobs.model import JobSpec, JobState
+from inference.jobs.model import Claim, JobSpec, JobState
 from inference.jobs.ports import JobPorts
 from inference.serving.model import Service, ServiceConfig, ServiceState
 from inference.settings import JobsSettings
@@ -59,7 +59,7 @@ class Lane:
 
     def __init__(self, waiting=(), refill=0):
         self.waiting_now, self.told, self.refill = list(waiting), [], refill
-        self.is_away, self.numbers = False, itertools.count()
+        self.is_away, self.numbers, self.rings = False, itertools.count(), False
 
     def exchange(self, service_id, *, told, max_rows, now, holder):
         if self.is_away:
@@ -68,7 +68,8 @@ class Lane:
         for one in predictions(self.refill - len(self.waiting_now)):
             self.waiting_now.append(msgspec.structs.replace(one, id=f"r{next(self.numbers):05}"))
         taken, self.waiting_now = self.waiting_now[:max_rows], self.waiting_now[max_rows:]
-        return Taken(jobs=tuple(taken), left=len(self.waiting_now))
+        is_woken, self.rings = self.rings, False
+        return Taken(jobs=tuple(taken), left=len(self.waiting_now), is_woken=is_woken)
 
     def tell(self, told):
         self.told += [one for answers in told.values() for one in answers]
@@ -135,6 +136,23 @@ def test_neither_lane_starves_the_other(ahead):
     assert 0.4 <= len(lane.told) / (len(lane.told) + len(store.finished)) <= 0.6
     for batch in hands.ran[2:-3]:  # the first claim did not know of the other lane
         assert len({name[0] for name in batch}) == 2, "half of each"
+
+
+@pytest.mark.parametrize("crashes", [0, 1])
+def test_a_few_jobs_and_suspects_come_between_more_predictions_than_a_batch_holds(crashes):
+    class Later(Store):
+        def claim(self, by, *, is_ahead=False, **limits):
+            self.asked += 1
+            return Claim() if is_ahead and crashes else Queue.claim(self, by, is_ahead=is_ahead, **limits)
+
+    store, lane, hands = Later(jobs(3)), Lane(refill=50), Hands(max_rows=8, ahead=True)
+    lane.rings = True
+    hands.on_run = lambda: setattr(hands, "stopping", len(lane.told) >= 400 or len(store.finished) == 3)
+
+    drained(store, lane, hands, looks=False)
+
+    assert len(store.finished) == 3
+    assert len(lane.told) < 100
 
 
 def test_predictions_alone_hardly_ask_the_database():
