@@ -199,10 +199,10 @@ def serve(line: socket.socket) -> Task:
 
 
 def _receive(line: socket.socket) -> _Asked | None:
-    head, fds, _, _ = socket.recv_fds(line, _HEAD.size, _MOST_FDS)
-    if not head:
-        return None
     try:
+        head, fds, _, _ = socket.recv_fds(line, _HEAD.size, _MOST_FDS)
+        if not head:
+            return None
         length = _HEAD.unpack(head + _exactly(line, _HEAD.size - len(head)))[0]
         return _Asked(json.loads(_exactly(line, length)), fds)
     except (EOFError, ConnectionError):
