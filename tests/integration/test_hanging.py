@@ -2,6 +2,7 @@
 
 import pytest
 
+from inference.jobs.suspect import MOST_SHARED
 from tests.integration.conftest import OwnSystem
 from tests.system import wait_for
 
@@ -24,12 +25,12 @@ def test_a_hung_child_loses_its_lease_and_its_life_and_only_its_poison_dies(own_
         return system.pids("engine", service) != first
 
     wait_for(is_over, timeout_s=20, what="the hung process is ended", every_s=0.2)
-    system.until_done(service, timeout_s=60)
+    system.until_done(service, timeout_s=90)
     shown = {job.id: job for job in system.jobs(service)}
 
     assert [shown[one].state for one in ids] == ["completed", "dead", "completed", "completed"]
-    assert shown[ids[1]].attempt == 2
-    assert max(shown[one].attempt for one in ids if one != ids[1]) == 2, "the mates ran again"
+    assert shown[ids[1]].attempt == 2 + MOST_SHARED, "calls with mates cost nobody's budget"
+    assert 2 <= max(shown[one].attempt for one in ids if one != ids[1]) <= 1 + MOST_SHARED, "the mates ran again"
     # Renewed each second while it made progress within its 3 s, and not afterwards: no lease reaches past 3 + 4 s.
     assert 1 <= len(leases) <= 5
     assert max(leases) - shown[ids[0]].submitted_at < 3 + 4 + 1.5
