@@ -75,7 +75,7 @@ class Watch:
         for process in tree(self._roots):
             with contextlib.suppress(psutil.Error):
                 if process.pid not in self._roles:
-                    self._roles[process.pid] = "database" if "postgres" in process.name() else role_of(process)
+                    self._roles[process.pid] = _role(process)
                 role = self._roles[process.pid]
                 if role == "api":
                     largest = max(largest, process.memory_info().rss)
@@ -93,6 +93,13 @@ class Watch:
             "api_rss_mb": {"before": self.before_bytes / 1e6, "peak": self.peak_bytes / 1e6},
             "foreign_share": self._last.foreign_share(self._first, own_s=own_s),
         }
+
+
+def _role(process: psutil.Process) -> str:
+    """A role of ours; of PostgreSQL, those that serve connections apart from those that clean up."""
+    if "postgres" not in process.name():
+        return role_of(process)
+    return "database" if "127.0.0.1" in " ".join(process.cmdline()) else "its upkeep"
 
 
 class Beside:
