@@ -9,7 +9,7 @@ from api import context, errors, prediction, submission
 from api.live.fast import Call, Fast, Route
 from api.schemas import task_in
 from inference.core import Core
-from inference.errors import NotFound, Unavailable
+from inference.errors import NotFound, PenstockError, Unavailable
 from inference.jobs.commit_loop import LoopCommit
 from inference.jobs.express import not_running
 from inference.redisio.express_asker import Asker
@@ -58,27 +58,33 @@ class Predicts:
             return await self._submit(call, service_id)
         began = time.perf_counter()
         asked = await self._aside(prediction.prepare, self._core, call.principal, service_id, call.body)
+        over: list[PenstockError | None] = []
         told = await self._asker.ask(
-            asked, wait_s=prediction.wait_s(asked), gone=lambda: asyncio.ensure_future(self._over(call, service_id))
+            asked,
+            wait_s=prediction.wait_s(asked),
+            gone=lambda: asyncio.ensure_future(self._watch(call, service_id, over)),
         )
-        took_s = time.perf_counter() - began
-        if told is None and took_s < prediction.wait_s(asked):
-            if not call.gone.done():
-                service, _ = await self._aside(self._core.jobs.directory.find, call.principal.scope, service_id)
-                raise not_running(service)
+        if told is None and over:
+            if (refusal := over[0]) is not None:
+                raise refusal
             return errors.Answer(status=GONE, body=b"")
+        took_s = time.perf_counter() - began
         return errors.Answer(status=200, body=prediction.answer(told, asked, took_s=took_s))
 
-    async def _over(self, call: Call, service_id: str) -> None:
-        """Returns when it is no use to wait on: the client has gone, or the service does not run any more."""
+    async def _watch(self, call: Call, service_id: str, over: list[PenstockError | None]) -> None:
+        """Returns when it is no use to wait on, and says why: None when the client has gone."""
         try:
             while not (await asyncio.wait({call.gone}, timeout=LOOK_S))[0]:
                 with contextlib.suppress(Unavailable):
                     service, _ = await self._aside(self._core.jobs.directory.find, call.principal.scope, service_id)
                     if service.state is not ServiceState.RUNNING:
+                        over.append(not_running(service))
                         return
-        except NotFound:
-            return
+            over.append(None)
+        except NotFound as error:
+            over.append(error)
+        finally:
+            call.gone.cancel()
 
     async def _submit(self, call: Call, service_id: str) -> errors.Answer:
         key = call.header(b"idempotency-key")
