@@ -39,11 +39,12 @@ class Database:
         if self.is_sqlite:
             self._engine = _open_sqlite(self.url, settings)
             self._gate = Gate(Path(f"{self.url.database}.gate"), timeout_s=settings.gate_timeout_s)
-            # A subquery, so that one statement sees one instant; SQLite's own clock counts milliseconds only.
+            # A subquery here and below: one instant for all rows, so that what is due is found by an index and not
+            # by asking each row. SQLite's own clock counts milliseconds only.
             self.clock = "(SELECT penstock_now())"
         else:
             self._engine = _open_postgresql(self.url, settings)
-            self.clock = "extract(epoch FROM clock_timestamp())::float8"
+            self.clock = "(SELECT extract(epoch FROM clock_timestamp())::float8)"
 
     @property
     def engine(self) -> sa.Engine:

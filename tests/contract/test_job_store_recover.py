@@ -224,3 +224,15 @@ def test_this_process_clock_decides_nothing_on_postgresql(
     assert store.expire() == []
     assert store.reap() == []
     assert len(store.claim(by, max_rows=1).jobs) == 1
+
+
+def test_jobs_in_backoff_are_not_asked_one_by_one_whether_they_are_due(store: SqlJobs, database: Database):
+    how = "EXPLAIN" if not database.is_sqlite else "EXPLAIN QUERY PLAN"
+    due = f"state = 'pending' AND not_before IS NOT NULL AND not_before <= {database.clock}"
+
+    with database.read() as connection:
+        plan = "\n".join(str(line) for line in connection.exec_driver_sql(f"{how} SELECT 1 FROM jobs WHERE {due}"))
+
+    assert "ix_jobs_delayed" in plan
+    assert ("not_before<" if database.is_sqlite else "(not_before <= ") in plan.split("Index Cond")[-1], plan
+    assert "Filter" not in plan, plan
