@@ -215,11 +215,21 @@ class EngineHost:
         return Ended.EMPTY
 
     def _has_waiting(self) -> bool:
-        """In either lane. Each is looked at though the other's part may be away."""
-        with contextlib.suppress(HotUnavailable):
-            if self._core.jobs.express is not None and self._core.jobs.express.waiting(self._service_id):
+        """In either lane. Jobs first: a Redis that hangs must not keep them waiting."""
+        try:
+            if self._core.jobs.store.has_waiting(self._service_id):
                 return True
-        return self._core.jobs.store.has_waiting(self._service_id)
+        except Unavailable:
+            if self._is_express_waiting():
+                return True
+            raise
+        return self._is_express_waiting()
+
+    def _is_express_waiting(self) -> bool:
+        lane = self._core.jobs.express
+        with contextlib.suppress(HotUnavailable):
+            return lane is not None and lane.waiting(self._service_id) > 0
+        return False
 
 
 def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:

@@ -118,6 +118,8 @@ class Drain:
 
         `looks`: begins with a claim; without, a drain that was woken for predictions goes for them first.
         """
+        if not looks:
+            self._express.heard()
         claim = self._claim() if looks or self._express.are_jobs_due else Claim()
         if looks and not claim.jobs:
             self._empty_claims.inc()

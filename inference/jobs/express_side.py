@@ -21,6 +21,8 @@ LOOK_S = 0.25
 """While predictions keep an instance busy, it looks for jobs that often, besides when they are rung for."""
 QUIET_S = 0.005
 """After a look that found the lane empty, jobs alone go on without another for so long: a look is a round trip."""
+AWAY_S = 3.0
+"""After Redis was away, jobs alone go on for so long without another try: one that hangs costs each try a second."""
 STOPPED = "The engine was stopped before this prediction was done; send it again."
 
 
@@ -56,6 +58,7 @@ class ExpressSide:
         self._add_at = 0.0
         self._look_at = 0.0
         self._quiet_until = 0.0
+        self._away_until = 0.0
         self._takes = 0
         self.is_crowded = False
         self._latency = metrics.express_latency.labels(by.service_id)
@@ -68,6 +71,10 @@ class ExpressSide:
     def looked(self, *, found: bool, again_s: float = LOOK_S) -> None:
         """After a claim of jobs."""
         self._look_at = 0.0 if found else monotonic_s() + again_s
+
+    def heard(self) -> None:
+        """Redis has just told that a prediction waits: it is not away."""
+        self._away_until = 0.0
 
     def part(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes of jobs; those of predictions are told with the next `take`."""
@@ -92,7 +99,9 @@ class ExpressSide:
 
         `may_wait`: not even a look when nothing is to be told and the lane was empty just now.
         """
-        if self._lane is None or (may_wait and not self._untold and monotonic_s() < self._quiet_until):
+        if self._lane is None or (not self._untold and monotonic_s() < self._away_until):
+            return ()
+        if may_wait and not self._untold and monotonic_s() < self._quiet_until:
             return ()
         untold = self._all_untold()
         while True:
@@ -110,6 +119,7 @@ class ExpressSide:
                 log.info("express_away", reason=error.message, untold=len(untold))
                 self._look_at = 0.0
                 self.is_crowded = False
+                self._away_until = monotonic_s() + AWAY_S
                 return ()
             if taken.is_woken:
                 self._look_at = 0.0
