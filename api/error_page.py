@@ -58,7 +58,7 @@ MEANINGS = {
     "backlog_full": "Too many wait already. `details.of` (key, tenant or service), `details.waiting`, `details.limit`.",
     "rate_limited": "More requests a second than the key or tenant may send. `details.of`, `details.limit_per_s`.",
     "quota_exceeded": "A quota is used up. `details.of`, `details.quota`, `details.limit`, `details.used`.",
-    "too_many_waiting": "Too many long polls and streams of this key or address are open. `details.limit`.",
+    "too_many_waiting": "Too many long polls, streams, uploads or calls are under way. `details.limit`.",
     "too_many_wrong_keys": "Too many wrong keys from this address in the last minute.",
     "unavailable": "A part is ill or starting. `details.part`; try again after `Retry-After`.",
     "store_unavailable": "The database is away, or its turn did not come in time.",

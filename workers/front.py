@@ -29,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     config = front.render(
         listen=asked.listen,
         body_limit_bytes=settings.api.body_limit_bytes,
+        streams=settings.api.workers * settings.api.threads // 2,
         api=address(asked.api),
         live=address(asked.live),
         flower=address(asked.flower) if asked.flower else "",

@@ -65,6 +65,7 @@ def render(
     *,
     listen: str,
     body_limit_bytes: int,
+    streams: int = 8,
     api: str = f"unix:{API_SOCKET}",
     live: str | Sequence[str] = f"unix:{LIVE_SOCKET}",
     flower: str = "",
@@ -77,12 +78,14 @@ def render(
 
     `api`, `live` and `flower` are `unix:PATH` or `host:port`; `live` may be several, who share the calls. Without
     `flower` its path is the API's, who knows none.
+    `streams`: uploads and downloads that may be under way at a time.
     `flower_login` is the front's own, `user:password`; what people send stays with the front.
     With `dns`, the address of a name server, hosts are looked up again every few seconds, so that a container may come
     back at another address. With `has_tls` the certificate lies where `tls.place` puts it.
     Bodies up to twice `body_limit_bytes` are buffered and handed on (the API says what is wrong with them, naming its
     limit); larger ones are refused here. Uploads and JSON Lines are streamed, any length.
     """
+    streams = max(1, streams)
     fragments = {
         "@PROXIES@": _proxies(trusted_proxies),
         "@TLS@": _TLS if has_tls else "",
@@ -109,6 +112,10 @@ def render(
         ),
         "@LONG_HEADERS@": _body("headers_too_large", "The address or the headers of this request are too long."),
         "@UNAVAILABLE@": _body("unavailable", "The API is starting or restarting; try again in a second.", part="api"),
+        "@STREAMS@": str(streams),
+        "@BUSY@": _body(
+            "too_many_waiting", f"{streams} uploads and downloads are under way; try again.", limit=streams
+        ),
         "@NOTHING@": _body("route_not_found", "There is nothing at this path; /docs lists what there is."),
         "@NOT_HTTPS@": _body("bad_request", "This port speaks HTTPS only: use https:// instead of http://."),
         "@NO_LOGIN@": _body("unauthenticated", "Flower asks for an API key: any user name, the key as the password."),
@@ -280,10 +287,14 @@ http {
         "~^\S+ \S* @BASE@/tasks/[^/]+/events/?$" live;
         "~^\S+ \S* @BASE@/services/[^/]+/(monitor|logs/tail)/?$" live;
     }
-    # What is long is streamed: uploads, and JSON Lines to a batch path.
+    # What is long is streamed: uploads, JSON Lines to a batch path, results. Each holds a thread of the API, so that
+    # slow ones may hold half of them and no more: health checks and all else must go on.
+    map '' $all { default all; }
+    limit_conn_zone $all zone=streams:64k;
     map "$request_method $content_type $uri" $streamed {
         default 0;
         "~^(POST|PUT|PATCH) .* (/v1|@BASE@)/uploads(/[^/]+)*/?$" 1;
+        "~^GET .* @BASE@/services/[^/]+/results/?$" 1;
         "~*^POST .*(ndjson|jsonl|jsonlines|json-lines|json-seq).* @BASE@/services/[^/]+/tasks/batch/?$" 1;
     }
     map $http_upgrade $connection_header { default upgrade; "" ""; }
@@ -324,6 +335,9 @@ http {
         location = /.streamed {
             internal;
             @ERRORS@
+            limit_conn streams @STREAMS@;
+            limit_conn_status 429;
+            error_page 429 = @busy;
             client_max_body_size 0;
             proxy_request_buffering off;
             proxy_read_timeout 600s;
@@ -337,6 +351,7 @@ http {
         location @bad_request { internal; @OWN@ return 400 '@BAD_REQUEST@'; }
         location @timeout { internal; @OWN@ return 408 '@TIMEOUT@'; }
         location @too_large { internal; @OWN@ return 413 '@TOO_LARGE@'; }
+        location @busy { internal; @OWN@ add_header Retry-After 2 always; return 429 '@BUSY@'; }
         location @unavailable { internal; @OWN@ add_header Retry-After 1 always; return 503 '@UNAVAILABLE@'; }
     }
 }

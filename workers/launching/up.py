@@ -160,6 +160,7 @@ class _System:
         config = front.render(
             listen=_address(self.listener),
             body_limit_bytes=self.settings.api.body_limit_bytes,
+            streams=self.settings.api.workers * self.settings.api.threads // 2,
             live=[f"unix:{uds}" for uds in front.live_sockets(self.settings.api.live_processes)],
             flower=f"unix:{front.FLOWER_SOCKET}" if self.flower else "",
             has_tls=self.has_tls,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import time
@@ -111,6 +112,25 @@ def test_uploads_and_json_lines_may_be_of_any_length(system, path, content_type)
     assert status == 200
     assert int(body.split()[2]) == 20 * LIMIT
     assert body.split()[4].decode() == path
+
+
+def test_slow_uploads_hold_half_of_the_threads_and_health_checks_go_on(system):
+    head = b"POST /v1/uploads HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"
+    wires = [socket.create_connection(("127.0.0.1", system.port), timeout=5) for _ in range(20)]
+    try:
+        for wire in wires:
+            wire.sendall(head)
+        refused, _, _ = select.select(wires, [], [], 2)
+        answer = refused[0].recv(65536)
+
+        assert system.ask("GET", "/")[0] == 200
+    finally:
+        for wire in wires:
+            wire.close()
+
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    assert b"Retry-After: 2" in answer
+    assert b'"too_many_waiting"' in answer
 
 
 def test_json_lines_are_handed_on_while_they_arrive(system):

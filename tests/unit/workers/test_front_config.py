@@ -15,7 +15,7 @@ def test_up_reaches_its_processes_through_sockets_and_needs_no_name_server() -> 
     assert "resolver" not in config
     assert "@" not in config.replace("@bad_request", "").replace("@timeout", "").replace("@too_large", "").replace(
         "@headers", ""
-    ).replace("@unavailable", "")
+    ).replace("@unavailable", "").replace("@busy", "")
 
 
 def test_containers_are_looked_up_again_while_the_front_runs() -> None:
