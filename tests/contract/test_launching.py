@@ -160,7 +160,7 @@ def test_a_child_ends_with_the_thread_that_started_it():
     assert pids[0].wait(2) == -signal.SIGKILL
 
 
-def serve(ports):
+def serve(ports, live_processes=1):
     """A tiny API on the socket that the front asks."""
     code = (
         "import http.server, os, socketserver\n"
