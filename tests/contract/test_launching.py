@@ -161,12 +161,15 @@ def test_a_child_ends_with_the_thread_that_started_it():
 
 
 def serve(ports, live_processes=1):
-    """A tiny API on the socket that the front asks."""
+    """A tiny API on the socket that the front asks, and somebody on the live process's."""
     code = (
-        "import http.server, os, socketserver\n"
+        "import http.server, os, socket, socketserver\n"
         "class H(http.server.BaseHTTPRequestHandler):\n"
         "    def do_GET(self): self.send_response(200); self.end_headers()\n"
         "    def address_string(self): return ''\n"
+        "live = socket.socket(socket.AF_UNIX)\n"
+        f"live.bind('{front.LIVE_SOCKET}')\n"
+        "live.listen()\n"
         f"socketserver.UnixStreamServer('{front.API_SOCKET}', H).serve_forever()\n"
     )
     return [Role(name="api", argv=(sys.executable, "-c", code)), Role(name="node", argv=SLEEP)]
