@@ -13,6 +13,7 @@ from pathlib import Path
 CONTROL_BEAT = "run/control.alive"
 HANGS_S = 15.0
 ASK_S, SOON_S = 2.0, 0.2
+PATIENCE_S = 4.0
 _STRIDE_S = 5.0
 _QUESTION = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -62,6 +63,8 @@ class Answers:
         try:
             is_answer = bool(self._open.recv(64))
         except BlockingIOError:
+            if time.monotonic() - self._asked_at >= PATIENCE_S:
+                self._close()  # a question lost on the way, at a start, must not be waited for, for ever
             return False
         except OSError:
             is_answer = False
