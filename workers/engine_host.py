@@ -39,6 +39,7 @@ T = TypeVar("T")
 LOAD_FAILED_EXIT = 70
 DRAIN_FAILED_EXIT = 71
 LOAD_PAUSE_S = 0.5
+LOAD_LATER_S = 10.0
 POLL_WHILE_DEAF_S = 0.25
 """How often the queue is looked at while Redis is away and no bell can be heard."""
 HEED_S = 0.1
@@ -244,6 +245,7 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
     told = publisher.connect(settings)
     patience = _Patience(record, settings.serving.load_deadline_s)
     core = patience(lambda: wiring.build(settings, bell=told.bell, kick=told.kick))
+    _wait_for_turn(record, most=settings.serving.load_attempts)
     try:
         service = patience(lambda: core.serving.services.of_any_tenant(settings.process.service_id))
         model = patience(lambda: core.serving.models.get(service.tenant_id, service.model_id))
@@ -270,6 +272,7 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
     record.instance_id = claimant.instance_id
     record.set(Field.GENERATION, claimant.generation)
     record.set(Field.LOADS, record.get(Field.LOADS) + 1)
+    record.set(Field.TRIES, 0)
     record.enter(Phase.IDLE)
     host = EngineHost(settings, core, instance, service.tenant_id)
     threading.Thread(target=host.poll_for_ever, name="poll", daemon=True).start()
@@ -312,6 +315,22 @@ def _register(core: Core, *, index: int, hostname: str, model_version: str) -> C
         worker=f"{hostname}#{index}",
         model_version=model_version,
     )
+
+
+def _wait_for_turn(record: Record, *, most: int) -> None:
+    """After a child that did not load: long enough to be seen by the parent, which looks four times a second.
+
+    After `most` of them the parent ends all, unless other children work; then one more tries now and then.
+    """
+    tries = int(record.get(Field.TRIES))
+    record.set(Field.TRIES, tries + 1)
+    if tries >= most:
+        record.enter(Phase.LOAD_FAILED)  # should it be ended here, the reason of those before stands
+    ends = monotonic_s() + (LOAD_PAUSE_S if tries < most else LOAD_LATER_S)
+    while tries and monotonic_s() < ends:
+        time.sleep(LOAD_PAUSE_S / 2)
+        if tries >= most and record.get(Field.IS_STOPPING):
+            os._exit(LOAD_FAILED_EXIT)
 
 
 def _give_up(core: Core, record: Record, error: Exception) -> NoReturn:

@@ -19,7 +19,7 @@ MOST_SLOTS = 64
 class Field(IntEnum):
     """`STOP`: the call that began at this `PROGRESS` shall end. `BEGAN`: monotonic. `EXPECTED`: seconds of a call.
 
-    `LOADS`: how many children of this slot have loaded their model, so far.
+    `LOADS`: how many children of this slot have loaded their model, so far. `TRIES`: how many have begun to, since.
     """
 
     PID = 0
@@ -34,9 +34,10 @@ class Field(IntEnum):
     STOP = 9
     BEGAN = 10
     EXPECTED = 11
+    TRIES = 12
 
 
-_KEPT = (Field.PROGRESS, Field.IS_STOPPING, Field.LOADS)
+_KEPT = (Field.PROGRESS, Field.IS_STOPPING, Field.LOADS, Field.TRIES)
 
 
 class Phase(IntEnum):

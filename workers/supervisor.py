@@ -170,6 +170,8 @@ class Supervisor(threading.Thread):
         if not pid:
             return
         self._seen[index] = _look(record)
+        if record.get(Field.TRIES) > self._core.settings.serving.load_attempts and not self._has_ready():
+            self._give_up(LOAD_FAILED_EXIT)
         phase, deadline, now = record.phase, record.get(Field.DEADLINE), monotonic_s()
         if deadline and now > deadline + OVERRUN_S:
             log.warning("child_overran", pid=pid, phase=phase.name.lower(), jobs=int(record.get(Field.JOBS)))
@@ -177,6 +179,9 @@ class Supervisor(threading.Thread):
         elif deadline and now > deadline and phase is Phase.RUNNING:
             record.set(Field.STOP, record.get(Field.PROGRESS))  # an engine that can, ends the call by itself
         self._end_deaf(index, record, pid, now)
+
+    def _has_ready(self) -> bool:
+        return any(record.phase in READY for record in self._records)
 
     def _heed_cancels(self, now: float) -> None:
         """Asks engine calls to end that hold cancelled jobs, where that is worth it."""
@@ -316,6 +321,8 @@ class Supervisor(threading.Thread):
     def _give_up(self, code: int) -> None:
         if not self._has_stopped:
             self._has_stopped = True
+            for record in self._records:
+                record.set(Field.IS_STOPPING, 1)
             log.warning("worker_gives_up", exit_code=code)
             self._stop_worker(code)
 

@@ -18,6 +18,7 @@ def test_api_live_and_control_come_back_after_they_were_stopped(own_system: OwnS
     stopped = {role: system.every_pid(role) for role in ("api", "live", "control")}
     for pid in system.pids("engine", service) + system.pids("node"):
         assert pid not in {pid for pids in stopped.values() for pid in pids}
+    time.sleep(4)  # each was heard by now: of one that starts nobody says that it hangs
     begun = time.monotonic()
 
     for pids in stopped.values():

@@ -12,14 +12,15 @@ from pathlib import Path
 
 CONTROL_BEAT = "run/control.alive"
 HANGS_S = 15.0
+STARTS_S = 180.0
 ASK_S, SOON_S = 2.0, 0.2
-PATIENCE_S = 4.0
+FIRST_PATIENCE_S, PATIENCE_S = 1.0, 10.0
 _STRIDE_S = 5.0
 _QUESTION = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class Vigil:
-    """Watches one process from its first sign of life on: a slow start is not a hanging one.
+    """Watches one process from its first sign of life on: a slow start is not a hanging one, for `STARTS_S`.
 
     Time counts only while somebody looks: a launcher that slept with its machine must not blame its parts.
     """
@@ -32,14 +33,14 @@ class Vigil:
         self._silent_s = 0.0
 
     def hangs(self) -> bool:
-        """Whether it was heard once and not for `HANGS_S`. Call it every second or so."""
+        """Whether it was heard once and not for `HANGS_S`, or never. Call it every second or so."""
         now = self._clock()
         step_s, self._looked_at = min(now - self._looked_at, _STRIDE_S), now
         if self._hears():
             self._was_heard, self._silent_s = True, 0.0
-        elif self._was_heard:
+        else:
             self._silent_s += step_s
-        return self._silent_s > HANGS_S
+        return self._silent_s > (HANGS_S if self._was_heard else STARTS_S)
 
 
 class Answers:
@@ -50,6 +51,7 @@ class Answers:
         self._path = path
         self._open: socket.socket | None = None
         self._asked_at = 0.0
+        self._patience_s = FIRST_PATIENCE_S
 
     def __call__(self) -> bool:
         """Whether an answer has come since the last call. Never blocks.
@@ -63,12 +65,14 @@ class Answers:
         try:
             is_answer = bool(self._open.recv(64))
         except BlockingIOError:
-            if time.monotonic() - self._asked_at >= PATIENCE_S:
-                self._close()  # a question lost on the way, at a start, must not be waited for, for ever
+            if time.monotonic() - self._asked_at >= self._patience_s:
+                self._close()  # a question may be lost at a start, with the process that took it
             return False
         except OSError:
             is_answer = False
         self._close()
+        if is_answer:
+            self._patience_s = PATIENCE_S
         return is_answer
 
     def _close(self) -> None:
