@@ -1,5 +1,6 @@
 """Group commit's one transaction: idempotency keys, jobs and payloads of many requests."""
 
+import functools
 import json
 from collections.abc import Sequence
 
@@ -15,12 +16,9 @@ from inference.errors import (
 )
 from inference.jobs.model import Accepted, NewJob, Submission
 from inference.store.database import Database
+from inference.store.statement import Statement
 
 Answer = Accepted | PenstockError
-
-_STATES = sa.text(
-    "SELECT tenant_id, id, state, queue_while_stopped FROM services WHERE id IN :ids AND tenant_id IN :tenants"
-).bindparams(sa.bindparam("ids", expanding=True), sa.bindparam("tenants", expanding=True))
 
 JOB_COLUMNS = {
     "id": "text",
@@ -39,6 +37,7 @@ JOB_COLUMNS = {
     "key_id": "text",
     "callback_events": "smallint",
 }
+PAYLOAD_COLUMNS = {"job_id": "text", "body": "bytea"}
 
 
 def insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
@@ -56,10 +55,34 @@ def insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
         return insert(db, submissions[:middle]) + insert(db, submissions[middle:])
 
 
+@functools.lru_cache(maxsize=8)
+def _states(db: Database) -> Statement:
+    which = db.rows_from("r", {"tenant_id": "text", "id": "text"})
+    return Statement(
+        db,
+        f"SELECT s.tenant_id, s.id, s.state, s.queue_while_stopped FROM {which} "
+        "JOIN services s ON s.id = r.id AND s.tenant_id = r.tenant_id",
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _inserts(db: Database) -> tuple[Statement, Statement]:
+    """Of jobs and of their payloads: row by row on SQLite, from arrays on PostgreSQL."""
+    names = ", ".join(JOB_COLUMNS)
+    if db.is_sqlite:
+        marks = ", ".join("?" * len(JOB_COLUMNS))
+        jobs = f"INSERT INTO jobs ({names}, state) VALUES ({marks}, 'pending')"
+        payloads = "INSERT INTO payloads (job_id, body) VALUES (?, ?)"
+    else:
+        jobs = f"INSERT INTO jobs ({names}, state) SELECT {names}, 'pending' FROM {db.rows_from('r', JOB_COLUMNS)}"
+        payloads = f"INSERT INTO payloads (job_id, body) SELECT job_id, body FROM {db.rows_from('r', PAYLOAD_COLUMNS)}"
+    return Statement(db, f"{jobs} ON CONFLICT DO NOTHING"), Statement(db, f"{payloads} ON CONFLICT DO NOTHING")
+
+
 def _insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
     answers: dict[int, Answer] = {}
     with db.write() as connection:
-        _refuse_closed_services(connection, submissions, answers)
+        _refuse_closed_services(db, connection, submissions, answers)
         open_ones = [i for i in range(len(submissions)) if i not in answers]
         keyed = [i for i in open_ones if submissions[i].idempotency_key is not None]
         losers = _take_keys(connection, submissions, keyed)
@@ -83,12 +106,11 @@ def _insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
 
 
 def _refuse_closed_services(
-    connection: sa.Connection, submissions: Sequence[Submission], answers: dict[int, Answer]
+    db: Database, connection: sa.Connection, submissions: Sequence[Submission], answers: dict[int, Answer]
 ) -> None:
-    ids = {submission.jobs[0].service_id for submission in submissions}
-    tenants = {submission.tenant_id for submission in submissions}
-    found = connection.execute(_STATES, {"ids": sorted(ids), "tenants": sorted(tenants)})
-    states = {(row.tenant_id, row.id): (row.state, row.queue_while_stopped) for row in found}
+    wanted = sorted({(submission.tenant_id, submission.jobs[0].service_id) for submission in submissions})
+    found = _states(db).rows(connection, db.rows("r", ("tenant_id", "id"), wanted))
+    states = {(tenant_id, service_id): (state, queues) for tenant_id, service_id, state, queues in found}
     for i, submission in enumerate(submissions):
         service_id = submission.jobs[0].service_id
         if (submission.tenant_id, service_id) not in states:
@@ -174,33 +196,14 @@ def _vanished() -> StoreUnavailable:
 def _insert_jobs(db: Database, connection: sa.Connection, jobs: Sequence[NewJob]) -> None:
     if not jobs:
         return
-    rows = [_row(job) for job in jobs]
-    names = ", ".join(JOB_COLUMNS)
+    into_jobs, into_payloads = _inserts(db)
+    rows, payloads = [_row(job) for job in jobs], [(job.id, job.payload) for job in jobs]
     if db.is_sqlite:
-        marks = ", ".join("?" * len(JOB_COLUMNS))
-        connection.exec_driver_sql(
-            f"INSERT INTO jobs ({names}, state) VALUES ({marks}, 'pending') ON CONFLICT DO NOTHING", rows
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO payloads (job_id, body) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            [(job.id, job.payload) for job in jobs],
-        )
+        into_jobs.run_each(connection, rows)
+        into_payloads.run_each(connection, payloads)
         return
-    connection.execute(
-        sa.text(
-            f"INSERT INTO jobs ({names}, state) SELECT {names}, 'pending' FROM {db.rows_from('r', JOB_COLUMNS)} "
-            "ON CONFLICT DO NOTHING"
-        ),
-        db.rows("r", JOB_COLUMNS, rows),
-    )
-    columns = {"job_id": "text", "body": "bytea"}
-    connection.execute(
-        sa.text(
-            f"INSERT INTO payloads (job_id, body) SELECT job_id, body FROM {db.rows_from('r', columns)} "
-            "ON CONFLICT DO NOTHING"
-        ),
-        db.rows("r", columns, [(job.id, job.payload) for job in jobs]),
-    )
+    into_jobs.run(connection, db.rows("r", JOB_COLUMNS, rows))
+    into_payloads.run(connection, db.rows("r", PAYLOAD_COLUMNS, payloads))
 
 
 def _row(job: NewJob) -> tuple[object, ...]:
