@@ -1,6 +1,8 @@
 """`bench profile`: where the CPU of a job goes, by stage, and a flame graph of each process."""
 
+import contextlib
 import json
+import re
 import subprocess
 import sys
 import sysconfig
@@ -35,6 +37,8 @@ PARTS = {
     "valkey-server": "broker",
 }
 """By a word of the command line, the first that fits."""
+
+_THREAD = re.compile(r"thread \((\d+)\)")
 
 # The innermost frame of a stack that one of these names says which stage it belongs to: (file's end, function, stage);
 # an empty function is any.
@@ -72,8 +76,10 @@ STAGES: tuple[tuple[str, str, str], ...] = (
     ("engines/", "", "run"),
     ("jobs/execute.py", "", "run"),
     ("workers/batch_runner.py", "", "run"),
-    ("store/gate.py", "", "gate"),
+    ("store/gate.py", "", "sql"),
+    ("store/statement.py", "", "sql"),
     ("store/database.py", "", "sql"),
+    ("sqlalchemy/", "", "sql"),
     ("jobs/drain.py", "_finish", "finish"),
     ("jobs/drain.py", "_claim", "claim"),
     ("jobs/query.py", "", "read"),
@@ -82,7 +88,10 @@ STAGES: tuple[tuple[str, str, str], ...] = (
 
 
 def run(kinds: Sequence[str] = ("tiny", "medium"), *, seconds: float = 6.0, keep: Path | None = None) -> dict[str, Any]:
-    """Saturates a fresh system with each model; CPU by the kernel's count, its shares by py-spy's samples.
+    """Saturates a fresh system with each model; CPU as the kernel counts it, shared out by samples of py-spy.
+
+    Samples are of whoever holds Python's lock: what runs without it (SQLite, a model, the kernel) is told under the
+    stage that the same thread was in before and after.
 
     With `keep`, a flame graph of every Python process is written there.
     """
@@ -106,7 +115,9 @@ def _profile(running: Running, model: Model, folder: Path, *, seconds: float, ke
         used = {pid: after.own[pid] - before.own.get(pid, 0.0) for pid in after.own}
         busy = [pid for pid, cpu_s in used.items() if cpu_s > 0.02 * took_s]
         spied = [pid for pid in busy if parts.get(pid) not in ("front", "broker")]
+        began_threads = {pid: _threads(pid) for pid in spied}
         stacks = _spy(spied, folder, seconds=seconds)
+        in_threads = {pid: _grown(began_threads[pid], _threads(pid)) for pid in spied}
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
             _flames({pid: f"{model.kind}-{parts.get(pid, pid)}.svg" for pid in spied}, keep, seconds=min(seconds, 4.0))
@@ -119,7 +130,9 @@ def _profile(running: Running, model: Model, folder: Path, *, seconds: float, ke
         "jobs_per_s": sent["rate"],
         "generator_us": sent["generator_cpu_s"] / sent["requests"] * 1e6,
         "us_by_part": dict(by_part.most_common()),
-        "us_by_stage": _stages({pid: (used[pid] / jobs * 1e6, counts) for pid, counts in stacks.items()}),
+        "us_by_stage": _stages(
+            {pid: (used[pid] / jobs * 1e6, in_threads[pid], counts) for pid, counts in stacks.items()}
+        ),
     }
 
 
@@ -161,23 +174,46 @@ def _part(process: psutil.Process) -> str:
 
 def _py_spy(pid: int, *, seconds: float, form: str, to: Path) -> "subprocess.Popen[bytes]":
     command = [str(Path(sysconfig.get_path("scripts")) / "py-spy"), "record", "--pid", str(pid), "--nonblocking"]
-    command += ["--rate", str(SAMPLES_PER_S), "--duration", str(max(1, round(seconds))), "--format", form]
+    command += [
+        "--gil",
+        "--threads",
+        "--rate",
+        str(SAMPLES_PER_S),
+        "--duration",
+        str(max(1, round(seconds))),
+        "--format",
+        form,
+    ]
     return subprocess.Popen([*command, "--output", str(to)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _spy(pids: Sequence[int], folder: Path, *, seconds: float) -> dict[int, Counter[str]]:
-    """Samples by stage."""
-    spies = {pid: _py_spy(pid, seconds=seconds, form="raw", to=folder / f"{pid}.raw") for pid in pids}
+def _threads(pid: int) -> dict[int, int]:
+    """CPU ticks of each thread so far."""
     found = {}
+    for entry in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            found[int(entry.name)] = int(fields[11]) + int(fields[12])
+    return found
+
+
+def _grown(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, int]:
+    return {thread: ticks - before.get(thread, 0) for thread, ticks in after.items()}
+
+
+def _spy(pids: Sequence[int], folder: Path, *, seconds: float) -> dict[int, dict[int, Counter[str]]]:
+    """Samples by stage, of each thread."""
+    spies = {pid: _py_spy(pid, seconds=seconds, form="raw", to=folder / f"{pid}.raw") for pid in pids}
+    found: dict[int, dict[int, Counter[str]]] = {}
     for pid, spy in spies.items():
         spy.wait()
         raw = folder / f"{pid}.raw"
-        counts: Counter[str] = Counter()
         for line in raw.read_text(errors="replace").splitlines() if raw.exists() else ():
             stack, _, count = line.rpartition(" ")
-            counts[stage_of(stack.split(";"))] += int(count)
-        if counts:
-            found[pid] = counts
+            thread, *frames = stack.split(";")
+            if (number := _THREAD.search(thread)) is not None:
+                counts = found.setdefault(pid, {}).setdefault(int(number[1]), Counter())
+                counts[stage_of(frames)] += int(count)
     return found
 
 
@@ -197,12 +233,15 @@ def stage_of(frames: Sequence[str]) -> str:
     return "other"
 
 
-def _stages(by_process: Mapping[int, tuple[float, Counter[str]]]) -> dict[str, float]:
+def _stages(by_process: Mapping[int, tuple[float, Mapping[int, int], Mapping[int, Counter[str]]]]) -> dict[str, float]:
+    """Microseconds by stage: of a process' CPU each thread its part, of that each stage its samples' part."""
     found: Counter[str] = Counter()
-    for us, counts in by_process.values():
-        total = sum(counts.values())
-        for stage, count in counts.items():
-            found[stage] += us * count / total
+    for us, ticks, threads in by_process.values():
+        all_ticks = sum(ticks.values()) or 1
+        for thread, own in ticks.items():
+            counts = threads.get(thread) or Counter({"other": 1})
+            for stage, count in counts.items():
+                found[stage] += us * own / all_ticks * count / sum(counts.values())
     return dict(found.most_common())
 
 
