@@ -69,13 +69,13 @@ def _within(limit_bytes: int, way_out: str) -> bytes:
     # Too large, or chunked; without either header it reads as empty.
     text = _read(request.stream, limit_bytes + 1)
     if len(text) > limit_bytes:
-        _drain(request.stream, 2 * limit_bytes)
+        drain(request.stream, 2 * limit_bytes)
         raise too_large(limit_bytes, length, way_out)
     return text
 
 
-def _drain(stream: IO[bytes], most: int) -> None:
-    """Takes the rest off the line: a server that closes on unread bytes may cut off the answer, too."""
+def drain(stream: IO[bytes], most: int) -> None:
+    """Takes at most so much of the rest off the line: whoever closes on unread bytes may cut off the answer, too."""
     while most > 0 and (piece := stream.read(65_536)):
         most -= len(piece)
 

@@ -124,6 +124,7 @@ def _answer(accepted: Iterator[Accepted], *, as_lines: bool) -> Response:
                 ids.write("".join(part.job_ids).encode())
                 count += len(part.job_ids)
         except PenstockError as stopped:
+            body.drain(request.stream, 2 * context.core().settings.api.body_limit_bytes)
             if not count:
                 if "accepted" in stopped.details:
                     stopped.details["task_ids"] = []

@@ -44,6 +44,7 @@ def test_ten_thousand_lines_with_bad_ones_among_them_run_once_each_and_are_downl
             sent += told["task_ids"]
             break
         refused.append(told)
+        assert "task_ids" in told["details"], told
         sent += told["details"]["task_ids"]
         at += told["details"]["line"]
     ended = system.until_done(service_id, timeout_s=60)
