@@ -163,7 +163,8 @@ class EngineHost:
         """Whether it was woken before the time was over."""
         ends = monotonic_s() + pause_s
         linger_s = self.settings.workers.linger_ms / 1000
-        while listens and monotonic_s() < min(ends, self._listens_until):
+        # Not beside a drain: it lingers on the same list, and a token taken from it costs the job that long.
+        while listens and not self._record.token and monotonic_s() < min(ends, self._listens_until):
             began = monotonic_s()
             if self._slots.wait(self._service_id, timeout_s=linger_s):
                 return True
