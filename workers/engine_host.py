@@ -205,7 +205,8 @@ class EngineHost:
             return Ended.EMPTY
         try:
             if self._drain.is_unsure or self._has_waiting():
-                self._listens_until = monotonic_s() + LEASE_S
+                if self._listens_until:  # no bell was answered here yet
+                    self._listens_until = monotonic_s() + LEASE_S
                 ended = self._work(monotonic_s() + self.settings.workers.quantum_s)
                 self._drain.rest()
                 return ended
