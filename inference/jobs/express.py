@@ -14,7 +14,7 @@ from inference.jobs.express_model import Asked
 from inference.jobs.model import ClaimedJob, JobSpec
 from inference.jobs.order import order_key
 from inference.jobs.ports import JobPorts
-from inference.serving.model import Service, ServiceState
+from inference.serving.model import TAKES_TASKS, Service, ServiceState
 
 
 def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, most_s: float) -> Asked:
@@ -56,13 +56,22 @@ def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, 
 
 
 def not_running(service: Service) -> WrongState:
-    """The refusal of a prediction that would wait for nobody."""
+    """The refusal of a prediction that would wait for nobody, with what its client can do instead."""
+    takes_tasks = service.state in TAKES_TASKS or service.config.queue_while_stopped
+    advice = _ADVICE.get(service.state, "start it with POST /services/{id}/start").format(id=service.id)
+    or_a_task = ", or send a task, which waits" if takes_tasks else ""
     return WrongState(
-        f"Service {service.id} is {service.state} and predicts nothing; start it with "
-        f"POST /services/{service.id}/start, or send a task, which waits.",
+        f"Service {service.id} is {service.state} and predicts nothing; {advice}{or_a_task}.",
         state=service.state,
         allowed=[ServiceState.RUNNING],
     )
+
+
+_ADVICE = {
+    ServiceState.DEPLOYING: "try again when it is running",
+    ServiceState.PREEMPTED: "try again when it has its device back",
+    ServiceState.ERROR: "correct what its reason names, then start it with POST /services/{id}/start",
+}
 
 
 def express_room(max_rows: int, *, share: float, jobs_rows: int) -> int:

@@ -29,6 +29,8 @@ SERVICE_MOVES: Mapping[ServiceState, frozenset[ServiceState]] = {
 }
 
 MEANT_TO_RUN = frozenset({ServiceState.DEPLOYING, ServiceState.RUNNING})
+TAKES_TASKS = MEANT_TO_RUN | {ServiceState.PREEMPTED}
+"""Tasks of these are accepted, and wait; of the others only with `queue_while_stopped`."""
 
 
 class Desired(StrEnum):
@@ -49,11 +51,36 @@ class Observed(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirements:
-    """Reservations for placement, not limits."""
+    """Reservations for placement, not limits.
+
+    `gpu` 1 takes a card; `gpu_memory_bytes` narrows that to a part of it, which others may share.
+    """
 
     gpu: int = 0
     cpu: float = 0.0
     memory_bytes: int = 0
+    gpu_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoScaling:
+    """What the autoscaler may do to a service. `policy`: slo_drain or thresholds.
+
+    `objective_s`: how long a job may take from submission to completion. `hold_down_s` None: as the policy says.
+    `schedules`: [{cron, min_replicas}] of capacity that is there ahead of time. `max_cost_per_hour` 0: no limit.
+    """
+
+    enabled: bool = False
+    policy: str = "slo_drain"
+    min_replicas: int = 1
+    max_replicas: int = 1
+    min_instances: int = 1
+    max_instances: int = 1
+    objective_s: float = 10.0
+    target_cpu_utilization: float = 70.0
+    hold_down_s: float | None = None
+    schedules: tuple[Mapping[str, Any], ...] = ()
+    max_cost_per_hour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +91,9 @@ class ServiceConfig:
     `allow_code`: the model may run code of its maker when it is loaded; only admins write it.
     `nan_policy`: what becomes of NaN in an output; None: as the model says, `null` when it says nothing.
     `max_batch` None: the profile decides. `max_wait_ms`: how long a free engine waits for a fuller batch.
+    `priority` 1 to 10 (10 highest): who gets room first, and who gives it up. `preemptible` false: never evicted.
+    `idle_ttl_s` None: never unloaded for being idle; `idle_reclaim`: `pressure` (only when another service
+    waits for room) or `strict`. `fallback_service_id`: the lighter service that takes the jobs of one without room.
     """
 
     raw: Mapping[str, Any] = field(default_factory=dict)
@@ -81,6 +111,12 @@ class ServiceConfig:
     threads: int | None = None
     allow_code: bool = False
     nan_policy: str | None = None
+    priority: int = 5
+    preemptible: bool = True
+    idle_ttl_s: float | None = None
+    idle_reclaim: str = "pressure"
+    fallback_service_id: str | None = None
+    auto_scaling: AutoScaling = AutoScaling()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from inference.errors import (
     WrongState,
 )
 from inference.jobs.model import Accepted, NewJob, Submission
+from inference.serving.model import TAKES_TASKS
 from inference.store.database import Database
 from inference.store.statement import Statement
 
@@ -123,13 +124,13 @@ def _refuse_closed_services(
 
 def refuse_closed(service_id: str, state: str, *, queues: bool) -> WrongState | None:
     """How a service in this state refuses new jobs; None when it takes them."""
-    if state in ("deploying", "running", "preempted") or queues:
+    if state in TAKES_TASKS or queues:
         return None
     return WrongState(
         f"Service {service_id} is {state} and takes no tasks; start it with POST /services/{service_id}/start, "
         "or create it with queue_while_stopped.",
         state=state,
-        allowed=["deploying", "running", "preempted"],
+        allowed=sorted(TAKES_TASKS),
     )
 
 

@@ -15,7 +15,8 @@ from inference.jobs.express_model import ExpressJob, Taken
 from inference.jobs.express_side import tell_lost
 from inference.jobs.model import Claim, JobSpec, JobState
 from inference.jobs.ports import JobPorts
-from inference.serving.model import Service, ServiceConfig, ServiceState
+from inference.serving.model import Service, ServiceConfig
+from inference.serving.model import ServiceState as S
 from inference.settings import JobsSettings
 from tests.unit.jobs.test_drain import Hands, Hot, NoService, Queue, jobs
 
@@ -255,7 +256,7 @@ def _ports(lane):
     )
 
 
-def service(state=ServiceState.RUNNING, **config):
+def service(state=S.RUNNING, **config):
     return Service(
         id="s",
         tenant_id="default",
@@ -282,8 +283,22 @@ def test_nobody_waits_longer_than_they_said_or_may(timeout_s, deadline, most_s, 
     assert asked.timeout_s == 30.0, "the engine's limit is the service's"
 
 
-def test_a_service_that_does_not_run_predicts_nothing():
-    spec = JobSpec(payload=b"p", rows=1, bucket="3")
+@pytest.mark.parametrize(
+    ("state", "queues", "advice"),
+    [
+        (S.PENDING, False, "start it with POST /services/s/start."),
+        (S.STOPPED, False, "start it with POST /services/s/start."),
+        (S.STOPPING, False, "start it with POST /services/s/start."),
+        (S.STOPPED, True, "start it with POST /services/s/start, or send a task, which waits."),
+        (S.DEPLOYING, False, "try again when it is running, or send a task, which waits."),
+        (S.PREEMPTED, False, "try again when it has its device back, or send a task, which waits."),
+        (S.ERROR, False, "correct what its reason names, then start it with POST /services/s/start."),
+    ],
+)
+def test_a_service_that_does_not_run_predicts_nothing_and_says_what_can_be_done(state, queues, advice):
+    spec, stopped = JobSpec(payload=b"p", rows=1, bucket="3"), service(state, queue_while_stopped=queues)
 
-    with pytest.raises(WrongState):
-        express.prepare(_ports(None), by=ANYBODY, service=service(ServiceState.STOPPED), spec=spec, most_s=60.0)
+    with pytest.raises(WrongState) as refused:
+        express.prepare(_ports(None), by=ANYBODY, service=stopped, spec=spec, most_s=60.0)
+
+    assert refused.value.message == f"Service s is {state} and predicts nothing; {advice}"
