@@ -146,7 +146,8 @@ class EngineHost:
         """Looks at the queue at once, and then when no bell has rung for a while: nobody depends on bells.
 
         Whoever died with a bell in its hands left its slot taken, and until the slot's lease is over rings leave wake
-        tokens only. So for that long after its start, and after a look that found work, it listens for those.
+        tokens only. So until a bell was answered here it listens for those, for as long as a lease lasts after its
+        start and after each look that found work.
         """
         poll_s = self.settings.workers.poll_s
         while self._poll() is Ended.TIME:
@@ -164,13 +165,16 @@ class EngineHost:
         ends = monotonic_s() + pause_s
         linger_s = self.settings.workers.linger_ms / 1000
         # Not beside a drain: it lingers on the same list, and a token taken from it costs the job that long.
-        while listens and not self._record.token and monotonic_s() < min(ends, self._listens_until):
+        while listens and not self._is_draining() and monotonic_s() < min(ends, self._listens_until):
             began = monotonic_s()
-            if self._slots.wait(self._service_id, timeout_s=linger_s):
+            if wake_of_others(self._slots, self._service_id, timeout_s=linger_s, is_draining=self._is_draining):
                 return True
             time.sleep(max(0.0, began + linger_s / 2 - monotonic_s()))  # Redis has just gone away
         time.sleep(max(0.0, ends - monotonic_s()))
         return False
+
+    def _is_draining(self) -> bool:
+        return bool(self._record.token)
 
     def heed_stops(self) -> None:
         """Sees within `HEED_S` that the parent wishes an engine call to end."""
@@ -282,6 +286,15 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
     return host
 
 
+def wake_of_others(slots: Slots, service_id: str, *, timeout_s: float, is_draining: Callable[[], bool]) -> bool:
+    """Whether a wake token came in time. One that came when a drain had begun meanwhile goes back to it: it lingers."""
+    woken = slots.wait(service_id, timeout_s=timeout_s)
+    if woken is not None and is_draining():
+        with contextlib.suppress(HotUnavailable):
+            slots.give_back(service_id, woken)
+    return woken is not None
+
+
 class _Patience:
     """A database that is away is no fault of the model: waits for it, and begins the load's deadline anew."""
 
@@ -326,12 +339,15 @@ def _wait_for_turn(record: Record, *, most: int) -> None:
     """
     tries = int(record.get(Field.TRIES))
     record.set(Field.TRIES, tries + 1)
-    if tries >= most:
+    if not tries:
+        return
+    are_over = tries >= most
+    if are_over:
         record.enter(Phase.LOAD_FAILED)  # should it be ended here, the reason of those before stands
-    ends = monotonic_s() + (LOAD_PAUSE_S if tries < most else LOAD_LATER_S)
-    while tries and monotonic_s() < ends:
+    ends = monotonic_s() + (LOAD_LATER_S if are_over else LOAD_PAUSE_S)
+    while monotonic_s() < ends:
         time.sleep(LOAD_PAUSE_S / 2)
-        if tries >= most and record.get(Field.IS_STOPPING):
+        if are_over and record.get(Field.IS_STOPPING):
             os._exit(LOAD_FAILED_EXIT)
 
 

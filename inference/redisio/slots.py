@@ -12,6 +12,8 @@ from inference.errors import HotUnavailable
 from inference.redisio.client import SLOTS_KEY, WAKE_KEY, RedisLink
 
 LEASE_S = 30
+WAKE_S = 60
+"""How long a wake token lies at most."""
 
 
 class Wake(StrEnum):
@@ -100,3 +102,15 @@ class Slots:
         if not isinstance(found, (list, tuple)):
             return None
         return Wake.EXPRESS if found[0] == express.encode() else Wake.JOBS
+
+    def give_back(self, service_id: str, wake: Wake) -> None:
+        """A token that `wait` took from somebody else lies there again."""
+        key = express_wake(service_id) if wake is Wake.EXPRESS else WAKE_KEY + service_id
+
+        def work(client: "redis.Redis") -> object:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.lpush(key, "1")
+            pipeline.expire(key, WAKE_S)
+            return pipeline.execute()
+
+        self._link.call(work)

@@ -10,8 +10,9 @@ from inference.ids import new_id
 from inference.jobs.model import JobState, JobView
 from inference.redisio.client import SLOTS_KEY, WAKE_KEY, RedisLink
 from inference.redisio.hot import RedisHotResults
-from inference.redisio.slots import Slots, Wake
+from inference.redisio.slots import Slots, Wake, express_wake
 from inference.settings import RedisSettings, ResultsSettings, Settings
+from workers.engine_host import wake_of_others
 
 
 @pytest.fixture
@@ -74,6 +75,27 @@ def test_a_wake_token_ends_the_wait(slots):
     slots.ring_or_wake("s", slots=1, token="later")
 
     assert slots.wait("s", timeout_s=0.2) is Wake.JOBS
+    assert slots.wait("s", timeout_s=0.05) is None
+
+
+@pytest.mark.parametrize("wake", Wake)
+def test_a_wake_token_that_the_poller_took_reaches_the_drain_that_lingers(slots, link, wake):
+    name = express_wake("s") if wake is Wake.EXPRESS else WAKE_KEY + "s"
+    link.client.lpush(name, "1")
+
+    taken = wake_of_others(slots, "s", timeout_s=0.2, is_draining=lambda: True)
+    heard = slots.wait("s", timeout_s=0.2)
+
+    assert (taken, heard) == (True, wake)
+    assert slots.wait("s", timeout_s=0.05) is None
+
+
+def test_a_wake_token_that_nobody_else_waits_for_stays_with_the_poller(slots, link):
+    link.client.lpush(WAKE_KEY + "s", "1")
+
+    taken = wake_of_others(slots, "s", timeout_s=0.2, is_draining=lambda: False)
+
+    assert taken
     assert slots.wait("s", timeout_s=0.05) is None
 
 
