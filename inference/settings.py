@@ -16,214 +16,47 @@ from urllib.parse import urlsplit
 
 from inference import production, ranges
 from inference.errors import BadSettings
+from inference.setting_rooms import (
+    AccessSettings,
+    ApiSettings,
+    EnginesSettings,
+    FrontSettings,
+    JobsSettings,
+    NotifySettings,
+    ProcessSettings,
+    RedisSettings,
+    RegistrySettings,
+    ResultsSettings,
+    ServingSettings,
+    StoreSettings,
+    TelemetrySettings,
+    WorkersSettings,
+)
+
+__all__ = [
+    "IGNORED",
+    "PREFIX",
+    "AccessSettings",
+    "ApiSettings",
+    "EnginesSettings",
+    "FrontSettings",
+    "JobsSettings",
+    "NotifySettings",
+    "ProcessSettings",
+    "RedisSettings",
+    "RegistrySettings",
+    "ResultsSettings",
+    "ServingSettings",
+    "Settings",
+    "StoreSettings",
+    "TelemetrySettings",
+    "WorkersSettings",
+    "load",
+]
 
 PREFIX = "PENSTOCK_"
 IGNORED = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_URL", "PENSTOCK_API_KEY"})
 """Names of ours that are no settings: where the file is, where the command line finds a system, and its key."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessSettings:
-    """Who this process is. Set by the launcher and the node agent, never by a person."""
-
-    role: str = ""
-    service_id: str = ""
-    replica_id: str = ""
-    replica_generation: int = 0
-    node_id: str = ""
-    device: str = "cpu"
-    run_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSettings:
-    """`gate_timeout_s`: how long a writer waits for SQLite's turn before it answers 503.
-
-    `answer_timeout_s`: how long PostgreSQL may take to answer a statement before it counts as away; 0 for ever.
-    `sqlite_cache_kb`: pages that each connection may keep; the control process keeps 1 MB at most.
-    """
-
-    sqlite_synchronous: str = "FULL"
-    sqlite_cache_kb: int = 16_000
-    gate_timeout_s: float = 2.0
-    pool_size: int = 4
-    connect_timeout_s: float = 3.0
-    answer_timeout_s: float = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisSettings:
-    """Time limits of every call to Redis; a slot or a hot copy is never worth a longer wait.
-
-    `ca_file`: who must have signed the certificate of a `rediss://` server; empty: whom the system trusts.
-    """
-
-    socket_timeout_s: float = 10.0
-    connect_timeout_s: float = 3.0
-    breaker_s: float = 1.0
-    publish_timeout_s: float = 0.2
-    ca_file: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobsSettings:
-    """`backlog_limit`: jobs that may wait per tenant; one more answers 429.
-
-    `express_limit`: synchronous predictions that may wait per service; `express_share`: the part of each batch that is
-    theirs while jobs wait as well (0 to 1). What one of the two lanes does not use, the other has.
-    """
-
-    max_attempts: int = 3
-    head_start_s: float = 300.0
-    timeout_s: float = 60.0
-    backlog_limit: int = 1_000_000
-    commit_rows: int = 500
-    commit_bytes: int = 4_000_000
-    batch_limit: int = 10_000
-    idempotency_keep_s: float = 172_800.0
-    retry_base_s: float = 0.5
-    retry_cap_s: float = 60.0
-    express_limit: int = 1_000
-    express_share: float = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultsSettings:
-    """`hot_ttl_s`: life of the copy in Redis. `keep_s`: life of a finished job in SQL; 0 keeps it for good."""
-
-    hot_ttl_s: float = 60.0
-    hot_max_bytes: int = 16_384
-    keep_s: float = 604_800.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkersSettings:
-    """`claim_ahead_ms`: the next batch is claimed early only when a batch takes less than this."""
-
-    lease_s: float = 15.0
-    renew_s: float = 5.0
-    linger_ms: int = 200
-    quantum_s: float = 5.0
-    poll_s: float = 2.0
-    claim_ahead_ms: float = 100.0
-    stop_grace_s: float = 6.0
-    metrics_port: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingSettings:
-    """`replica_silence_s`: a replica whose worker has not reported for this long is started again."""
-
-    load_deadline_s: float = 120.0
-    load_attempts: int = 3
-    reconcile_s: float = 1.0
-    node_poll_s: float = 0.25
-    node_silence_s: float = 15.0
-    replica_silence_s: float = 20.0
-    restart_backoff_cap_s: float = 15.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnginesSettings:
-    """`plugins`: further engines, `name=package.module:Class`, separated by commas."""
-
-    objective_ms: float = 500.0
-    max_batch: int = 64
-    profile_budget_s: float = 3.0
-    threads: int = 1
-    plugins: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistrySettings:
-    """`model_roots`: folders that `model_path` may name, separated by `:`. Empty: any without keys, none with keys."""
-
-    model_roots: str = ""
-    validate_memory_bytes: int = 8 << 30
-    validate_timeout_s: float = 30.0
-    upload_limit_bytes: int = 8 << 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessSettings:
-    """`require_keys`: also before the first key was made; production mode sets it, and the launcher where others can
-    reach the system. `first_key`, `metrics_key`: texts of keys that `workers.prepare` makes.
-
-    `refresh_s`: how old a process's knowledge of keys may be; `stale_s`: how old while the database is away.
-    The limits are those of tenants that have none of their own; 0 is none.
-    """
-
-    require_keys: bool = False
-    first_key: str = field(default="", repr=False)
-    metrics_key: str = field(default="", repr=False)
-    refresh_s: float = 0.5
-    stale_s: float = 60.0
-    wrong_keys_per_minute: int = 20
-    requests_per_s: float = 0.0
-    bytes_stored: int = 0
-    gpu_seconds_per_day: float = 0.0
-    share_every_s: float = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiSettings:
-    """`inline_limit_bytes` counts one input; `body_limit_bytes` a whole JSON body.
-
-    `live_processes`: how many take submits and keep who waits; one fills a core at some 5,000 submits a second.
-    `waiting_per_caller`: long polls and streams that one key, or address without a key, may have open in each; 0 is no
-    limit.
-    `behind_front`: only our front can connect, so what it says of the client (`X-Real-IP`, `X-Forwarded-*`) is true.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = 1
-    threads: int = 16
-    inline_limit_bytes: int = 131_072
-    body_limit_bytes: int = 16_777_216
-    wait_limit_s: float = 60.0
-    live_processes: int = 1
-    waiting_per_caller: int = 4_000
-    behind_front: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontSettings:
-    """With `certificate` (PEM, with its chain) and `certificate_key` the front speaks HTTPS and nothing else.
-
-    `trusted_proxies`: networks of proxies before the front, separated by commas; their X-Forwarded-* is believed.
-    `flower_login`: `user:password` that Flower asks the front for, where others could reach it past the front.
-    """
-
-    certificate: str = ""
-    certificate_key: str = ""
-    trusted_proxies: str = ""
-    flower_login: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotifySettings:
-    """Webhooks. `allowed_networks`: CIDRs, separated by commas, that they may reach though they are not public.
-
-    `lease_s`: how long one sender has for a delivery; longer than an attempt can take. `keep_s`: how long a delivery
-    is shown after its end.
-    """
-
-    allowed_networks: str = ""
-    senders: int = 8
-    timeout_s: float = 15.0
-    lease_s: float = 60.0
-    keep_s: float = 604_800.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelemetrySettings:
-    """`job_events`: whether Flower is told of each job, one message a batch. `worker_logs`: files, or stderr."""
-
-    log_level: str = "info"
-    log_format: str = "json"
-    job_events: bool = False
-    worker_logs: str = "files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,20 +68,20 @@ class Settings:
     database_url: str = field(default="", repr=False)
     redis_url: str = field(default="", repr=False)
     broker_url: str = field(default="", repr=False)
-    process: ProcessSettings = ProcessSettings()
-    store: StoreSettings = StoreSettings()
-    redis: RedisSettings = RedisSettings()
-    jobs: JobsSettings = JobsSettings()
-    results: ResultsSettings = ResultsSettings()
-    workers: WorkersSettings = WorkersSettings()
-    serving: ServingSettings = ServingSettings()
-    engines: EnginesSettings = EnginesSettings()
-    registry: RegistrySettings = RegistrySettings()
-    access: AccessSettings = AccessSettings()
-    api: ApiSettings = ApiSettings()
-    front: FrontSettings = FrontSettings()
-    notify: NotifySettings = NotifySettings()
-    telemetry: TelemetrySettings = TelemetrySettings()
+    process: ProcessSettings = field(default_factory=ProcessSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    jobs: JobsSettings = field(default_factory=JobsSettings)
+    results: ResultsSettings = field(default_factory=ResultsSettings)
+    workers: WorkersSettings = field(default_factory=WorkersSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
+    engines: EnginesSettings = field(default_factory=EnginesSettings)
+    registry: RegistrySettings = field(default_factory=RegistrySettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    front: FrontSettings = field(default_factory=FrontSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
 
 _SHORT = ("mode", "data_dir", "database_url", "redis_url", "broker_url")

@@ -36,17 +36,37 @@ PROPERTIES: Schema = {
             "gpu": {"type": "integer", "enum": [0, 1]},
             "cpu": _number(0, 4096, "Cores"),
             "memory": MEMORY,
+            "gpu_memory": MEMORY,
         },
         "What each replica needs",
     ),
     "auto_scaling": _object(
         {
             "enabled": {"type": "boolean"},
-            "min_replicas": _whole(0, config.MAX_REPLICAS, "At most max_replicas"),
+            "policy": {"type": "string", "enum": [*config.POLICIES]},
+            "min_replicas": _whole(0, config.MAX_REPLICAS, "At most max_replicas; 0 lets the service rest"),
             "max_replicas": _whole(0, config.MAX_REPLICAS, "At least min_replicas"),
-            "target_cpu_utilization": _number(1, 100, "Percent"),
+            "min_instances": _whole(1, config.MAX_INSTANCES, "Engine processes per node, at least"),
+            "max_instances": _whole(1, config.MAX_INSTANCES, "Engine processes per node, at most"),
+            "objective_s": _number(0.01, 86_400, "From submission to completion"),
+            "target_cpu_utilization": _number(1, 100, "Percent; for the policy `thresholds`"),
+            "hold_down_s": _number(0, 86_400, "No scale-in earlier than this after the last need") | {"nullable": True},
+            "schedules": {
+                "type": "array",
+                "maxItems": config.MAX_SCHEDULES,
+                "items": _object(
+                    {
+                        "cron": {"type": "string", "example": "0 8 * * 1-5"},
+                        "min_replicas": _whole(0, config.MAX_REPLICAS, "There while the schedule holds"),
+                        "duration_s": _number(1, 7 * 86_400, "How long it holds; default 3600"),
+                    },
+                    "Capacity that is there ahead of time",
+                ),
+                "description": "Cron times are UTC",
+            },
+            "max_cost_per_hour": _number(0, 1e9, "In the currency of the price table; 0 = no limit"),
         },
-        "Kept and shown; nothing acts on it yet",
+        "See docs/autoscaling.md",
     ),
     "head_start_s": {
         "anyOf": [
@@ -70,6 +90,21 @@ PROPERTIES: Schema = {
         '"NaN", "Infinity", "-Infinity". Default: as the deployment_config of the model says',
     },
     "allow_code": {"type": "boolean", "description": "Whether a model that runs code may be loaded; admins only"},
+    "priority": _whole(1, 10, "Who gets room first, and who gives it up; 10 is highest"),
+    "preemptible": {"type": "boolean", "description": "Whether a service of higher priority may take its room"},
+    "idle_ttl_s": _number(0, 30 * 86_400, "Unloaded after this many idle seconds; null = never") | {"nullable": True},
+    "idle_reclaim": {
+        "type": "string",
+        "enum": [*config.RECLAIMS],
+        "description": "`pressure`: idle models are unloaded when another service waits for room; `strict`: always",
+    },
+    "fallback_service_id": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 32,
+        "nullable": True,
+        "description": "A lighter service that takes the tasks while this one cannot be placed",
+    },
 }
 CONFIG: Schema = _object(PROPERTIES, "See docs/api.md")
 

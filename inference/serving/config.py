@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from inference.errors import InvalidField, UnknownField
-from inference.serving.model import Requirements, ServiceConfig
+from inference.serving.model import AutoScaling, Requirements, ServiceConfig
 from inference.settings import EnginesSettings, JobsSettings
 from inference.tensors import NanPolicy
 
@@ -25,8 +25,10 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15} |
     f"{letter}i": 1 << (10 * power) for power, letter in enumerate("KMGTP", start=1)
 }
 PROVIDERS = ("auto", "cpu", "cuda")
-_REQUIREMENTS = ("gpu", "cpu", "memory")
-_AUTO_SCALING = ("enabled", "min_replicas", "max_replicas", "target_cpu_utilization")
+POLICIES = ("slo_drain", "thresholds")
+RECLAIMS = ("pressure", "strict")
+MAX_SCHEDULES = 32
+_REQUIREMENTS = ("gpu", "cpu", "memory", "gpu_memory")
 
 
 def defaults(jobs: JobsSettings, engines: EnginesSettings) -> ServiceConfig:
@@ -42,15 +44,13 @@ def defaults(jobs: JobsSettings, engines: EnginesSettings) -> ServiceConfig:
 def read(raw: Mapping[str, Any], defaults: ServiceConfig = ServiceConfig()) -> ServiceConfig:  # noqa: B008
     """The config that `raw` describes; what it does not name is as in `defaults`.
 
-    `auto_scaling` is checked, kept in `raw` and shown; nothing acts on it yet. Raises UnknownField and InvalidField,
-    which name the field.
+    Raises UnknownField and InvalidField, which name the field.
     """
     _known(raw, _READERS, "config")
     values: dict[str, Any] = {}
     for key, value in raw.items():
         name = "requirements" if key == "resource_requirements" else key
         values[name] = _READERS[key](f"config.{key}", value)
-    values.pop("auto_scaling", None)
     return dataclasses.replace(defaults, raw=dict(raw), **values)
 
 
@@ -61,7 +61,7 @@ def change(current: ServiceConfig, changes: Mapping[str, Any], base: ServiceConf
     """
     _known(changes, _READERS, "config")
     kept = {key: value for key, value in current.raw.items() if changes.get(key, value) is not None}
-    reset = {_field(key): getattr(base, _field(key)) for key in changes if key != "auto_scaling"}
+    reset = {_field(key): getattr(base, _field(key)) for key in changes}
     written = {key: value for key, value in changes.items() if value is not None}
     changed = read(written, dataclasses.replace(current, **reset))
     return dataclasses.replace(changed, raw={**kept, **written})
@@ -159,18 +159,57 @@ def _requirements(where: str, value: Any) -> Requirements:
         gpu=int(gpu),
         cpu=_number(0, 4096)(f"{where}.cpu", value.get("cpu", 0)),
         memory_bytes=memory_bytes(f"{where}.memory", value.get("memory", 0)),
+        gpu_memory_bytes=memory_bytes(f"{where}.gpu_memory", value.get("gpu_memory", 0)),
     )
 
 
-def _auto_scaling(where: str, value: Any) -> None:
-    _known(value, _AUTO_SCALING, where)
-    _boolean(f"{where}.enabled", value.get("enabled", False))
-    low = _integer(0, MAX_REPLICAS)(f"{where}.min_replicas", value.get("min_replicas", 0))
-    high = _integer(0, MAX_REPLICAS)(f"{where}.max_replicas", value.get("max_replicas", MAX_REPLICAS))
-    _number(1, 100)(f"{where}.target_cpu_utilization", value.get("target_cpu_utilization", 70))
-    if low > high:
-        raise InvalidField(f"{where}.min_replicas ({low}) is greater than max_replicas ({high}).", field=where)
+def _auto_scaling(where: str, value: Any) -> AutoScaling:
+    """A ceiling that is not named is the largest there is, of replicas; of instances it is the floor."""
+    _known(value, _SCALING, where)
+    read = {key: check(f"{where}.{key}", value[key]) for key, check in _SCALING.items() if key in value}
+    for kind, most in (("replicas", MAX_REPLICAS), ("instances", read.get("min_instances", 1))):
+        low, high = read.get(f"min_{kind}", 1), read.setdefault(f"max_{kind}", most)
+        if f"min_{kind}" not in read:
+            low = read[f"min_{kind}"] = min(1, high)
+        if low > high:
+            raise InvalidField(f"{where}.min_{kind} ({low}) is greater than max_{kind} ({high}).", field=where)
+    return AutoScaling(**read)
 
+
+def _schedules(where: str, value: Any) -> tuple[Mapping[str, Any], ...]:
+    """Each entry says when (five cron fields, UTC) and how many replicas must then be there."""
+    if not isinstance(value, list) or len(value) > MAX_SCHEDULES:
+        raise _invalid(where, f"a list of at most {MAX_SCHEDULES} schedules", value)
+    for number, entry in enumerate(value):
+        at = f"{where}[{number}]"
+        _known(entry, ("cron", "min_replicas", "duration_s"), at)
+        _integer(0, MAX_REPLICAS)(f"{at}.min_replicas", entry.get("min_replicas"))
+        _number(1, 7 * 86_400)(f"{at}.duration_s", entry.get("duration_s", 3600))
+        if not isinstance(entry.get("cron"), str) or not _CRON.fullmatch(entry["cron"]):
+            raise _invalid(f"{at}.cron", 'five cron fields in UTC, such as "0 8 * * 1-5"', entry.get("cron"))
+    return tuple(value)
+
+
+def _reference(where: str, value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= 32:
+        raise _invalid(where, "the id of a service", value)
+    return value
+
+
+_CRON = re.compile(r"(?:[0-9*/,-]{1,60} ){4}[0-9*/,-]{1,60}")
+_SCALING: Mapping[str, Callable[[str, Any], Any]] = {
+    "enabled": _boolean,
+    "policy": _one_of(*POLICIES),
+    "min_replicas": _integer(0, MAX_REPLICAS),
+    "max_replicas": _integer(0, MAX_REPLICAS),
+    "min_instances": _integer(1, MAX_INSTANCES),
+    "max_instances": _integer(1, MAX_INSTANCES),
+    "objective_s": _number(0.01, 86_400),
+    "target_cpu_utilization": _number(1, 100),
+    "hold_down_s": _optional(_number(0, 86_400)),
+    "schedules": _schedules,
+    "max_cost_per_hour": _number(0, 1e9),
+}
 
 _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "replicas": _integer(0, MAX_REPLICAS),
@@ -188,4 +227,9 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "threads": _optional(_integer(1, 256)),
     "allow_code": _boolean,
     "nan_policy": _one_of(*NanPolicy),
+    "priority": _integer(1, 10),
+    "preemptible": _boolean,
+    "idle_ttl_s": _optional(_number(0, 30 * 86_400)),
+    "idle_reclaim": _one_of(*RECLAIMS),
+    "fallback_service_id": _optional(_reference),
 }

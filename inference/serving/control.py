@@ -13,6 +13,17 @@ from inference.serving import config as configs
 from inference.serving.model import MEANT_TO_RUN, SERVICE_MOVES, Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
 
+LIVE = (
+    "replicas",
+    "priority",
+    "preemptible",
+    "idle_ttl_s",
+    "idle_reclaim",
+    "fallback_service_id",
+    "auto_scaling",
+)
+"""Keys of the config that no running process needs to be told of."""
+
 
 def start(ports: ServingPorts, *, scope: Scope, service_id: str) -> Service:
     """The service, deploying; or as it is, when it is already meant to run. Raises ServiceNotFound."""
@@ -68,15 +79,15 @@ def update(
 ) -> Service:
     """The service with some keys of its config changed; null takes a key back to its default.
 
-    Replicas that run under the earlier config are replaced one by one. Raises ServiceNotFound, UnknownField,
-    InvalidField.
+    Replicas that run under the earlier config are replaced one by one, unless only keys in `LIVE` differ.
+    Raises ServiceNotFound, UnknownField, InvalidField.
     """
     service = ports.services.get(scope, service_id)
     wanted = configs.change(service.config, config_changes, defaults)
     if _settled(wanted) == _settled(service.config):
         return service
-    resized = dataclasses.replace(service.config, replicas=wanted.replicas)
-    replicas_only = _settled(wanted) == _settled(resized)
+    eased = dataclasses.replace(service.config, **{name: getattr(wanted, name) for name in LIVE})
+    replicas_only = _settled(wanted) == _settled(eased)
     updated = ports.services.configure(scope, service_id, config=wanted, replicas_only=replicas_only)
     ports.kick.reconcile()
     return updated
@@ -98,8 +109,8 @@ def delete(ports: ServingPorts, *, scope: Scope, service_id: str) -> None:
 
 
 def _settled(config: ServiceConfig) -> ServiceConfig:
-    """What really counts of a config: `raw` only for what is kept there alone."""
-    return dataclasses.replace(config, raw={"auto_scaling": config.raw.get("auto_scaling")})
+    """What really counts of a config."""
+    return dataclasses.replace(config, raw={})
 
 
 def _move(

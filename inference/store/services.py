@@ -13,6 +13,7 @@ from inference.errors import NameExists, ServiceNotFound
 from inference.ids import new_id
 from inference.serving.model import (
     MEANT_TO_RUN,
+    AutoScaling,
     Requirements,
     Service,
     ServiceConfig,
@@ -257,7 +258,7 @@ def _told(service: Service) -> dict[str, Any]:
         "model_id": service.model_id,
         "state": service.state,
         "revision": service.revision,
-        "config": {**config, "auto_scaling": service.config.raw.get("auto_scaling")},
+        "config": config,
     }
 
 
@@ -289,7 +290,11 @@ def _config(text: str) -> ServiceConfig:
     """What a newer version wrote besides is left aside."""
     values: Mapping[str, Any] = json.loads(text)
     known = {key: value for key, value in values.items() if key in _CONFIG_FIELDS}
-    return ServiceConfig(**{**known, "requirements": Requirements(**values.get("requirements", {}))})
+    scaling = dict(values.get("auto_scaling", {}))
+    if "schedules" in scaling:
+        scaling["schedules"] = tuple(scaling["schedules"])
+    nested = {"requirements": Requirements(**values.get("requirements", {})), "auto_scaling": AutoScaling(**scaling)}
+    return ServiceConfig(**{**known, **nested})
 
 
 _PLAIN: Mapping[str, Callable[[Service], Any]] = {

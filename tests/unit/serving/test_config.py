@@ -26,6 +26,13 @@ def test_the_contract_example_is_read_and_kept_as_written():
     assert read.raw == raw
 
 
+def test_ceilings_that_are_not_named_leave_replicas_open_and_instances_at_their_floor():
+    scaling = config.read({"auto_scaling": {"enabled": True, "min_instances": 2}}).auto_scaling
+
+    assert (scaling.min_replicas, scaling.max_replicas) == (1, config.MAX_REPLICAS)
+    assert (scaling.min_instances, scaling.max_instances) == (2, 2)
+
+
 def test_settings_give_the_defaults():
     base = config.defaults(JobsSettings(max_attempts=7, head_start_s=10), EnginesSettings(objective_ms=99))
 
@@ -103,6 +110,12 @@ def test_config_must_be_an_object():
         ({"replica": 1}, "config.replica"),
         ({"resource_requirements": {"ram": 1}}, "config.resource_requirements.ram"),
         ({"auto_scaling": {"on": True}}, "config.auto_scaling.on"),
+        ({"auto_scaling": {"policy": "magic"}}, "config.auto_scaling.policy"),
+        ({"auto_scaling": {"schedules": [{"cron": "8am", "min_replicas": 1}]}}, "config.auto_scaling.schedules[0].cron"),
+        ({"auto_scaling": {"schedules": [{"cron": "0 8 * * *"}]}}, "config.auto_scaling.schedules[0].min_replicas"),
+        ({"priority": 11}, "config.priority"),
+        ({"idle_reclaim": "maybe"}, "config.idle_reclaim"),
+        ({"fallback_service_id": ""}, "config.fallback_service_id"),
     ],
 )
 def test_an_unknown_field_is_named_with_the_known_ones(raw, field):
