@@ -51,8 +51,9 @@ class ThroughLive:
 
         fast = Fast(inner, core)
         commit = LoopCommit(core.jobs.store, core.jobs.bell, core.settings.jobs)
-        fast.add(Submits(core, commit, fast).route())
-        for route in Predicts(core, commit, self._asker, fast).routes():
+        submits = Submits(core, commit, fast)
+        fast.add(submits.route())
+        for route in Predicts(core, submits, self._asker, fast).routes():
             fast.add(route)
         try:
             await fast(_scope(environ), receive, send)

@@ -5,12 +5,12 @@ import contextlib
 import time
 from urllib.parse import parse_qsl
 
-from api import context, errors, prediction, submission
+from api import context, errors, prediction
 from api.live.fast import Call, Fast, Route
+from api.live.submit import Submits
 from api.schemas import task_in
 from inference.core import Core
 from inference.errors import NotFound, PenstockError, Unavailable
-from inference.jobs.commit_loop import LoopCommit
 from inference.jobs.express import not_running
 from inference.redisio.express_asker import Asker
 from inference.serving.model import ServiceState
@@ -24,11 +24,11 @@ GONE = 499
 
 
 class Predicts:
-    """The handlers. `fast` runs on threads what cannot be prepared on the loop."""
+    """The handlers. `submits` takes what is to be a task; `fast` runs aside what cannot be prepared on the loop."""
 
-    def __init__(self, core: Core, commit: LoopCommit, asker: Asker, fast: Fast) -> None:
+    def __init__(self, core: Core, submits: Submits, asker: Asker, fast: Fast) -> None:
         self._core = core
-        self._commit = commit
+        self._submits = submits
         self._asker = asker
         self._aside = fast.aside
 
@@ -55,7 +55,7 @@ class Predicts:
 
     async def _answer(self, call: Call, service_id: str, mode: str) -> errors.Answer:
         if mode == prediction.ASYNC:
-            return await self._submit(call, service_id)
+            return await self._submits.submit(call, service_id)
         began = time.perf_counter()
         asked = await self._aside(prediction.prepare, self._core, call.principal, service_id, call.body)
         over: list[PenstockError | None] = []
@@ -85,13 +85,6 @@ class Predicts:
             over.append(error)
         finally:
             call.gone.cancel()
-
-    async def _submit(self, call: Call, service_id: str) -> errors.Answer:
-        key = call.header(b"idempotency-key")
-        prepared = await self._aside(submission.prepare, self._core, call.principal, service_id, call.body, key)
-        accepted = await self._commit.put(prepared)
-        text, location = submission.accepted(accepted, submission.base_of(call.path))
-        return errors.Answer(status=202, body=text, headers={"Location": location})
 
 
 def _pairs(call: Call) -> list[tuple[str, str]]:

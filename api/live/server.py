@@ -88,8 +88,9 @@ def assemble(core: Core, settings: Settings) -> tuple[ASGIApp, Callable[[], None
     )
     fast = Fast(headers.added_to(seated), core)
     commit = LoopCommit(core.jobs.store, core.jobs.bell, settings.jobs)
-    fast.add(Submits(core, commit, fast).route())
-    for route in Predicts(core, commit, Asker(settings, core.jobs.bell), fast).routes():
+    submits = Submits(core, commit, fast)
+    fast.add(submits.route())
+    for route in Predicts(core, submits, Asker(settings, core.jobs.bell), fast).routes():
         fast.add(route)
 
     def close() -> None:

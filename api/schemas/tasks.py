@@ -3,8 +3,9 @@
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from api.schemas.common import A_TIME, AN_ID, ANOTHER_ID, PageIn, QueryNumber, id_field, id_in, next_field, time_field
+from api.schemas.common import A_TIME, AN_ID, ANOTHER_ID, PageIn, id_field, id_in, next_field, time_field
 from api.schemas.inputs import INPUT_DATA as INPUT_SCHEMA
+from api.schemas.task_filter import TaskFilter
 from api.schemas.task_in import MAX_TIMEOUT_S
 from inference.clock import ISO_FORM
 from inference.ids import FORM
@@ -173,21 +174,12 @@ class Cancelled(ma.Schema):
     status = fields.String(metadata={"description": "`cancelled`, or `running` while the worker is being told"})
 
 
-class TaskQuery(PageIn):
+class TaskQuery(PageIn, TaskFilter):
     """Filters of a list of tasks."""
 
     status = fields.String(
         load_default=None,
         validate=validate.OneOf([state.value for state in JobState], error="It must be one of {choices}."),
-    )
-    priority = QueryNumber(load_default=None, validate=validate.Range(0, MAX_PRIORITY, error="It must be from 0 to 9."))
-    from_ = fields.String(
-        load_default=None,
-        data_key="from",
-        metadata={"description": "ISO 8601; created at or after", "pattern": f"^{ISO_FORM}$"},
-    )
-    to = fields.String(
-        load_default=None, metadata={"description": "ISO 8601; created before", "pattern": f"^{ISO_FORM}$"}
     )
 
 

@@ -6,7 +6,7 @@ import time
 
 from flask import Response, current_app, request
 
-from api import body, context, prediction, submission
+from api import body, context, prediction
 from api.blueprint import Blueprint
 from api.documented import READING, by_hand
 from api.errors import JSON
@@ -14,6 +14,7 @@ from api.ready import Ready
 from api.schemas import predict as schemas
 from api.schemas import task_in
 from api.schemas.tasks import ACCEPTED_EXAMPLE, TaskAccepted
+from api.v1 import tasks
 from inference import errors
 from inference.access.model import Role
 from inference.core import Core
@@ -72,12 +73,10 @@ def predict_by_model(name: str) -> Response:
 
 
 def _predict(service_id: str, mode: str) -> Response:
+    if mode == prediction.ASYNC:
+        return tasks.submitted(service_id)
     core, by = context.core(), context.principal()
     text = body.read(core.settings.api.body_limit_bytes, task_in.UPLOAD_WAY_OUT)
-    if mode == prediction.ASYNC:
-        prepared = submission.prepare(core, by, service_id, text, request.headers.get(submission.KEY))
-        answer, location = submission.accepted(core.jobs.commit(prepared), submission.base_of(request.path))
-        return Ready.of(answer, 202, ("Location", location))
     began = time.perf_counter()
     asked = prediction.prepare(core, by, service_id, text)
     told = current_app.extensions.setdefault(EXTENSION, _Asking(core)).ask(asked)

@@ -6,17 +6,18 @@ from typing import Any
 import orjson
 from flask import Response
 
-from api import context, lines, times
+from api import context, lines
 from api.blueprint import Blueprint
 from api.documented import refuses
 from api.errors import answer
 from api.schemas.results import ResultsQuery
+from api.schemas.task_filter import wanted
 from api.schemas.tasks import TASK_EXAMPLE
 from inference import errors
 from inference.access.model import Role, Scope
 from inference.ids import is_id
 from inference.jobs.block import BulkStore, Page
-from inference.jobs.model import JobFilter, JobState, JobView
+from inference.jobs.model import JobFilter, JobView
 from inference.jobs.shown import fields
 
 PAGE = 1_000
@@ -47,13 +48,7 @@ def stream_results(asked: dict[str, Any], service_id: str) -> Response:
     context.known_form(service_id, errors.ServiceNotFound, "service")
     core, scope = context.core(), context.scope()
     core.jobs.directory.find(scope, service_id)
-    which = JobFilter(
-        service_id=service_id,
-        state=JobState(asked["status"]) if asked["status"] else None,
-        priority=asked["priority"],
-        created_from=times.epoch_of(asked["from_"], "from"),
-        created_to=times.epoch_of(asked["to"], "to"),
-    )
+    which = wanted(asked, service_id)
     after, limit = asked["after"], asked["limit"]
     if after is not None and not is_id(after):
         raise errors.InvalidField("The query parameter `after` must be a `task_id`.", field="after")

@@ -4,18 +4,18 @@ from typing import Any
 
 from flask import Response, request
 
-from api import body, context, paging, submission, times
+from api import body, context, paging, submission
 from api.blueprint import Blueprint
 from api.documented import READING, by_hand, refuses
 from api.errors import JSON
 from api.ready import Ready
 from api.schemas import task_in, task_view
 from api.schemas import tasks as schemas
+from api.schemas.task_filter import wanted
 from api.submission import KEY, MAX_KEY
 from inference import errors
 from inference.access.model import Role
 from inference.jobs import query
-from inference.jobs.model import JobFilter, JobState
 
 blueprint = Blueprint("tasks", __name__, description="Submit inference tasks and read their answers")
 
@@ -50,8 +50,12 @@ def submit_task(service_id: str) -> Response:
 
     The front sends this call to the live process, which answers the same (api/live/submit.py).
     """
+    return submitted(service_id)
+
+
+def submitted(service_id: str) -> Response:
+    """202 for the task in the body of this request, when it is committed. Raises what refuses it."""
     core, by = context.core(), context.principal()
-    submission.known_service(service_id)
     text = body.read(core.settings.api.body_limit_bytes, task_in.UPLOAD_WAY_OUT)
     prepared = submission.prepare(core, by, service_id, text, request.headers.get(KEY))
     answer, location = submission.accepted(core.jobs.commit(prepared), submission.base_of(request.path))
@@ -111,15 +115,7 @@ def _page_of_service(asked: dict[str, Any], service_id: str) -> Response:
 
 def _page(asked: dict[str, Any], service_id: str | None) -> Response:
     limit: int = asked["limit"]
-    which = JobFilter(
-        service_id=service_id,
-        state=JobState(asked["status"]) if asked["status"] else None,
-        priority=asked["priority"],
-        created_from=times.epoch_of(asked["from_"], "from"),
-        created_to=times.epoch_of(asked["to"], "to"),
-        before_id=paging.before(asked["cursor"]),
-        limit=limit + 1,
-    )
+    which = wanted(asked, service_id, before_id=paging.before(asked["cursor"]), limit=limit + 1)
     found = list(query.find(context.core().jobs, scope=context.scope(), which=which))
     following = found[limit - 1].id if len(found) > limit else None
     return Response(task_view.render_page(found[:limit], following), content_type=JSON)
