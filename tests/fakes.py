@@ -66,10 +66,11 @@ class FakeServices:
         self.rows[service_id] = dataclasses.replace(service, state=to, reason=reason, **times)
         return self.rows[service_id]
 
-    def configure(self, scope, service_id, *, config, replicas_only):
+    def configure(self, scope, service_id, *, config, replicas_only, model_id=None):
         service = self.rows[service_id]
         change = {"scaled_at": time.time()} if replicas_only else {"revision": service.revision + 1}
-        self.rows[service_id] = dataclasses.replace(service, config=config, updated_at=time.time(), **change)
+        change |= {"updated_at": time.time(), "model_id": model_id or service.model_id}
+        self.rows[service_id] = dataclasses.replace(service, config=config, **change)
         return self.rows[service_id]
 
     def delete(self, scope, service_id):

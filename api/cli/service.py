@@ -144,12 +144,17 @@ def scale(call: Call, name: str, replicas: int, instances: int | None) -> None:
 
 @service.command()
 @click.argument("name")
-@click.option("--config", required=True, help="The fields to change, a JSON object: inline, a file, or - for stdin.")
+@click.option("--config", default=None, help="The fields to change, a JSON object: inline, a file, or - for stdin.")
+@click.option("--model", default=None, help="Another version of its model: an id, name@version, or a name.")
 @shared
-def update(call: Call, name: str, config: str) -> None:
-    """Change a service's config; its replicas are renewed."""
-    changes = read_object(config, option="--config")
-    call.answer(call.client.update_service(call.service_id(name), {"config": changes}), _draw)
+def update(call: Call, name: str, config: str | None, model: str | None) -> None:
+    """Change a service's config, or the version of its model; its replicas are renewed while it runs."""
+    changes: dict[str, Any] = {} if config is None else {"config": read_object(config, option="--config")}
+    if model is not None:
+        changes["model_id"] = call.model_id(model)
+    if not changes:
+        raise click.UsageError("Name what to change: --config, or --model.")
+    call.answer(call.client.update_service(call.service_id(name), changes), _draw)
 
 
 @service.command()

@@ -32,6 +32,10 @@ CREATE_EXAMPLES = {
     "by model": {"value": {"model_id": AN_ID, "name": "digits", "config": CONFIG_EXAMPLE}},
     "short form": {"value": {"name": "digits", "model_path": "/models/digits.onnx", "framework": "onnx"}},
 }
+UPDATE_EXAMPLES = {
+    "config": {"value": {"config": {"max_batch": 16}}},
+    "version": {"value": {"model_id": ANOTHER_ID}},
+}
 CREATED_EXAMPLE = {"service_id": AN_ID, "status": "pending", "created_at": A_TIME}
 SERVICE_EXAMPLE = {
     "service_id": AN_ID,
@@ -116,7 +120,8 @@ class ServiceCreated(ma.Schema):
 
 
 class UpdateIn(ma.Schema):
-    config = fields.Dict(required=True, metadata=CHANGES)
+    config = fields.Dict(metadata=CHANGES)
+    model_id = id_in("Another version of the same model, with the same inputs")
 
 
 class ScaleIn(ma.Schema):

@@ -156,14 +156,21 @@ def show_history(asked: Json, service_id: str) -> Json:
 
 
 @blueprint.route("/services/<service_id>", methods=["PATCH"], needs=Role.OPERATOR)
-@blueprint.arguments(schemas.UpdateIn(), example={"config": {"max_batch": 16}})
-@refuses(*READING, errors.ServiceNotFound, errors.WrongState)
+@blueprint.arguments(schemas.UpdateIn(), examples=schemas.UPDATE_EXAMPLES)
+@refuses(*READING, errors.ServiceNotFound, errors.ModelNotFound, errors.ModelRunsCode, errors.WrongState)
 @blueprint.response(200, schemas.ServiceShown())
 def update_service(changes: Json, service_id: str) -> Json:
-    """Change some of a service's config; running replicas are replaced one by one"""
-    require_admin_for_code(changes["config"].get("allow_code") is True)
+    """Change some of a service's config, or the version of its model
+
+    Running replicas are replaced one by one, each when its successor has loaded; no task is refused or lost.
+    """
+    config = changes.get("config", {})
+    require_admin_for_code(config.get("allow_code") is True)
+    model_id = changes.get("model_id")
+    if model_id is not None:
+        context.known_form(model_id, errors.ModelNotFound, "model")
     serving = context.core().serving
-    control.update(serving, **_named(service_id), config_changes=changes["config"], defaults=config_defaults())
+    control.update(serving, **_named(service_id), config_changes=config, model_id=model_id, defaults=config_defaults())
     return schemas.full(query.describe(serving, **_named(service_id)))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from inference.access.model import Scope
 from inference.errors import WrongState
 from inference.serving import config as configs
+from inference.serving import switch
 from inference.serving.model import MEANT_TO_RUN, SERVICE_MOVES, Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
 
@@ -75,20 +76,27 @@ def update(
     scope: Scope,
     service_id: str,
     config_changes: Mapping[str, Any],
+    model_id: str | None = None,
     defaults: ServiceConfig = ServiceConfig(),  # noqa: B008
 ) -> Service:
-    """The service with some keys of its config changed; null takes a key back to its default.
+    """The service with some keys of its config changed, null takes a key back to its default; or at another version.
 
-    Replicas that run under the earlier config are replaced one by one, unless only keys in `LIVE` differ.
-    Raises ServiceNotFound, UnknownField, InvalidField.
+    Replicas that run under the earlier config or version are replaced one by one, each when its successor is ready
+    (where there is room for both), unless only keys in `LIVE` differ. Should the new version not load, those of the
+    earlier one go on. Raises ServiceNotFound, UnknownField, InvalidField, and what `switch.require_successor` raises.
     """
     service = ports.services.get(scope, service_id)
     wanted = configs.change(service.config, config_changes, defaults)
-    if _settled(wanted) == _settled(service.config):
+    is_switched = model_id is not None and model_id != service.model_id
+    if model_id is not None and is_switched:
+        switch.require_successor(ports, scope=scope, service=service, model_id=model_id, config=wanted)
+    if _settled(wanted) == _settled(service.config) and not is_switched:
         return service
     eased = dataclasses.replace(service.config, **{name: getattr(wanted, name) for name in LIVE})
-    replicas_only = _settled(wanted) == _settled(eased)
-    updated = ports.services.configure(scope, service_id, config=wanted, replicas_only=replicas_only)
+    replicas_only = _settled(wanted) == _settled(eased) and not is_switched
+    updated = ports.services.configure(
+        scope, service_id, config=wanted, replicas_only=replicas_only, model_id=model_id if is_switched else None
+    )
     ports.kick.reconcile()
     return updated
 

@@ -3,10 +3,9 @@
 from inference.access import checks
 from inference.access.model import Scope
 from inference.clock import epoch_s
-from inference.errors import InvalidField, WrongState
+from inference.errors import InvalidField
 from inference.ids import new_id
-from inference.registry import code
-from inference.registry.model import ModelState
+from inference.serving import switch
 from inference.serving.model import Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
 
@@ -34,14 +33,7 @@ def create(
     if workspace:
         checks.workspace(workspace)
     model = ports.models.get(scope.tenant_id, model_id)
-    if model.state is ModelState.DEPRECATED:
-        raise WrongState(
-            f"{model.name} {model.version} is deprecated and takes no new service; choose another version.",
-            state=model.state.value,
-            allowed=[ModelState.REGISTERED.value],
-        )
-    if model.runs_code and not config.allow_code:
-        raise code.not_allowed_here(model)
+    switch.require_usable(model, config)
     service_id, now = new_id(), epoch_s()
     service = Service(
         id=service_id,

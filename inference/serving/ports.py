@@ -77,8 +77,17 @@ class ServiceStore(Protocol):
         """Changes the reason shown, without a change of state."""
         ...
 
-    def configure(self, scope: Scope, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
-        """Writes a new config; `scaled_at` for a change of replicas only, else `revision` + 1."""
+    def configure(
+        self,
+        scope: Scope,
+        service_id: str,
+        *,
+        config: ServiceConfig,
+        replicas_only: bool,
+        model_id: str | None = None,
+    ) -> Service:
+        """Writes a new config, and another model if one is named; `scaled_at` for a change of replicas only, else
+        `revision` + 1."""
         ...
 
     def delete(self, scope: Scope, service_id: str) -> None:

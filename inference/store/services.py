@@ -154,7 +154,15 @@ class SqlServices:
         with self._db.write() as connection:
             connection.execute(change.values(reason=reason, suggested_action=suggested_action))
 
-    def configure(self, scope: Scope, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
+    def configure(
+        self,
+        scope: Scope,
+        service_id: str,
+        *,
+        config: ServiceConfig,
+        replicas_only: bool,
+        model_id: str | None = None,
+    ) -> Service:
         """Raises ServiceNotFound."""
         values: dict[str, Any] = {
             "config": _config_text(config),
@@ -165,6 +173,8 @@ class SqlServices:
             values["scaled_at"] = self._clock
         else:
             values["revision"] = services.c.revision + 1
+        if model_id is not None:
+            values["model_id"] = model_id
         mine = (services.c.id == service_id) & services_in(scope)
         found = sa.select(services).where(mine).with_for_update()
         change = sa.update(services).where(mine).values(values).returning(services)

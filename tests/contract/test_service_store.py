@@ -147,9 +147,12 @@ def test_a_new_size_is_no_new_revision_and_a_new_config_is(services: SqlServices
 
     scaled = services.configure(Scope("t"), service.id, config=ServiceConfig(replicas=4), replicas_only=True)
     changed = services.configure(Scope("t"), service.id, config=ServiceConfig(max_batch=2), replicas_only=False)
+    model_id = new_id()
+    switched = services.configure(Scope("t"), service.id, config=changed.config, replicas_only=False, model_id=model_id)
 
     assert (scaled.revision, scaled.config.replicas, scaled.scaled_at is not None) == (1, 4, True)
-    assert (changed.revision, changed.config.max_batch) == (2, 2)
+    assert (changed.revision, changed.config.max_batch, changed.model_id) == (2, 2, service.model_id)
+    assert (switched.revision, switched.config.max_batch, switched.model_id) == (3, 2, model_id)
     with pytest.raises(ServiceNotFound):
         services.configure(Scope("t"), new_id(), config=ServiceConfig(), replicas_only=True)
 

@@ -102,6 +102,20 @@ def test_a_config_is_changed_in_parts(client, core):
     assert response.json["revision"] == 2
 
 
+def test_a_service_is_taken_to_another_version_of_its_model(client, core, service):
+    old = core.registry.models.get("default", service.model_id)
+    new, other = fakes.add_model(core, name=old.name, version="2.0.0"), fakes.add_model(core, name="other")
+
+    def switch(model_id):
+        return client.patch(f"{BASE}/services/{service.id}", json={"model_id": model_id})
+
+    switched, refused, unknown = switch(new.id), switch(other.id), switch("x")
+
+    assert (switched.status_code, switched.json["model_id"], switched.json["revision"]) == (200, new.id, 2)
+    assert (refused.status_code, refused.json["code"]) == (422, "invalid_field")
+    assert (unknown.status_code, unknown.json["code"]) == (404, "model_not_found")
+
+
 def test_a_stopped_service_is_deleted_and_a_running_one_is_not(client, core, service):
     stopped = fakes.add_service(core, model=fakes.add_model(core, name="b"), state=ServiceState.STOPPED)
 

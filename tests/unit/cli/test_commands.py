@@ -280,6 +280,7 @@ CALLS = [
         f"{BASE}/services/{SERVICE}",
         {"config": {"max_batch": 8}},
     ),
+    (("service", "update", SERVICE, "--model", MODEL), "PATCH", f"{BASE}/services/{SERVICE}", {"model_id": MODEL}),
     (("service", "restart", SERVICE), "POST", f"{BASE}/services/{SERVICE}/restart", None),
     (("service", "delete", SERVICE), "DELETE", f"{BASE}/services/{SERVICE}", None),
     (("service", "history", SERVICE), "GET", f"{BASE}/services/{SERVICE}/history", None),

@@ -71,10 +71,18 @@ class FakeServices:
         row = self.rows[service_id]
         self.rows[service_id] = dataclasses.replace(row, reason=reason, suggested_action=suggested_action)
 
-    def configure(self, scope: Scope, service_id: str, *, config: ServiceConfig, replicas_only: bool) -> Service:
+    def configure(
+        self,
+        scope: Scope,
+        service_id: str,
+        *,
+        config: ServiceConfig,
+        replicas_only: bool,
+        model_id: str | None = None,
+    ) -> Service:
         row = self.rows[service_id]
         change: dict[str, Any] = {"scaled_at": 9.0} if replicas_only else {"revision": row.revision + 1}
-        self.rows[service_id] = dataclasses.replace(row, config=config, **change)
+        self.rows[service_id] = dataclasses.replace(row, config=config, model_id=model_id or row.model_id, **change)
         return self.rows[service_id]
 
     def delete(self, scope: Scope, service_id: str) -> None:
@@ -141,7 +149,10 @@ class FakeDeployments:
 
 
 class FakeModels:
+    """`m` is `row`; `others` by their ids."""
+
     def __init__(self) -> None:
+        self.others: dict[str, ModelVersion] = {}
         self.row = ModelVersion(
             id="m",
             tenant_id="t",
@@ -156,9 +167,9 @@ class FakeModels:
         )
 
     def get(self, tenant_id: str, model_id: str) -> ModelVersion:
-        if (tenant_id, model_id) != ("t", "m"):
+        if (found := {**self.others, "m": self.row}.get(model_id)) is None or tenant_id != "t":
             raise ModelNotFound(model_id)
-        return self.row
+        return found
 
 
 class FakeKick:

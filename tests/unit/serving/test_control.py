@@ -9,16 +9,18 @@ from inference.errors import (
     DeploymentNotFound,
     InvalidField,
     ModelNotFound,
+    ModelRunsCode,
     NameExists,
     ServiceNotFound,
     UnknownField,
     WrongState,
 )
-from inference.registry.model import ModelState
+from inference.registry.model import ModelState, Signature
 from inference.serving import config as configs
 from inference.serving import control, deploy, query, reconcile
 from inference.serving.create import create
 from inference.serving.model import Desired, Observed, Profile, ServiceConfig, ServiceState
+from inference.tensors import TensorSpec
 from tests.unit.serving.fakes import fake_ports
 
 S = ServiceState
@@ -169,6 +171,45 @@ def test_an_update_of_the_config_is_a_new_revision_and_of_replicas_alone_is_not(
 
     assert [service.revision for service in (resized, changed, same)] == [1, 2, 2]
     assert same.config.raw == {"max_batch": 4, "replicas": 2}
+
+
+X = TensorSpec(name="x", dtype="float32", shape=(None, 4))
+
+
+def version(ports, number, **changes):
+    """Registers another version of the model that `made` uses; its id."""
+    ports.models.others[number] = dataclasses.replace(ports.models.row, id=number, version=number, **changes)
+    return number
+
+
+def test_another_version_is_a_new_revision_and_the_same_one_is_not(ports):
+    service_id, two = made(ports, S.RUNNING), version(ports, "2.0.0")
+
+    switched, again = (
+        control.update(ports, **TENANT, service_id=service_id, config_changes={}, model_id=two) for _ in range(2)
+    )
+
+    assert (switched.model_id, switched.revision) == (two, 2)
+    assert again == switched
+    assert ports.kick.count == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"name": "letters"}, InvalidField),
+        ({"signature": Signature(inputs=(X,), outputs=(), engine_inputs=(), engine_outputs=())}, InvalidField),
+        ({"state": ModelState.DEPRECATED}, WrongState),
+        ({"runs_code": True}, ModelRunsCode),
+    ],
+)
+def test_what_cannot_take_the_place_of_a_version_is_refused(ports, changes, refusal):
+    service_id, two = made(ports, S.RUNNING), version(ports, "2.0.0", **changes)
+
+    with pytest.raises(refusal):
+        control.update(ports, **TENANT, service_id=service_id, config_changes={"max_batch": 4}, model_id=two)
+
+    assert (query.get(ports, **TENANT, service_id=service_id).revision, ports.kick.count) == (1, 0)
 
 
 def test_an_update_that_says_something_impossible_changes_nothing(ports):
