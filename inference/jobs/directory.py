@@ -45,4 +45,4 @@ class CachedDirectory:
 
 def slots(service: Service) -> int:
     """Drains that a service may have at a time: one per instance."""
-    return max(1, service.config.replicas * service.config.instances)
+    return max(1, service.wanted_replicas * service.wanted_instances)

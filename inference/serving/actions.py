@@ -24,6 +24,14 @@ class DrainReplica:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResizeReplica:
+    """Its worker grows or shrinks in place, and kills no running job for it."""
+
+    replica_id: str
+    instances: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveReplica:
     """Nothing runs behind the row any more, or nobody can know: its instances are over with it."""
 
@@ -48,4 +56,4 @@ class Explain:
     suggested_action: str | None
 
 
-Action: TypeAlias = AddReplica | DrainReplica | RemoveReplica | MoveService | Explain
+Action: TypeAlias = AddReplica | DrainReplica | ResizeReplica | RemoveReplica | MoveService | Explain

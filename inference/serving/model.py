@@ -121,7 +121,10 @@ class ServiceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A service row. Times are epoch seconds. `revision` grows with each change of config (replicas excluded)."""
+    """A service row. Times are epoch seconds. `revision` grows with each change of config (replicas excluded).
+
+    `target_replicas`, `target_instances`: the size that the autoscaler or the idle reclaim chose; None: the config's.
+    """
 
     id: str
     tenant_id: str
@@ -138,6 +141,30 @@ class Service:
     reason: str | None = None
     suggested_action: str | None = None
     workspace: str = ""
+    target_replicas: int | None = None
+    target_instances: int | None = None
+    target_reason: str | None = None
+
+    @property
+    def wanted_replicas(self) -> int:
+        """How many there should be now. A target that nobody may set any more counts for nothing."""
+        if self.target_replicas is None:
+            return self.config.replicas
+        if self.config.auto_scaling.enabled or (self.target_replicas == 0 and self.config.idle_ttl_s is not None):
+            return self.target_replicas
+        return self.config.replicas
+
+    @property
+    def wanted_instances(self) -> int:
+        """Engine processes that each replica should have now."""
+        if self.target_instances is None or not self.config.auto_scaling.enabled:
+            return self.config.instances
+        return self.target_instances
+
+    @property
+    def is_resting(self) -> bool:
+        """It takes work, and nothing of it runs until some comes."""
+        return self.target_replicas == 0 == self.wanted_replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,10 @@ class ReplicaStore(Protocol):
 
     def set_desired(self, replica_id: str, desired: Desired) -> None: ...
 
+    def set_instances(self, replica_id: str, instances: int) -> None:
+        """How many instances its worker should have from now on."""
+        ...
+
     def delete(self, replica_id: str) -> None: ...
 
     def begin(self, replica_id: str) -> int:

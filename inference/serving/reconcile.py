@@ -8,7 +8,15 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from inference.ids import new_id
-from inference.serving.actions import Action, AddReplica, DrainReplica, Explain, MoveService, RemoveReplica
+from inference.serving.actions import (
+    Action,
+    AddReplica,
+    DrainReplica,
+    Explain,
+    MoveService,
+    RemoveReplica,
+    ResizeReplica,
+)
 from inference.serving.model import (
     MEANT_TO_RUN,
     Desired,
@@ -149,9 +157,9 @@ def _keep_running(service: Service, replicas: Sequence[Replica], board: _Board) 
     kept = [replica for replica in kept if replica.id not in gone]
     resized, no_room = _resize(service, kept, board, taken, on_the_way=len(gone), is_draining=bool(leaving))
     actions += resized
-    if service.state is ServiceState.DEPLOYING and (_ready(kept, board) or service.config.replicas == 0):
+    if service.state is ServiceState.DEPLOYING and (_ready(kept, board) or service.wanted_replicas == 0):
         count = len(_ready(kept, board))
-        reason = f"{count} of {service.config.replicas} replicas ready" if count else "no replica is wanted"
+        reason = f"{count} of {service.wanted_replicas} replicas ready" if count else "no replica is wanted"
         actions.append(
             MoveService(
                 service_id=service.id, allowed=(ServiceState.DEPLOYING,), to=ServiceState.RUNNING, reason=reason
@@ -207,7 +215,7 @@ def _addition(service: Service, found: tuple[str, str], taken: set[int]) -> AddR
         ordinal=ordinal,
         node_id=found[0],
         device=found[1],
-        instances=service.config.instances,
+        instances=service.wanted_instances,
         revision=service.revision,
     )
 
@@ -216,13 +224,19 @@ def _resize(
     service: Service, kept: Sequence[Replica], board: _Board, taken: set[int], *, on_the_way: int, is_draining: bool
 ) -> "tuple[list[Action], NoPlace | None]":
     """More or fewer replicas, and those of an earlier revision replaced: one new ready, then one old drained."""
-    want = service.config.replicas
+    want = service.wanted_replicas
     current = [replica for replica in kept if replica.revision == service.revision]
     old = [replica for replica in kept if replica.revision != service.revision]
     old_ready = _ready(old, board)
     actions: list[Action] = [DrainReplica(replica_id=replica.id) for replica in old if replica not in old_ready]
     surplus = sorted(current, key=lambda replica: _worth(replica, board))[: max(0, len(current) + on_the_way - want)]
     actions += [DrainReplica(replica_id=replica.id) for replica in surplus]
+    stay = {replica.id for replica in current} - {replica.id for replica in surplus}
+    actions += [
+        ResizeReplica(replica_id=replica.id, instances=service.wanted_instances)
+        for replica in current
+        if replica.id in stay and replica.instances != service.wanted_instances
+    ]
     too_many = len(old_ready) - max(0, want - len(_ready(current, board)))
     actions += [DrainReplica(replica_id=replica.id) for replica in old_ready[: max(0, too_many)]]
     waiting = on_the_way + sum(replica.observed in ON_THE_WAY for replica in current)
@@ -285,6 +299,9 @@ def _act(ports: ServingPorts, action: Action) -> None:
         case DrainReplica():
             ports.replicas.set_desired(action.replica_id, Desired.STOPPED)
             log.info("replica_draining", replica_id=action.replica_id)
+        case ResizeReplica():
+            ports.replicas.set_instances(action.replica_id, action.instances)
+            log.info("replica_resized", replica_id=action.replica_id, instances=action.instances)
         case RemoveReplica():
             ports.replicas.delete(action.replica_id)
             log.info("replica_removed", replica_id=action.replica_id)

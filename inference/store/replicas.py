@@ -48,6 +48,10 @@ class SqlReplicas:
     def delete(self, replica_id: str) -> None:
         """The row and its instances: jobs that they still held come back with the next reaping."""
         with self._db.write() as connection:
+    def set_instances(self, replica_id: str, instances: int) -> None:
+        with self._db.write() as connection:
+            connection.execute(sa.update(replicas).where(replicas.c.id == replica_id).values(instances=instances))
+
             connection.execute(sa.delete(instances).where(instances.c.replica_id == replica_id))
             connection.execute(sa.delete(replicas).where(replicas.c.id == replica_id))
 

@@ -130,6 +130,7 @@ class SqlServices:
         }
         if to is ServiceState.DEPLOYING:
             values["started_at"] = self._clock
+            values |= {"target_replicas": None, "target_instances": None, "target_reason": None}
         if to is ServiceState.STOPPING:
             values["stopped_at"] = self._clock
         mine = (services.c.id == service_id) & services_in(scope)

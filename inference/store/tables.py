@@ -113,6 +113,9 @@ services = sa.Table(
     sa.UniqueConstraint("tenant_id", "name"),
 )
 
+    sa.Column("target_replicas", sa.Integer),
+    sa.Column("target_instances", sa.Integer),
+    text("target_reason", null=True),
 service_events = sa.Table(
     "service_events",
     metadata,

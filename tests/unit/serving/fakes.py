@@ -111,6 +111,9 @@ class FakeReplicas:
     def set_desired(self, replica_id: str, desired: Any) -> None:
         self.rows[replica_id] = dataclasses.replace(self.rows[replica_id], desired=desired)
 
+    def set_instances(self, replica_id: str, instances: int) -> None:
+        self.rows[replica_id] = dataclasses.replace(self.rows[replica_id], instances=instances)
+
     def delete(self, replica_id: str) -> None:
         del self.rows[replica_id]
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from inference.serving.actions import AddReplica, DrainReplica, Explain, MoveService, RemoveReplica
+from inference.serving.actions import AddReplica, DrainReplica, Explain, MoveService, RemoveReplica, ResizeReplica
 from inference.serving.model import (
+    AutoScaling,
     Desired,
     Node,
     Observed,
@@ -21,8 +22,13 @@ from inference.serving.reconcile import plan
 S = ServiceState
 
 
-def service(state=S.RUNNING, *, replicas=1, revision=1, requirements=None, **more):
-    config = ServiceConfig(replicas=replicas, requirements=requirements or Requirements())
+def service(state=S.RUNNING, *, replicas=1, revision=1, requirements=None, scales=False, idle_ttl_s=None, **more):
+    config = ServiceConfig(
+        replicas=replicas,
+        requirements=requirements or Requirements(),
+        auto_scaling=AutoScaling(enabled=scales),
+        idle_ttl_s=idle_ttl_s,
+    )
     values = {"id": "s", "tenant_id": "t", "name": "s", "model_id": "m", "created_at": 0.0, "updated_at": 0.0}
     return Service(**(values | {"state": state, "config": config, "revision": revision} | more))
 
@@ -59,6 +65,7 @@ def kinds(actions):
     names = {
         AddReplica: lambda a: f"add {a.ordinal}@{a.node_id}",
         DrainReplica: lambda a: f"drain {a.replica_id}",
+        ResizeReplica: lambda a: f"resize {a.replica_id} to {a.instances}",
         RemoveReplica: lambda a: f"remove {a.replica_id}",
         MoveService: lambda a: f"-> {a.to.value}",
         Explain: lambda a: f"explain {'again well' if a.reason is None else a.reason}",
@@ -75,6 +82,21 @@ CASES = {
     ),
     "it waits while they start": (
         service(S.DEPLOYING), [replica(0, Observed.STARTING)], NODE, [],
+    ),
+    "a target stands in for the config": (
+        service(replicas=1, scales=True, target_replicas=2), [replica(0)], NODE, ["add 1@n1"],
+    ),
+    "a target of instances resizes the replica that is there": (
+        service(scales=True, target_replicas=1, target_instances=3), [replica(0)], NODE, ["resize r0 to 3"],
+    ),
+    "a target of none drains all, and the service runs on": (
+        service(scales=True, target_replicas=0), [replica(0)], NODE, ["drain r0"],
+    ),
+    "a resting service needs no autoscaler": (
+        service(idle_ttl_s=60, target_replicas=0), [replica(0)], NODE, ["drain r0"],
+    ),
+    "a target of an autoscaler that was switched off counts for nothing": (
+        service(replicas=1, target_replicas=3, target_instances=3), [replica(0)], NODE, [],
     ),
     "it runs when one is ready": (
         service(S.DEPLOYING, replicas=2), [replica(0), replica(1, Observed.STARTING)], NODE, ["-> running"],
