@@ -33,6 +33,7 @@ class ModelVersion:
     """A model row. `sha256` names the artefact in the blob store; `golden` the packed input and output there.
 
     `runs_code`: loading it runs code of its maker; an admin allowed that, and must allow each service to do so.
+    `estimate`: the memory that one instance takes, as `inference.resources.estimate` keeps it; empty if nobody knows.
     """
 
     id: str
@@ -51,3 +52,4 @@ class ModelVersion:
     deployment_config: Mapping[str, Any] = field(default_factory=dict)
     runs_code: bool = False
     created_at: float = 0.0
+    estimate: Mapping[str, Any] = field(default_factory=dict)

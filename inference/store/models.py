@@ -167,7 +167,7 @@ def _not_found(model_id: str) -> ModelNotFound:
 def _to_row(model: ModelVersion) -> dict[str, Any]:
     row: dict[str, Any] = msgspec.to_builtins(model)
     row["key_id"] = acting.key_id()
-    return {**row, **{key: json.dumps(row[key], allow_nan=False) for key in ("signature", *_JSON)}}
+    return {**row, **{key: json.dumps(row[key], allow_nan=False) for key in ("signature", "estimate", *_JSON)}}
 
 
 def _from_row(row: "sa.Row[Any]") -> ModelVersion:
@@ -177,6 +177,7 @@ def _from_row(row: "sa.Row[Any]") -> ModelVersion:
         **{
             **values,
             **{key: json.loads(values[key]) for key in _JSON},
+            "estimate": json.loads(values["estimate"] or "{}"),
             "signature": signature,
             "state": ModelState(values["state"]),
         }

@@ -34,6 +34,8 @@ class SqlProfiles:
             "max_batch": profile.max_batch,
             "curve": json.dumps(profile.curve),
             "measured_at": profile.measured_at,
+            "memory_bytes": profile.memory_bytes,
+            "memory_basis": profile.memory_basis,
         }
         with self._db.write() as connection:
             connection.execute(insert_or_replace(self._db, profiles, values, key=("model_id", "device_kind")))

@@ -1,4 +1,7 @@
-"""Devices of the nodes, and the leases that replicas hold on them."""
+"""Devices of the nodes, the leases that replicas hold on them, and what a model needs of them."""
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0004"
 down_revision = "0003"
@@ -7,8 +10,31 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Filled in by the commits that follow."""
+    """`estimate` and `usage` are JSON; `memory_bytes` of a profile is what one instance was measured to take."""
+    op.create_table(
+        "devices",
+        sa.Column("node_id", sa.String(length=128), nullable=False),
+        sa.Column("uuid", sa.String(length=128), nullable=False),
+        sa.Column("index", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("memory_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.String(length=12), nullable=False),
+        sa.Column("parent_uuid", sa.String(length=128), nullable=True),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("figures", sa.Text(), nullable=False),
+        sa.Column("reported_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("node_id", "uuid", name=op.f("pk_devices")),
+    )
+    op.add_column("models", sa.Column("estimate", sa.Text(), nullable=True))
+    op.add_column("profiles", sa.Column("memory_bytes", sa.BigInteger(), nullable=True))
+    op.add_column("profiles", sa.Column("memory_basis", sa.Text(), nullable=True))
+    op.add_column("replicas", sa.Column("usage", sa.Text(), nullable=True))
 
 
 def downgrade() -> None:
-    """Filled in by the commits that follow."""
+    """The columns go, and the figures with them."""
+    op.drop_column("replicas", "usage")
+    op.drop_column("profiles", "memory_basis")
+    op.drop_column("profiles", "memory_bytes")
+    op.drop_column("models", "estimate")
+    op.drop_table("devices")
