@@ -169,7 +169,11 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """One Celery node, wanted or there. `generation` grows at each start of its process and fences old ones."""
+    """One Celery node, wanted or there. `generation` grows at each start of its process and fences old ones.
+
+    `usage`: of its processes together, at the node's last heartbeat: `cpu_percent` (100: one core), `cpu_s`,
+    `rss_bytes`, `processes`. Empty while nothing runs.
+    """
 
     id: str
     service_id: str
@@ -187,6 +191,7 @@ class Replica:
     pid: int | None = None
     reason: str | None = None
     reported_at: float = 0.0
+    usage: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +218,10 @@ class ServiceEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """The batch curve measured at load on one kind of device. `curve`: (rows, median_ms, p99_ms) per bucket."""
+    """The batch curve measured at load on one kind of device. `curve`: (rows, median_ms, p99_ms) per bucket.
+
+    `memory_bytes`: what one instance took there after its largest batch; None until that was measured.
+    """
 
     model_id: str
     device_kind: str
@@ -221,6 +229,8 @@ class Profile:
     max_batch: int
     curve: tuple[tuple[int, float, float], ...]
     measured_at: float
+    memory_bytes: int | None = None
+    memory_basis: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Replica rows. What agents and workers report is fenced by the generation of the replica."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +40,7 @@ class SqlReplicas:
         """Two reconcilers may want the same ordinal at once: the first row stays, the second is left out."""
         values = {column.name: getattr(replica, column.name) for column in replicas.columns}
         values |= {"desired": replica.desired.value, "observed": replica.observed.value, "reported_at": self._clock}
+        values["usage"] = None
         with self._db.write() as connection:
             insert_new(connection, self._db, replicas, values)
 
@@ -45,13 +48,13 @@ class SqlReplicas:
         with self._db.write() as connection:
             connection.execute(sa.update(replicas).where(replicas.c.id == replica_id).values(desired=desired.value))
 
-    def delete(self, replica_id: str) -> None:
-        """The row and its instances: jobs that they still held come back with the next reaping."""
-        with self._db.write() as connection:
     def set_instances(self, replica_id: str, instances: int) -> None:
         with self._db.write() as connection:
             connection.execute(sa.update(replicas).where(replicas.c.id == replica_id).values(instances=instances))
 
+    def delete(self, replica_id: str) -> None:
+        """The row and its instances: jobs that they still held come back with the next reaping."""
+        with self._db.write() as connection:
             connection.execute(sa.delete(instances).where(instances.c.replica_id == replica_id))
             connection.execute(sa.delete(replicas).where(replicas.c.id == replica_id))
 
@@ -122,4 +125,6 @@ class SqlReplicas:
 
 
 def _replica(row: "sa.Row[Any]") -> Replica:
-    return Replica(**{**row._mapping, "desired": Desired(row.desired), "observed": Observed(row.observed)})
+    usage: Mapping[str, Any] = json.loads(row.usage) if row.usage else {}
+    told = {"desired": Desired(row.desired), "observed": Observed(row.observed), "usage": usage}
+    return Replica(**{**row._mapping, **told})

@@ -16,6 +16,7 @@ from inference.store.tables_access import (
     usage,
     webhook_secrets,
 )
+from inference.store.tables_resources import devices
 
 __all__ = [
     "access_epoch",
@@ -24,6 +25,7 @@ __all__ = [
     "audit",
     "audit_head",
     "deployments",
+    "devices",
     "instances",
     "jobs",
     "metadata",
@@ -64,6 +66,7 @@ models = sa.Table(
     time("created_at"),
     sa.Column("runs_code", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("key_id", sa.String(16)),
+    text("estimate", null=True),
     sa.UniqueConstraint("tenant_id", "name", "version"),
 )
 
@@ -110,12 +113,12 @@ services = sa.Table(
     text("reason", null=True),
     text("suggested_action", null=True),
     sa.Column("workspace", sa.String(64), nullable=False, server_default=""),
-    sa.UniqueConstraint("tenant_id", "name"),
-)
-
     sa.Column("target_replicas", sa.Integer),
     sa.Column("target_instances", sa.Integer),
     text("target_reason", null=True),
+    sa.UniqueConstraint("tenant_id", "name"),
+)
+
 service_events = sa.Table(
     "service_events",
     metadata,
@@ -147,6 +150,7 @@ replicas = sa.Table(
     sa.Column("pid", sa.Integer),
     text("reason", null=True),
     time("reported_at"),
+    text("usage", null=True),
     sa.UniqueConstraint("service_id", "ordinal"),
 )
 
@@ -182,6 +186,8 @@ profiles = sa.Table(
     integer("max_batch"),
     text("curve"),
     time("measured_at"),
+    sa.Column("memory_bytes", sa.BigInteger),
+    text("memory_basis", null=True),
 )
 
 ticks = sa.Table(
