@@ -15,7 +15,11 @@ Curve = tuple[tuple[int, float, float], ...]
 """(rows, median_ms, p99_ms) for each bucket, smallest first."""
 
 KNEE_SHARE = 0.10
+FLAT_SHARE, LONG_MS = 0.05, 50.0
+"""A doubling that gains less is flat: two in a row end the curve, and one where calls take that long."""
 MOST_CALLS, LEAST_CALLS = 20, 2
+ENOUGH_CALLS, ENOUGH_S = 3, 0.1
+"""A bucket of so many calls that took so long is known well enough: whoever starts a service waits for the curve."""
 
 
 def buckets(max_batch: int) -> tuple[int, ...]:
@@ -35,7 +39,8 @@ def measure(
     """The batch curve, from real calls. Warms the engine up on the way.
 
     `sample`: engine inputs with at least one row; its first row is repeated. Ends before a bucket that would
-    not fit into what is left of `budget_s`, and before one that runs out of memory; the first is always measured.
+    not fit into what is left of `budget_s`, before one that runs out of memory, and where doubling gains next to
+    nothing any more; the first is always measured.
     """
     fixed = getattr(engine, "fixed_rows", None)
     sizes = (fixed,) if fixed else buckets(max_batch)
@@ -44,6 +49,8 @@ def measure(
     for position, rows in enumerate(sizes):
         left_s = budget_s - (clock() - began)
         if curve and left_s < (LEAST_CALLS + 1) * 2 * curve[-1][1] / 1000:
+            break
+        if _is_flat(curve):
             break
         batch = {name: np.repeat(array[:1], rows, axis=0) for name, array in sample.items()}
         try:
@@ -54,6 +61,13 @@ def measure(
             break
         curve.append((rows, median(times_ms), _p99(times_ms)))
     return tuple(curve)
+
+
+def _is_flat(curve: Sequence[tuple[int, float, float]]) -> bool:
+    doublings = 1 if curve and curve[-1][1] >= LONG_MS else 2
+    if len(curve) <= doublings:
+        return False
+    return max(_rate(point) for point in curve[-doublings:]) < (1 + FLAT_SHARE) * _rate(curve[-doublings - 1])
 
 
 def choose(curve: Curve, *, objective_ms: float, max_batch: int = 64) -> int:
@@ -75,11 +89,13 @@ def _rate(point: tuple[int, float, float]) -> float:
 
 
 def _time(call: Callable[[], object], share_s: float, clock: Callable[[], float]) -> list[float]:
-    """Milliseconds of each call after one that does not count: at least 1, at most 20, `share_s` in all."""
+    """Milliseconds of each call after one that does not count: at least 1, at most `MOST_CALLS`, `share_s` in all."""
     began = clock()
     call()
     times_ms: list[float] = []
     while len(times_ms) < MOST_CALLS and (not times_ms or clock() - began < share_s):
+        if len(times_ms) >= ENOUGH_CALLS and clock() - began >= ENOUGH_S:
+            break
         start = clock()
         call()
         times_ms.append((clock() - start) * 1000)

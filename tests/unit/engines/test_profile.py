@@ -99,6 +99,34 @@ def test_the_curve_ends_where_memory_ends():
     assert [rows for rows, *_ in curve] == [1, 2, 4, 8]
 
 
+@pytest.mark.parametrize(
+    ("fixed_ms", "row_ms", "sizes"),
+    [
+        (1.0, 1.0, [1, 2, 4, 8, 16, 32, 64]),  # calls are short, and no two doublings in a row are flat
+        (0.1, 10.0, [1, 2, 4]),  # batching gains nothing at all
+        (3.0, 2.0, [1, 2, 4, 8, 16, 32]),  # 32 rows take 67 ms and gain 4 %
+        (5.0, 60.0, [1, 2]),  # 2 rows gain 4 %, in 125 ms
+    ],
+)
+def test_the_curve_ends_where_doubling_gains_nothing_and_sooner_where_calls_are_long(fixed_ms, row_ms, sizes):
+    engine = Timed(fixed_ms, row_ms)
+
+    curve = measure(engine, SAMPLE, clock=lambda: engine.now_s)
+
+    assert [rows for rows, *_ in curve] == sizes
+
+
+def test_long_calls_are_timed_thrice_and_short_ones_more_often():
+    engine = Timed(0.0, 2.0)
+
+    measure(engine, SAMPLE, max_batch=1, clock=lambda: engine.now_s)
+    short, engine.sizes = len(engine.sizes), []
+    engine.row_ms = 60.0
+    measure(engine, SAMPLE, max_batch=1, clock=lambda: engine.now_s)
+
+    assert (short, len(engine.sizes)) == (1 + 20, 1 + 3)
+
+
 def test_a_model_that_cannot_run_one_row_says_so():
     engine = Timed(1.0, 0.1, most_rows=0)
 
