@@ -89,6 +89,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "waiting_per_caller": (0, 1_000_000),
         "live_processes": (1, 64),
     },
+    "costs": {"sample_s": (1, 3600), "refresh_s": (0.1, 3600)},
     "notify": {
         "senders": (1, 1000),
         "timeout_s": (0.1, 3600),

@@ -205,3 +205,22 @@ class TelemetrySettings:
     log_format: str = "json"
     job_events: bool = False
     worker_logs: str = "files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourcesSettings:
+    """`purchase`: how the devices of this node are paid for: on_demand, reserved or spot; it decides their price."""
+
+    purchase: str = "on_demand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostsSettings:
+    """`sample_s`: how often what replicas hold is counted. `currency`: what all prices and budgets are in.
+
+    `refresh_s`: how old a process's knowledge of used up budgets may be.
+    """
+
+    sample_s: float = 15.0
+    currency: str = "USD"
+    refresh_s: float = 2.0

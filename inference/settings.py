@@ -19,6 +19,7 @@ from inference.errors import BadSettings
 from inference.setting_rooms import (
     AccessSettings,
     ApiSettings,
+    CostsSettings,
     EnginesSettings,
     FrontSettings,
     JobsSettings,
@@ -26,6 +27,7 @@ from inference.setting_rooms import (
     ProcessSettings,
     RedisSettings,
     RegistrySettings,
+    ResourcesSettings,
     ResultsSettings,
     ServingSettings,
     StoreSettings,
@@ -38,6 +40,7 @@ __all__ = [
     "PREFIX",
     "AccessSettings",
     "ApiSettings",
+    "CostsSettings",
     "EnginesSettings",
     "FrontSettings",
     "JobsSettings",
@@ -45,6 +48,7 @@ __all__ = [
     "ProcessSettings",
     "RedisSettings",
     "RegistrySettings",
+    "ResourcesSettings",
     "ResultsSettings",
     "ServingSettings",
     "Settings",
@@ -80,6 +84,8 @@ class Settings:
     access: AccessSettings = field(default_factory=AccessSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     front: FrontSettings = field(default_factory=FrontSettings)
+    resources: ResourcesSettings = field(default_factory=ResourcesSettings)
+    costs: CostsSettings = field(default_factory=CostsSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
@@ -207,6 +213,16 @@ def _check(settings: Settings) -> None:
         raise BadSettings(
             "PENSTOCK_STORE__SQLITE_SYNCHRONOUS must be FULL, NORMAL or EXTRA.",
             name="PENSTOCK_STORE__SQLITE_SYNCHRONOUS",
+        )
+    if settings.resources.purchase not in ("on_demand", "reserved", "spot"):
+        raise BadSettings(
+            "PENSTOCK_RESOURCES__PURCHASE must be on_demand, reserved or spot.", name="PENSTOCK_RESOURCES__PURCHASE"
+        )
+    if not (
+        settings.costs.currency.isalpha() and settings.costs.currency.isascii() and len(settings.costs.currency) == 3
+    ):
+        raise BadSettings(
+            "PENSTOCK_COSTS__CURRENCY must be three letters, such as USD or EUR.", name="PENSTOCK_COSTS__CURRENCY"
         )
     if settings.telemetry.log_level.lower() not in ("debug", "info", "warning", "error", "critical"):
         raise BadSettings(

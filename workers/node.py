@@ -347,7 +347,10 @@ def main(environ: Mapping[str, str]) -> int:
         node_id=node_id_of(settings, host),
         host=host,
         environ=environ,
-        inventory=probe.inventory(probe.host(visible=environ.get("CUDA_VISIBLE_DEVICES"))),
+        inventory={
+            **probe.inventory(probe.host(visible=environ.get("CUDA_VISIBLE_DEVICES"))),
+            "purchase": settings.resources.purchase,
+        },
         metrics_port=server.port,
         nursery=nursery,
     )
