@@ -90,6 +90,11 @@ RANGES: dict[str, dict[str, Range]] = {
         "live_processes": (1, 64),
     },
     "costs": {"sample_s": (1, 3600), "refresh_s": (0.1, 3600)},
+    "telemetry": {
+        "keep_seconds_s": (120, 30 * DAY_S),
+        "keep_minutes_s": (7200, CENTURY_S),
+        "keep_hours_s": (DAY_S, CENTURY_S),
+    },
     "notify": {
         "senders": (1, 1000),
         "timeout_s": (0.1, 3600),

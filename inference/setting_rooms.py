@@ -199,12 +199,20 @@ class NotifySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySettings:
-    """`job_events`: whether Flower is told of each job, one message a batch. `worker_logs`: files, or stderr."""
+    """`job_events`: whether Flower is told of each job, one message a batch. `worker_logs`: files, or stderr.
+
+    `is_sampled`: whether the control process measures the services. How long it keeps the figures of each second, minute
+    and hour: `keep_seconds_s`, `keep_minutes_s`, `keep_hours_s`.
+    """
 
     log_level: str = "info"
     log_format: str = "json"
     job_events: bool = False
     worker_logs: str = "files"
+    is_sampled: bool = True
+    keep_seconds_s: float = 3_600.0
+    keep_minutes_s: float = 604_800.0
+    keep_hours_s: float = 34_560_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
