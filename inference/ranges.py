@@ -70,6 +70,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "validate_timeout_s": (0.1, DAY_S),
         "upload_limit_bytes": (1, MOST_BYTES),
     },
+    "resources": {"probe_s": (0.1, 60)},
     "access": {
         "refresh_s": (0, 3600),
         "stale_s": (0, DAY_S),

@@ -201,8 +201,8 @@ class NotifySettings:
 class TelemetrySettings:
     """`job_events`: whether Flower is told of each job, one message a batch. `worker_logs`: files, or stderr.
 
-    `is_sampled`: whether the control process measures the services. How long it keeps the figures of each second, minute
-    and hour: `keep_seconds_s`, `keep_minutes_s`, `keep_hours_s`.
+    `is_sampled`: whether the control process measures the services. For how long it keeps the figures of each second,
+    minute and hour: `keep_seconds_s`, `keep_minutes_s`, `keep_hours_s`.
     """
 
     log_level: str = "info"
@@ -217,9 +217,16 @@ class TelemetrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourcesSettings:
-    """`purchase`: how the devices of this node are paid for: on_demand, reserved or spot; it decides their price."""
+    """`purchase`: how the devices of this node are paid for: on_demand, reserved or spot; it decides their price.
+
+    `devices`: the devices of this host, where no driver tells them: a JSON list of {uuid, name, memory}. `replay`: a
+    recording (`penstock gpus --record`) that stands in for its cards. `probe_s`: how often devices are read.
+    """
 
     purchase: str = "on_demand"
+    devices: str = ""
+    replay: str = ""
+    probe_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
