@@ -16,7 +16,9 @@ from inference.store.tables_access import (
     usage,
     webhook_secrets,
 )
+from inference.store.tables_costs import budgets, cost_days, cost_instances, prices
 from inference.store.tables_resources import devices
+from inference.store.tables_series import series
 
 __all__ = [
     "access_epoch",
@@ -24,6 +26,9 @@ __all__ = [
     "attempts",
     "audit",
     "audit_head",
+    "budgets",
+    "cost_days",
+    "cost_instances",
     "deployments",
     "devices",
     "instances",
@@ -33,9 +38,11 @@ __all__ = [
     "nodes",
     "outbox",
     "payloads",
+    "prices",
     "profiles",
     "replicas",
     "results",
+    "series",
     "service_events",
     "services",
     "submissions",
@@ -234,6 +241,7 @@ jobs = sa.Table(
     text("metadata", null=True),
     sa.Column("key_id", sa.String(16)),
     sa.Column("callback_events", sa.SmallInteger, nullable=False, server_default=sa.text("1")),
+    sa.Column("asked_service_id", ID),
 )
 sa.Index(
     "ix_jobs_pending",
