@@ -31,6 +31,7 @@ from workers.job_events import JobEvents
 from workers.loading import load
 from workers.pulse import Field, Phase, Pulse, Record, path_of
 from workers.queues import DRAIN_TASK, service_queue
+from workers.resize import SURPLUS
 
 log = structlog.get_logger(__name__)
 
@@ -76,21 +77,26 @@ class EngineHost:
         except HotUnavailable:
             log.info("slot_unchecked", slot=slot)
         self._listens_until = 0.0
-        with self._lock:
+        while not self._lock.acquire(timeout=1.0):
+            if self._record.phase is Phase.RESTED:
+                self._pass_on(slot, token)
+                return
+        try:
             self._record.token = token
             self._record.set(Field.SLOT, slot)
-            try:
-                self._drain_and_linger(slot, token)
-            finally:
-                self._record.token = ""
-                self._drained_at = monotonic_s()
+            self._drain_and_linger(slot, token)
+        finally:
+            self._record.token = ""
+            self._drained_at = monotonic_s()
+            self._lock.release()
 
     def _drain_and_linger(self, slot: int, token: str) -> None:
         quantum_ends = monotonic_s() + self.settings.workers.quantum_s
-        woken: Wake | None = Wake.JOBS
+        woken: Wake | None = None
         while True:
-            ended = self._work(quantum_ends, looks=woken is not Wake.EXPRESS)
+            ended = self._work(quantum_ends, woken)
             if ended is Ended.TIME:
+                woken = None
                 if self._hand_over(slot, token):
                     return
                 quantum_ends = monotonic_s() + self.settings.workers.quantum_s
@@ -106,10 +112,10 @@ class EngineHost:
             if self._released(slot, token):
                 return
 
-    def _work(self, until_s: float, *, looks: bool = True) -> Ended:
+    def _work(self, until_s: float, woken: Wake | None = None) -> Ended:
         """Drains. An error that nobody foresaw ends this process, so that the jobs it held come back as suspects."""
         try:
-            return self._drain.work(until_s=until_s, looks=looks)
+            return self._drain.work(until_s=until_s, looks=woken is not Wake.EXPRESS, is_for_jobs=woken is Wake.JOBS)
         except Exception:
             log.exception("drain_failed")
             sys.stderr.flush()
@@ -181,6 +187,23 @@ class EngineHost:
         while True:
             time.sleep(HEED_S)
             self._instance.heed_stop()
+            self._leave_if_surplus()
+
+    def _leave_if_surplus(self) -> None:
+        """After the batch under way, if any: from then on none begins here, and the parent ends this process."""
+        if self._record.get(Field.IS_STOPPING) != SURPLUS or self._record.phase is Phase.RESTED:
+            return
+        if self._lock.acquire(timeout=HEED_S):
+            self._drain.rest()
+            self._record.enter(Phase.RESTED)  # the lock is kept
+
+    def _pass_on(self, slot: int, token: str) -> None:
+        """A doorbell that reached a child that leaves. Should it be ended meanwhile, its parent frees the slot."""
+        self._record.set(Field.SLOT, slot)
+        self._record.token = token
+        time.sleep(HEED_S)
+        self._let_go(slot, token)
+        self._record.token = ""
 
     def rest(self) -> None:
         """Returns when the batch under way, if any, is finished; from then on none begins."""

@@ -113,17 +113,20 @@ class Drain:
         """Whether the instance may hold jobs that it does not know of; the next `work` gives them back."""
         return self._is_unsure
 
-    def work(self, *, until_s: float, looks: bool = True) -> Ended:
+    def work(self, *, until_s: float, looks: bool = True, is_for_jobs: bool = False) -> Ended:
         """Drains until the monotonic instant `until_s`; TIME means that more may be waiting.
 
         `looks`: begins with a claim; without, a drain that was woken for predictions goes for them first.
+        `is_for_jobs`: it was woken for jobs, and for no prediction: the first batch does without a look for them.
         """
         if not looks:
             self._express.heard()
+        if is_for_jobs:
+            self._express.heard_of_none()
         claim = self._claim() if looks or self._express.are_jobs_due else Claim()
         if looks and not claim.jobs:
             self._empty_claims.inc()
-        express: Sequence[ClaimedJob] = self._take(until_s)
+        express: Sequence[ClaimedJob] = self._take(until_s, may_wait=is_for_jobs)
         while claim.jobs or claim.expired_ids or express:
             if not claim.jobs and not express:
                 # All that it found came too late; others may wait behind.

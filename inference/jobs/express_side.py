@@ -76,6 +76,11 @@ class ExpressSide:
         """Redis has just told that a prediction waits: it is not away."""
         self._away_until = 0.0
 
+    def heard_of_none(self) -> None:
+        """Redis has just told that jobs wait, and no prediction: as good as a look that found the lane empty."""
+        if not self.is_crowded:
+            self._quiet_until = monotonic_s() + QUIET_S
+
     def part(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes of jobs; those of predictions are told with the next `take`."""
         mine = [outcome for outcome in outcomes if isinstance(outcome.job, ExpressJob)]

@@ -36,6 +36,7 @@ class Database:
         self.url = _read_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._gate: Gate | None = None
+        self._sqlite_synchronous = settings.sqlite_synchronous
         if self.is_sqlite:
             self._engine = _open_sqlite(self.url, settings)
             self._gate = Gate(Path(f"{self.url.database}.gate"), timeout_s=settings.gate_timeout_s)
@@ -59,11 +60,13 @@ class Database:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, *, is_urgent: bool = False) -> Iterator[sa.Connection]:
         """One transaction, committed at the end and rolled back by any exception.
 
-        On SQLite it has the write lock from its first statement on. Raises StoreUnavailable, DataRefused, NoRoom;
-        WouldWait on a loop's thread.
+        On SQLite it has the write lock from its first statement on. `is_urgent`: it does not wait for the disk there,
+        so that a machine that loses its power may lose it; but never alone: the journal is one file, and the next
+        commit that waits for the disk waits for all before it. The end of a process loses nothing.
+        Raises StoreUnavailable, DataRefused, NoRoom; WouldWait on a loop's thread.
         """
         refuse_on_loop()
         with _foreign_errors():
@@ -72,13 +75,18 @@ class Database:
                     yield connection
                 return
             with self._gate.turn(), self._engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
                 try:
+                    if is_urgent:
+                        _synchronise(connection, "NORMAL")
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
                     yield connection
                     connection.commit()
                 except BaseException:
                     connection.rollback()
                     raise
+                finally:
+                    if is_urgent:
+                        _synchronise(connection, self._sqlite_synchronous)
 
     def again(self, work: Callable[[], T], *, tries: int = 4, also_lost: bool = False) -> T:
         """Repeats a whole transaction that a deadlock or a serialisation failure rolled back.
@@ -150,6 +158,13 @@ class Database:
         self._engine.dispose()
         if self._gate is not None:
             self._gate.close()
+
+
+def _synchronise(connection: sa.Connection, how: str) -> None:
+    """Of SQLite, between transactions. With NORMAL it syncs its journal only before it copies it into the file."""
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA synchronous={how}")
+    cursor.close()
 
 
 def _read_url(url: str) -> sa.URL:

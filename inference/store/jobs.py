@@ -66,13 +66,7 @@ class SqlJobs:
         return jobs_insert.insert(self._db, submissions)
 
     def claim(self, by: Claimant, *, max_rows: int, min_rows: int = 1, is_ahead: bool = False) -> Claim:
-        def work() -> Claim:
-            with self._db.write() as connection:
-                return jobs_claim.claim(
-                    self._db, connection, by, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead
-                )
-
-        return self._db.again(work)
+        return jobs_claim.claim_alone(self._db, by, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
 
     def finish(
         self,

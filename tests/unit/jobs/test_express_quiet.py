@@ -61,3 +61,26 @@ def test_a_lane_in_which_something_waits_is_looked_at_each_time(monkeypatch):
     side.take(8, may_wait=True)
 
     assert lane.looks == 2
+
+
+def test_who_was_woken_for_jobs_alone_runs_the_first_of_them_without_a_look(monkeypatch):
+    monkeypatch.setattr(express_side, "QUIET_S", 60.0)
+    lane = Lane()
+    side = a_side(lane)
+
+    side.heard_of_none()
+    side.take(8, may_wait=True)
+
+    assert lane.looks == 0
+
+
+def test_who_was_woken_for_jobs_looks_all_the_same_while_predictions_crowd(monkeypatch):
+    monkeypatch.setattr(express_side, "QUIET_S", 60.0)
+    lane = Lane()
+    side = a_side(lane)
+    side.is_crowded = True
+
+    side.heard_of_none()
+    side.take(8, may_wait=True)
+
+    assert lane.looks == 1
