@@ -4,7 +4,10 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+from cronsim import CronSim, CronSimError
 
 from inference.errors import InvalidField, UnknownField
 from inference.serving.model import AutoScaling, Requirements, ServiceConfig
@@ -185,9 +188,16 @@ def _schedules(where: str, value: Any) -> tuple[Mapping[str, Any], ...]:
         _known(entry, ("cron", "min_replicas", "duration_s"), at)
         _integer(0, MAX_REPLICAS)(f"{at}.min_replicas", entry.get("min_replicas"))
         _number(1, 7 * 86_400)(f"{at}.duration_s", entry.get("duration_s", 3600))
-        if not isinstance(entry.get("cron"), str) or not _CRON.fullmatch(entry["cron"]):
+        if not isinstance(entry.get("cron"), str) or not _is_cron(entry["cron"]):
             raise _invalid(f"{at}.cron", 'five cron fields in UTC, such as "0 8 * * 1-5"', entry.get("cron"))
     return tuple(value)
+
+
+def _is_cron(text: str) -> bool:
+    try:
+        return bool(_CRON.fullmatch(text)) and next(CronSim(text, _SOME_DAY)) > _SOME_DAY
+    except (CronSimError, StopIteration):  # a field out of its range, or a day that never comes
+        return False
 
 
 def _reference(where: str, value: Any) -> str:
@@ -196,6 +206,7 @@ def _reference(where: str, value: Any) -> str:
     return value
 
 
+_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _CRON = re.compile(r"(?:[0-9*/,-]{1,60} ){4}[0-9*/,-]{1,60}")
 _SCALING: Mapping[str, Callable[[str, Any], Any]] = {
     "enabled": _boolean,

@@ -80,6 +80,14 @@ def test_an_impossible_size_is_refused(text):
         ({"auto_scaling": {"policy": "magic"}}, "config.auto_scaling.policy"),
         ({"auto_scaling": {"schedules": [{"cron": "8am"}]}}, "config.auto_scaling.schedules[0].min_replicas"),
         ({"auto_scaling": {"schedules": [{"cron": "8", "min_replicas": 1}]}}, "config.auto_scaling.schedules[0].cron"),
+        (
+            {"auto_scaling": {"schedules": [{"cron": "99 * * * *", "min_replicas": 1}]}},
+            "config.auto_scaling.schedules[0].cron",
+        ),
+        (
+            {"auto_scaling": {"schedules": [{"cron": "0 0 31 2 *", "min_replicas": 1}]}},
+            "config.auto_scaling.schedules[0].cron",
+        ),
         ({"priority": 11}, "config.priority"),
         ({"idle_reclaim": "maybe"}, "config.idle_reclaim"),
         ({"fallback_service_id": ""}, "config.fallback_service_id"),
