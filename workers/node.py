@@ -17,7 +17,6 @@ from inference.clock import monotonic_s
 from inference.core import Core
 from inference.errors import PenstockError
 from inference.jobs import recover
-from inference.resources import probe
 from inference.serving.model import Desired, Observed, Replica
 from inference.settings import Settings
 from workers import node_metrics
@@ -37,6 +36,7 @@ from workers.node_process import (
     metrics_folder,
     worker_command,
 )
+from workers.senses import Senses
 
 log = structlog.get_logger(__name__)
 
@@ -69,17 +69,19 @@ class Agent:
         node_id: str,
         host: str,
         environ: Mapping[str, str],
-        inventory: Mapping[str, Any],
+        inventory: Mapping[str, Any] | None = None,
         command: Command = worker_command,
         metrics_port: int = 0,
         nursery: Nursery | None = None,
+        senses: Senses | None = None,
     ) -> None:
+        """Without `senses` the node's row says `inventory`, and nothing of devices and usage."""
         self._core = core
         self._settings = core.settings
         self._ports = core.serving
         self._node_id, self._host = node_id, host
-        self._environ, self._inventory, self._command = environ, inventory, command
-        self._metrics_port, self._nursery = metrics_port, nursery
+        self._environ, self._inventory, self._command = environ, inventory or {}, command
+        self._metrics_port, self._nursery, self._senses = metrics_port, nursery, senses
         self._limits = limits(core.settings)
         self._metrics = metrics_folder(core.settings)
         self._charges: dict[str, Charge] = {}
@@ -158,9 +160,12 @@ class Agent:
 
     def _beat(self) -> None:
         now = monotonic_s()
-        if now - self._beat_at >= HEARTBEAT_S:
-            self._ports.nodes.beat(self._node_id, host=self._host, inventory=self._inventory)
-            self._beat_at = now
+        if now - self._beat_at < HEARTBEAT_S:
+            return
+        pids = {charge.row.id: charge.process.pid for charge in self._running() if charge.process}
+        told = self._senses.told(pids) if self._senses else {"inventory": self._inventory}
+        self._ports.nodes.beat(self._node_id, host=self._host, **told)
+        self._beat_at = now
 
     def _recover(self) -> None:
         """What an agent that was killed left: its processes go, its rows begin anew, its jobs come back."""
@@ -339,26 +344,28 @@ def main(environ: Mapping[str, str]) -> int:
     host = socket.gethostname()
     bell = publisher.connect(settings)
     core = wiring.build(settings, bell=bell.bell, kick=bell.kick)
+    senses = Senses(settings.resources, visible=environ.get("CUDA_VISIBLE_DEVICES"))
     server = node_metrics.MetricsServer(
-        metrics_folder(settings), host=settings.api.host, port=settings.workers.metrics_port
+        metrics_folder(settings),
+        host=settings.api.host,
+        port=settings.workers.metrics_port,
+        devices=senses.reading,
     )
     agent = Agent(
         core,
         node_id=node_id_of(settings, host),
         host=host,
         environ=environ,
-        inventory={
-            **probe.inventory(probe.host(visible=environ.get("CUDA_VISIBLE_DEVICES"))),
-            "purchase": settings.resources.purchase,
-        },
         metrics_port=server.port,
         nursery=nursery,
+        senses=senses,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, agent.stop)
     signal.signal(signal.SIGCHLD, agent.wake)
     agent.run()
     server.close()
+    senses.close()
     core.close()
     bell.close()
     return 0

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from inference.resources.metrics import DeviceCollector
+from inference.resources.model import HostReading
 from inference.telemetry import metrics
 from inference.telemetry.machine import MachineCollector
 
@@ -20,9 +22,9 @@ from inference.telemetry.machine import MachineCollector
 class MetricsServer:
     """Listens from the start; `port` is the real one. `close` ends it."""
 
-    def __init__(self, folder: Path, *, host: str, port: int) -> None:
+    def __init__(self, folder: Path, *, host: str, port: int, devices: Callable[[], HostReading] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._server = ThreadingHTTPServer((host, port), _handler(folder))
+        self._server = ThreadingHTTPServer((host, port), _handler(folder, devices))
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         serve = lambda: self._server.serve_forever(poll_interval=5)  # noqa: E731
@@ -33,12 +35,12 @@ class MetricsServer:
         self._server.server_close()
 
 
-def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
+def _handler(folder: Path, devices: Callable[[], HostReading] | None) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                self._answer(200, CONTENT_TYPE_LATEST, exposition(folder))
+                self._answer(200, CONTENT_TYPE_LATEST, exposition(folder, devices))
             elif path == "/healthz":
                 self._answer(200, "application/json", b'{"status":"ok"}')
             else:
@@ -77,11 +79,13 @@ class Together(Collector):
         return families.values()
 
 
-def exposition(folder: Path) -> bytes:
-    """The text that Prometheus reads: the figures of all workers and of the agent, and the machine's own."""
+def exposition(folder: Path, devices: Callable[[], HostReading] | None = None) -> bytes:
+    """The text that Prometheus reads: the figures of all workers and of the agent, the machine's and its devices'."""
     registry = CollectorRegistry()
     registry.register(Together(folder))
     registry.register(MachineCollector())
+    if devices is not None:
+        registry.register(DeviceCollector(devices))
     return generate_latest(registry)
 
 

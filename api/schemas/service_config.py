@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from inference.resources import sizes
 from inference.serving import config
 from inference.tensors import NanPolicy
 
@@ -22,8 +23,8 @@ def _object(properties: Schema, description: str) -> Schema:
 
 MEMORY: Schema = {
     "anyOf": [
-        {"type": "integer", "minimum": 0, "maximum": config.MAX_MEMORY_BYTES - 1},
-        {"type": "string", "pattern": f"^{config.MEMORY_FORM}$", "maxLength": config.MEMORY_LENGTH},
+        {"type": "integer", "minimum": 0, "maximum": sizes.MAX_BYTES - 1},
+        {"type": "string", "pattern": f"^{sizes.FORM}$", "maxLength": sizes.LENGTH},
     ],
     "description": 'Such as "16Gi" or "512M", or bytes',
     "example": "1Gi",

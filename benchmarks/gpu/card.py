@@ -90,8 +90,12 @@ def find(visible: str | None, replay: Path | None = None) -> tuple[Card | None, 
             replay
         ), f"The card's figures are replayed from {replay.name}: this run has not read a card."
     from inference.resources import probe
+    from inference.resources.model import usable
+    from inference.settings import ResourcesSettings
 
-    gpus = probe.host(visible=visible).gpus
+    found = probe.connect(ResourcesSettings(), visible=visible)
+    gpus = usable(found.read().devices)
+    found.close()
     if not gpus:
         return None, "NVML shows no GPU here (no driver, or CUDA_VISIBLE_DEVICES hides it): the figures are the CPU's."
     return NvmlCard(gpus[0].uuid), ""

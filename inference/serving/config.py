@@ -10,6 +10,7 @@ from typing import Any
 from cronsim import CronSim, CronSimError
 
 from inference.errors import InvalidField, UnknownField
+from inference.resources import sizes
 from inference.serving.model import AutoScaling, Requirements, ServiceConfig
 from inference.settings import EnginesSettings, JobsSettings
 from inference.tensors import NanPolicy
@@ -19,14 +20,6 @@ MAX_INSTANCES = 32
 STRICT_S = 1e9
 """What one level of priority is worth under `strict`: 31 years of waiting."""
 
-MEMORY_FORM = "([0-9]+(?:[.][0-9]+)?) *([KMGTP]i?)?B?"
-MEMORY_LENGTH = 32
-MAX_MEMORY_BYTES = 1 << 60
-
-_MEMORY = re.compile(MEMORY_FORM)
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15} | {
-    f"{letter}i": 1 << (10 * power) for power, letter in enumerate("KMGTP", start=1)
-}
 PROVIDERS = ("auto", "cpu", "cuda")
 POLICIES = ("slo_drain", "thresholds")
 RECLAIMS = ("pressure", "strict")
@@ -145,12 +138,9 @@ def _head_start(where: str, value: Any) -> float:
 
 def memory_bytes(where: str, value: Any) -> int:
     """Bytes of "16Gi", "512M" or a plain number. Raises InvalidField."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_MEMORY_BYTES:
-        return value
-    parsed = _MEMORY.fullmatch(value) if isinstance(value, str) and len(value) <= MEMORY_LENGTH else None
-    if parsed is None or (size := float(parsed[1]) * _UNITS[parsed[2] or ""]) >= MAX_MEMORY_BYTES:
+    if (size := sizes.bytes_of(value)) is None:
         raise _invalid(where, 'a size such as "16Gi" or "512M", or bytes', value)
-    return int(size)
+    return size
 
 
 def _requirements(where: str, value: Any) -> Requirements:

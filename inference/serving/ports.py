@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from inference.access.model import Scope
 from inference.registry.ports import ModelStore
+from inference.resources.model import Device
 from inference.serving.model import (
     Deployment,
     Desired,
@@ -172,7 +173,20 @@ class InstanceStore(Protocol):
 class NodeStore(Protocol):
     """Hosts that can run workers. Alive = heard within `silence_s`, by the database clock."""
 
-    def beat(self, node_id: str, *, host: str, inventory: Mapping[str, Any]) -> None: ...
+    def beat(
+        self,
+        node_id: str,
+        *,
+        host: str,
+        inventory: Mapping[str, Any],
+        devices: Sequence[Device] | None = None,
+        usage: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """With all that the node has and does. `devices`: all of them; another that it had is gone from now on.
+
+        `usage`: what each of its replicas uses now, by id; the others use nothing.
+        """
+        ...
 
     def leave(self, node_id: str) -> None:
         """The node signs off: from now on it does not count as alive."""

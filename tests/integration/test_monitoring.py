@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from inference.jobs.model import JobState
+from inference.resources import metrics as device_metrics
+from inference.resources.metrics import DeviceCollector
+from inference.resources.model import Device, Figures, HostReading, Source
 from inference.serving.model import Observed
 from inference.telemetry import machine, metrics
 from tests.services import Process, answers, free_port, wait_for
@@ -38,7 +39,8 @@ def panels() -> Iterator[tuple[str, str]]:
 
 def declared() -> set[str]:
     """The names of all our series, as Prometheus stores them."""
-    names = {*metrics.READ_FROM_STORE, *machine.GAUGES, f"{machine.CPU_SECONDS}_total"}
+    of_devices = {name for name, _, _ in device_metrics.samples(a_card())}
+    names = {*metrics.READ_FROM_STORE, *machine.GAUGES, f"{machine.CPU_SECONDS}_total", *of_devices}
     for metric in vars(metrics).values():
         if isinstance(metric, Counter):
             names.add(f"{metric._name}_total")
@@ -116,23 +118,11 @@ def test_the_alerts_fire_when_they_should() -> None:
     promtool("test", "rules", DEPLOY / "prometheus/rules_test.yml")
 
 
-class Cards(Collector):
-    """A card, where the machine has none: the figures go through the real naming."""
-
-    def collect(self) -> Iterable[Metric]:
-        card = machine.Card(
-            index=0,
-            uuid="GPU-1",
-            busy_share=0.5,
-            memory_bytes=80,
-            memory_used_bytes=8,
-            temperature_c=40.0,
-            power_w=300.0,
-        )
-        for name, labels, value in machine.of_cards([card]):
-            family = GaugeMetricFamily(name, name, labels=machine.GAUGES[name][1])
-            family.add_metric(labels, value)
-            yield family
+def a_card() -> HostReading:
+    """Where the machine has none: the figures go through the real naming."""
+    figures = Figures(memory_used_bytes=8, utilisation_percent=50.0, temperature_c=40.0, power_w=300.0)
+    card = Device(index=0, uuid="GPU-1", name="card", memory_bytes=80, source=Source.NVML, figures=figures)
+    return HostReading(devices=(card,), source=Source.NVML, at=0.0)
 
 
 def store_samples() -> metrics.Samples:
@@ -161,7 +151,7 @@ class Exporter(http.server.BaseHTTPRequestHandler):
         others = CollectorRegistry()
         others.register(metrics.StoreCollector(store_samples))
         others.register(machine.MachineCollector())
-        others.register(Cards())
+        others.register(DeviceCollector(a_card))
         body = generate_latest(REGISTRY) + generate_latest(others)
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; version=0.0.4")
