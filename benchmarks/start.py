@@ -1,4 +1,5 @@
-"""`bench start`: from the start call to a ready service, and from `kill -9` of an engine or a worker to ready again."""
+"""`bench start`: from the start call to a ready service, from `kill -9` of an engine or a worker to ready again, and
+from one version of a model to the next."""
 
 import tempfile
 import time
@@ -12,13 +13,20 @@ from benchmarks import machine, models, systems
 from benchmarks.idle import role_of
 from benchmarks.percentiles import median
 from benchmarks.processes import is_alive, tree
+from benchmarks.switch import switch
 from benchmarks.systems import API, Running, call
 
-WANTED = {"start_s": 5.0, "engine_kill_s": 5.0, "worker_kill_s": 20.0}
+WANTED = {
+    "start_s": 5.0,
+    "engine_kill_s": 5.0,
+    "worker_kill_s": 20.0,
+    "switch_tiny_s": 2.0,
+    "switch_medium_s": 2.0,
+}
 
 
 def run(*, rounds: int) -> dict[str, Any]:
-    """Each of the three so many times on one running system; the middle value is what counts."""
+    """Each of them so many times on one running system; the middle value is what counts."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
         folder = Path(name)
         report: dict[str, Any] = {"benchmark": "start", "machine": machine.describe(folder)}
@@ -29,6 +37,13 @@ def run(*, rounds: int) -> dict[str, Any]:
             seen = {"start_s": [float(running.facts["start_s"]), *(restart(running) for _ in range(rounds - 1))]}
             seen["engine_kill_s"] = [_kill(running, model, "engine") for _ in range(rounds)]
             seen["worker_kill_s"] = [_kill(running, model, "worker") for _ in range(rounds)]
+            versions = [f"1.0.{number + 1}" for number in range(rounds)]
+            seen["switch_tiny_s"] = [switch(running, model, version=one) for one in versions]
+            call("POST", f"{running.url}{API}/services/{running.service_id}/stop", {})
+            medium = models.make("medium", folder)
+            service_id, _ = systems.create_and_start(running.url, systems.register(running.url, medium))
+            other = systems.serving(running, service_id)
+            seen["switch_medium_s"] = [switch(other, medium, version=one) for one in versions]
     report["seen"] = seen
     report["figures"] = [
         {"name": name, "measured": median(values), "sign": "<", "wanted": wanted, "is_reached": median(values) < wanted}

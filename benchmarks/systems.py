@@ -178,10 +178,10 @@ def _refuse_settings() -> None:
         raise SystemExit(f"Unset these first, so that the benchmark runs with the defaults: {', '.join(names)}.")
 
 
-def register(url: str, model: Model) -> str:
+def register(url: str, model: Model, *, version: str = "1.0.0") -> str:
     body = {
         "name": f"bench-{model.kind}",
-        "version": "1.0.0",
+        "version": version,
         "framework": "onnx",
         "model_path": str(model.path),
         "metadata": {},
