@@ -6,7 +6,7 @@ from inference.access.model import Principal, Scope
 from inference.errors import WrongState
 from inference.jobs.directory import slots
 from inference.jobs.model import FINAL, JobSpec, JobState, Renewed
-from inference.jobs.order import moved_key, order_key
+from inference.jobs.order import key_in, moved_key
 from inference.jobs.ports import JobPorts, Place
 from inference.serving.model import ServiceConfig
 
@@ -72,13 +72,8 @@ def _again(ports: JobPorts, *, by: Principal, job_id: str, action: str, allowed:
 
 def _placing(config: ServiceConfig, place: float) -> Place:
     def key(submitted_at: float, priority: int, deadline: float | None) -> float:
-        return order_key(
-            submitted_at=submitted_at,
-            priority=priority,
-            head_start_s=config.head_start_s,
-            deadline=deadline,
-            estimate_s=config.objective_ms / 1000,
-            place=max(place, submitted_at),
+        return key_in(
+            config, submitted_at=submitted_at, priority=priority, deadline=deadline, place=max(place, submitted_at)
         )
 
     return key

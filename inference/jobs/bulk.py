@@ -10,7 +10,7 @@ from inference.ids import new_ids
 from inference.jobs.block import Block, BulkStore, Load
 from inference.jobs.directory import slots
 from inference.jobs.model import Accepted
-from inference.jobs.order import order_key
+from inference.jobs.order import key_in
 from inference.jobs.ports import JobPorts
 from inference.serving.model import Service
 from inference.telemetry import metrics
@@ -107,13 +107,6 @@ def _order_keys(
     return [
         place - priority * config.head_start_s
         if deadline is None  # `order_key` of what has none, and of a place that is not before now
-        else order_key(
-            submitted_at=now,
-            priority=priority,
-            head_start_s=config.head_start_s,
-            deadline=deadline,
-            estimate_s=config.objective_ms / 1000,
-            place=place,
-        )
+        else key_in(config, submitted_at=now, priority=priority, deadline=deadline, place=place)
         for place, priority, deadline in zip(places, columns["priority"], columns["deadline"], strict=True)
     ]

@@ -12,7 +12,7 @@ from inference.ids import new_id
 from inference.jobs.directory import slots
 from inference.jobs.express_model import Asked
 from inference.jobs.model import ClaimedJob, JobSpec
-from inference.jobs.order import order_key
+from inference.jobs.order import key_in
 from inference.jobs.ports import JobPorts
 from inference.serving.model import TAKES_TASKS, Service, ServiceState
 
@@ -34,14 +34,7 @@ def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, 
         id=new_id(),
         service_id=service.id,
         slots=slots(service),
-        order_key=order_key(
-            submitted_at=now,
-            priority=spec.priority,
-            head_start_s=config.head_start_s,
-            deadline=spec.deadline,
-            estimate_s=config.objective_ms / 1000,
-            place=place,
-        ),
+        order_key=key_in(config, submitted_at=now, priority=spec.priority, deadline=spec.deadline, place=place),
         tenant_id=by.scope.tenant_id,
         key_id=by.key_id,
         priority=spec.priority,

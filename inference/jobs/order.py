@@ -1,6 +1,7 @@
 """Where a job stands in its service's queue. Pure."""
 
 from inference.jobs.model import MAX_PRIORITY
+from inference.serving.model import ServiceConfig
 
 
 def order_key(
@@ -22,6 +23,18 @@ def order_key(
     if deadline is not None:
         key = min(key, deadline - 2 * estimate_s)
     return max(key, submitted_at - MAX_PRIORITY * head_start_s)
+
+
+def key_in(config: ServiceConfig, *, submitted_at: float, priority: int, deadline: float | None, place: float) -> float:
+    """`order_key` by the rules of that service."""
+    return order_key(
+        submitted_at=submitted_at,
+        priority=priority,
+        head_start_s=config.head_start_s,
+        deadline=deadline,
+        estimate_s=config.objective_ms / 1000,
+        place=place,
+    )
 
 
 def moved_key(

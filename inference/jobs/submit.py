@@ -9,7 +9,7 @@ from inference.errors import InvalidField, PenstockError, TooMany
 from inference.ids import new_id
 from inference.jobs.directory import slots
 from inference.jobs.model import Accepted, JobSpec, NewJob, Submission
-from inference.jobs.order import order_key
+from inference.jobs.order import key_in
 from inference.jobs.ports import JobPorts
 from inference.serving.model import Service
 
@@ -94,14 +94,7 @@ def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float, plac
         tenant_id=by.scope.tenant_id,
         service_id=service.id,
         priority=spec.priority,
-        order_key=order_key(
-            submitted_at=now,
-            priority=spec.priority,
-            head_start_s=config.head_start_s,
-            deadline=spec.deadline,
-            estimate_s=config.objective_ms / 1000,
-            place=place,
-        ),
+        order_key=key_in(config, submitted_at=now, priority=spec.priority, deadline=spec.deadline, place=place),
         submitted_at=now,
         deadline=spec.deadline,
         timeout_s=config.timeout_s if spec.timeout_s is None else spec.timeout_s,
