@@ -207,7 +207,8 @@ class EngineHost:
 
     def rest(self) -> None:
         """Returns when the batch under way, if any, is finished; from then on none begins."""
-        self._lock.acquire(timeout=self.settings.workers.stop_grace_s)
+        if self._record.phase is not Phase.RESTED:
+            self._lock.acquire(timeout=self.settings.workers.stop_grace_s)
 
     def _hears(self) -> bool:
         """Whether Redis answers; then a slot that could not be given back while it was away goes back now."""

@@ -19,7 +19,7 @@ from inference.errors import PenstockError
 from inference.jobs import recover
 from inference.serving.model import Desired, Observed, Replica
 from inference.settings import Settings
-from workers import node_metrics
+from workers import node_metrics, pulse
 from workers.alarm import Alarm, end_quietly
 from workers.launching import cradle
 from workers.launching.folder import write_json
@@ -57,6 +57,7 @@ class Charge:
     asked_at: float | None = None
     seen_report: float = 0.0
     seen_at: float = 0.0
+    told_instances: int = 0
 
 
 class Agent:
@@ -202,7 +203,15 @@ class Agent:
             if charge.process is not None and (code := charge.process.exit_code()) is not None:
                 self._on_exit(charge, current, code, now)
                 continue
+            self._tell_size(charge)
             self._do(decide(current, self._figures(charge, now), self._limits), charge, now)
+
+    def _tell_size(self, charge: Charge) -> None:
+        """Through the pulse file: the worker sees a new number of instances at once, and asks no database for it."""
+        if charge.process is not None and charge.row.instances != charge.told_instances:
+            size = charge.row.instances
+            if pulse.wish(self._settings, replica_id=charge.row.id, generation=charge.generation, instances=size):
+                charge.told_instances = size
 
     def _figures(self, charge: Charge, now: float) -> Figures:
         return Figures(
@@ -251,6 +260,7 @@ class Agent:
             nursery=self._nursery,
         )
         charge.generation, charge.asked_at, charge.seen_at = generation, None, now
+        charge.told_instances = 0
         log.info("worker_started", replica_id=row.id, service_id=row.service_id, pid=charge.process.pid)
         self._ports.replicas.report(row.id, generation, observed=Observed.STARTING, pid=charge.process.pid)
 

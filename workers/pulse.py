@@ -6,6 +6,7 @@ writer; identities are short texts that change only while nobody depends on them
 
 import mmap
 import os
+import struct
 from enum import IntEnum
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from inference.settings import Settings
 RECORD_BYTES = 256
 INSTANCE_AT, TOKEN_AT = 128, 160
 MOST_SLOTS = 64
+WANTED_AT = RECORD_BYTES * MOST_SLOTS
+"""After the children's records: how many of them the node agent wishes, one number."""
+FILE_BYTES = WANTED_AT + RECORD_BYTES
 
 
 class Field(IntEnum):
@@ -50,6 +54,8 @@ class Phase(IntEnum):
     RUNNING = 4
     FINISHING = 5
     LOAD_FAILED = 6
+    RESTED = 7
+    """Asked to leave, it holds nothing and takes nothing any more; its parent ends it."""
 
 
 READY = frozenset({Phase.IDLE, Phase.CLAIMING, Phase.RUNNING, Phase.FINISHING})
@@ -115,12 +121,21 @@ class Pulse:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        if os.fstat(self._file).st_size < RECORD_BYTES * MOST_SLOTS:
-            os.posix_fallocate(self._file, 0, RECORD_BYTES * MOST_SLOTS)  # a hole in a full disk would be a SIGBUS
-        self._memory = memoryview(mmap.mmap(self._file, RECORD_BYTES * MOST_SLOTS))
+        if os.fstat(self._file).st_size < FILE_BYTES:
+            os.posix_fallocate(self._file, 0, FILE_BYTES)  # a hole in a full disk would be a SIGBUS
+        self._memory = memoryview(mmap.mmap(self._file, FILE_BYTES))
 
     def record(self, index: int) -> Record:
         return Record(self._memory[index * RECORD_BYTES : (index + 1) * RECORD_BYTES])
+
+    @property
+    def wanted(self) -> int:
+        """How many children there should be; 0 while nobody has said so."""
+        return int(self._memory[WANTED_AT : WANTED_AT + 8].cast("d")[0])
+
+    @wanted.setter
+    def wanted(self, count: int) -> None:
+        self._memory[WANTED_AT : WANTED_AT + 8].cast("d")[0] = count
 
 
 def path_of(settings: Settings) -> Path:
@@ -128,4 +143,23 @@ def path_of(settings: Settings) -> Path:
     me = settings.process
     folder = settings.data_dir / "run"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"pulse-{me.replica_id}-{me.replica_generation}"
+    return _path(settings, me.replica_id, me.replica_generation)
+
+
+def wish(settings: Settings, *, replica_id: str, generation: int, instances: int) -> bool:
+    """Tells a worker how many children it should have; False when it cannot be told yet, or any more."""
+    try:
+        file = os.open(_path(settings, replica_id, generation), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if os.fstat(file).st_size < FILE_BYTES:
+            return False
+        os.pwrite(file, struct.pack("d", instances), WANTED_AT)
+    finally:
+        os.close(file)
+    return True
+
+
+def _path(settings: Settings, replica_id: str, generation: int) -> Path:
+    return settings.data_dir / "run" / f"pulse-{replica_id}-{generation}"

@@ -25,6 +25,7 @@ from inference.redisio.client import RedisLink
 from inference.redisio.slots import Slots
 from inference.serving.model import Observed
 from workers.pulse import READY, Field, Phase, Pulse, Record
+from workers.resize import SURPLUS, Fit, Sizing
 
 log = structlog.get_logger(__name__)
 
@@ -64,11 +65,17 @@ class Seen:
 
 
 class Supervisor(threading.Thread):
-    """`stop` is called at most once, with the exit code with which the worker should end."""
+    """`stop` is called at most once, with the exit code with which the worker should end.
 
-    def __init__(self, core: Core, pulse: Pulse, *, slots: int, stop: Callable[[int], None]) -> None:
+    `fit` is asked again and again until as many children are there as the pulse file says; without it, none come or go.
+    """
+
+    def __init__(
+        self, core: Core, pulse: Pulse, *, slots: int, stop: Callable[[int], None], fit: Fit | None = None
+    ) -> None:
         super().__init__(name="supervisor", daemon=True)
         self._core = core
+        self._pulse, self._sizing, self.fit = pulse, Sizing(pulse, slots), fit
         self._records = [pulse.record(index) for index in range(slots)]
         self._seen: list[Seen | None] = [None] * slots
         self._died_loading = 0
@@ -111,6 +118,8 @@ class Supervisor(threading.Thread):
     def _tick(self) -> None:
         for index, record in enumerate(self._records):
             self._watch(index, record)
+        if not self._is_draining:
+            self._resize()
         now = monotonic_s()
         if self._is_draining or any(self._seen):
             self._had_child_at = now
@@ -135,9 +144,9 @@ class Supervisor(threading.Thread):
 
     def _mind_gaps(self, now: float) -> None:
         if self._leaves_when_idle:
-            if all(record.phase in (Phase.IDLE, Phase.EMPTY) for record in self._records):
+            if all(record.phase in (Phase.IDLE, Phase.EMPTY, Phase.RESTED) for record in self._records):
                 self._give_up(CHILDLESS_EXIT)
-        elif all(self._seen) or self._is_draining:
+        elif sum(seen is not None for seen in self._seen) >= self._sizing.wanted or self._is_draining:
             self._whole_at = now
         elif now - self._whole_at >= SHORT_S:
             self._whole_at = now
@@ -145,6 +154,16 @@ class Supervisor(threading.Thread):
                 log.warning("child_not_replaced", children=sum(seen is not None for seen in self._seen))
                 self.drain()
                 self._leaves_when_idle = True
+
+    def _resize(self) -> None:
+        before, now = self._sizing.wanted, monotonic_s()
+        living = {index: self._records[index] for index, seen in enumerate(self._seen) if seen is not None}
+        self._sizing.tick(living, fit=self.fit)
+        if self._sizing.wanted != before:
+            self._whole_at = now
+        for index in range(len(self._records), self._sizing.wanted):
+            self._records.append(self._pulse.record(index))
+            self._seen.append(None)
 
     def _is_redis_away(self) -> bool:
         try:
@@ -165,7 +184,7 @@ class Supervisor(threading.Thread):
                 record.clear()
             elif has_loaded and before.phase is Phase.LOADING:
                 before = dataclasses.replace(before, phase=Phase.IDLE)
-            self._bury(before)
+            self._bury(before, record)
             return
         if not pid:
             return
@@ -227,7 +246,12 @@ class Supervisor(threading.Thread):
             self._ended_blameless.add(pid)
             _kill(pid)
 
-    def _bury(self, child: Seen) -> None:
+    def _bury(self, child: Seen, record: Record) -> None:
+        if record.get(Field.IS_STOPPING) == SURPLUS:
+            record.set(Field.IS_STOPPING, 0)
+            if child.phase not in READY:
+                self._see_off(child, record)
+                return
         if child.phase in (Phase.LOADING, Phase.LOAD_FAILED):
             self._count_failed_load(child)
             return
@@ -244,6 +268,16 @@ class Supervisor(threading.Thread):
         moved = self._core.jobs.store.reap()
         announce(self._core.jobs, [job_id for job_id, state in moved if state in FINAL])
         if moved or child.token:
+            ring_all(self._core.jobs)
+
+    def _see_off(self, child: Seen, record: Record) -> None:
+        """Who left because there were too many held no job, unless it was a doorbell's that reached it late."""
+        record.set(Field.TRIES, 0)
+        log.info("child_left", pid=child.pid)
+        if child.instance_id:
+            self._core.serving.instances.end(child.instance_id, child.generation)
+        self._free_slot(child)
+        if child.token:
             ring_all(self._core.jobs)
 
     def _give_back(self, child: Seen) -> None:

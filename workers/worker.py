@@ -64,6 +64,7 @@ def _run(settings: Settings, arguments: Sequence[str]) -> int:
     from inference import wiring
     from workers import publisher, remote_control
     from workers.app import make_app
+    from workers.resize import PoolFit
     from workers.supervisor import CHILDLESS_EXIT, Supervisor
 
     told = publisher.connect(settings)
@@ -102,6 +103,7 @@ def _run(settings: Settings, arguments: Sequence[str]) -> int:
         without_mingle=True,
         quiet=True,
     )
+    supervisor.fit = PoolFit(worker).fit
     try:
         worker.start()
         if worker.exitcode and not exit_codes:

@@ -16,6 +16,7 @@ from inference.serving.ports import ServingPorts
 
 LIVE = (
     "replicas",
+    "instances",
     "priority",
     "preemptible",
     "idle_ttl_s",
@@ -56,7 +57,7 @@ def restart(ports: ServingPorts, *, scope: Scope, service_id: str) -> Service:
 def scale(
     ports: ServingPorts, *, scope: Scope, service_id: str, replicas: int, instances: int | None = None
 ) -> Service:
-    """The service with its new size. A change of `instances` replaces the replicas one by one.
+    """The service with its new size. Replicas that are there grow or shrink in place; no running job is ended for it.
 
     In any state: one that does not run has the new size at its next start. Raises ServiceNotFound, InvalidField.
     """
@@ -64,7 +65,6 @@ def scale(
     wanted = configs.change(service.config, {"replicas": replicas})
     if instances is not None and instances != wanted.instances:
         wanted = configs.change(wanted, {"instances": instances})
-        ports.services.configure(scope, service_id, config=wanted, replicas_only=False)
     scaled = ports.services.configure(scope, service_id, config=wanted, replicas_only=True)
     ports.kick.reconcile()
     return scaled

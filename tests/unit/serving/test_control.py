@@ -145,15 +145,15 @@ def test_scaling_replicas_keeps_the_revision(ports):
     assert scaled.config.raw == {"replicas": 3}
 
 
-def test_scaling_instances_replaces_the_replicas(ports):
+def test_scaling_instances_resizes_the_replicas_that_are_there(ports):
     service_id = made(ports, S.RUNNING)
 
     scaled = control.scale(ports, **TENANT, service_id=service_id, replicas=2, instances=4)
     again = control.scale(ports, **TENANT, service_id=service_id, replicas=2, instances=4)
 
-    assert (scaled.config.instances, scaled.config.replicas, scaled.revision) == (4, 2, 2)
+    assert (scaled.config.instances, scaled.config.replicas, scaled.revision) == (4, 2, 1)
     assert scaled.scaled_at == 9.0
-    assert again.revision == 2
+    assert again.revision == 1
 
 
 @pytest.mark.parametrize("replicas", [-1, 65, "2", True, 1.5])

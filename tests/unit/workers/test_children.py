@@ -88,8 +88,7 @@ def test_a_worker_that_misses_a_child_while_redis_is_away_ends_between_two_batch
 
     monkeypatch.setattr(supervisor_room, "SHORT_S", 0.0)
     monkeypatch.setattr(watch._link, "ping", away)
-    watch._records.append(pulse.record(1))
-    watch._seen.append(None)
+    pulse.wanted = 2
     put(record, child.pid, Phase.RUNNING)
 
     watch._tick()
@@ -108,8 +107,7 @@ def test_a_worker_that_misses_a_child_while_redis_is_there_leaves_that_to_celery
 ):
     monkeypatch.setattr(supervisor_room, "SHORT_S", 0.0)
     monkeypatch.setattr(watch._link, "ping", lambda: None)
-    watch._records.append(pulse.record(1))
-    watch._seen.append(None)
+    pulse.wanted = 2
     put(record, child.pid, Phase.IDLE)
 
     watch._tick()
