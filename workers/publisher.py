@@ -1,13 +1,15 @@
 """Sends doorbells and kicks, from a thread of its own: nobody who rings ever waits for a broker.
 
+Redis is asked at once for a slot, or told to wake a drain; the thread hears what it answers, and sends the doorbell.
 Speaks Celery's message protocol through kombu, so that the API need not load Celery.
 """
 
+import contextlib
 import secrets
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,9 +18,11 @@ import structlog
 from kombu import Connection, Queue
 
 from inference.clock import monotonic_s
+from inference.errors import HotUnavailable
 from inference.ids import new_id
 from inference.redisio import tls
 from inference.redisio.client import RedisLink
+from inference.redisio.ringing import Ringing, Rung
 from inference.redisio.slots import Slots
 from inference.settings import Settings
 from inference.telemetry import metrics
@@ -26,8 +30,8 @@ from workers.queues import CONTROL_QUEUE, DRAIN_TASK, RECONCILE_TASK, service_qu
 
 log = structlog.get_logger(__name__)
 
-PAUSE_S = 0.002
-"""Rings that come within this time of the last delivery go together; one that comes later goes at once."""
+PAUSE_S = 0.001
+"""Rings that come within this time of the last one go together; one that comes later goes at once."""
 
 
 def broker_tls(settings: Settings) -> Any:
@@ -101,11 +105,14 @@ class Publisher:
 
     def __init__(self, settings: Settings) -> None:
         self._sender = Sender(settings)
-        self._slots = Slots(RedisLink(settings, timeout_s=settings.redis.publish_timeout_s))
+        link = RedisLink(settings, timeout_s=settings.redis.publish_timeout_s)
+        self._slots = Slots(link)
+        self._ringing = Ringing(link)
         self._breaker_s = settings.redis.breaker_s
         self._lock = threading.Lock()
+        self._not_before = self._away_until = 0.0
         self._rings: dict[str, int] = {}
-        self._taken: list[tuple[str, int, str, int]] = []
+        self._taken: list[Rung] = []
         self._kicks = False
         self._closing = False
         self._wake = threading.Event()
@@ -113,12 +120,17 @@ class Publisher:
 
     def ring(self, service_id: str, *, slots: int) -> None:
         with self._lock:
-            self._rings[service_id] = slots
+            now_s = monotonic_s()
+            is_early = now_s < max(self._not_before, self._away_until)
+            if is_early or not self._ringing.send(service_id, slots, _new_token()):
+                self._rings[service_id] = slots
+            else:
+                self._not_before = now_s + PAUSE_S
         self._start()
 
     def deliver(self, service_id: str, *, slot: int, token: str, slots: int) -> None:
         with self._lock:
-            self._taken.append((service_id, slot, token, slots))
+            self._taken.append(Rung(service_id=service_id, slots=slots, token=token, slot=slot))
         self._start()
 
     def reconcile(self) -> None:
@@ -141,49 +153,82 @@ class Publisher:
         self._wake.set()
 
     def _run(self) -> None:
-        away_until = not_before = 0.0
         while True:
             self._wake.wait()
             self._wake.clear()
-            pause_s = not_before - monotonic_s()
-            if pause_s > 0:
-                time.sleep(pause_s)
-            not_before = monotonic_s() + PAUSE_S
+            heard = list(self._ringing.answers())
+            self._pause()
             with self._lock:
                 rings, self._rings = self._rings, {}
                 taken, self._taken = self._taken, []
             kicks, self._kicks = self._kicks, False
-            if monotonic_s() >= away_until:
-                try:
-                    for service_id, slot, token, slots in taken:
-                        self._send_bell(service_id, slot, token, slots=slots)
-                    self._deliver(rings, kicks=kicks)
-                except Exception as error:
-                    away_until = monotonic_s() + self._breaker_s
-                    log.warning("bell_not_rung", reason=str(error), services=len(rings))
+            try:
+                self._deliver(rings, kicks=kicks, heard=[*heard, *taken])
+            except Exception as error:
+                self._away_until = monotonic_s() + self._breaker_s
+                log.warning("bell_not_rung", reason=str(error), services=len(rings))
             if self._closing:
                 self._sender.drop()
+                self._ringing.close()
                 return
 
-    def _deliver(self, rings: dict[str, int], *, kicks: bool) -> None:
-        if kicks:
-            self._sender.send(CONTROL_QUEUE, RECONCILE_TASK, [])
-        for service_id, slots in rings.items():
-            token = secrets.token_hex(8)
-            slot = self._slots.ring_or_wake(service_id, slots=slots, token=token)
-            if slot is not None:
-                self._send_bell(service_id, slot, token, slots=slots)
+    def _pause(self) -> None:
+        """Before rings that came right after others."""
+        with self._lock:
+            if not self._rings:
+                return
+            now_s = monotonic_s()
+            pause_s = self._not_before - now_s
+            self._not_before = max(now_s, self._not_before) + PAUSE_S
+        if pause_s > 0:
+            time.sleep(pause_s)
 
-    def _send_bell(self, service_id: str, slot: int, token: str, *, slots: int) -> None:
-        """A slot whose doorbell could not be sent is given back, or nobody would be rung until its lease is over."""
+    def _deliver(self, rings: dict[str, int], *, kicks: bool, heard: Sequence[Rung] = ()) -> None:
+        """Raises what the broker's client raises; for a while after that nothing is sent.
+
+        A slot whose doorbell was not sent is given back, or nobody would be rung until its lease is over.
+        """
+        bells = [rung for rung in heard if rung.slot is not None]
         try:
-            self._sender.send(service_queue(service_id), DRAIN_TASK, [service_id, slot, token])
-        except Exception:
-            for _ in range(slots + 1):
-                if self._slots.release_if_no_wake(service_id, slot=slot, token=token):
-                    break
-            raise
-        metrics.doorbells.labels(service_id).inc()
+            if monotonic_s() < self._away_until:
+                return
+            if kicks:
+                self._sender.send(CONTROL_QUEUE, RECONCILE_TASK, [])
+            self._send_bells(bells)
+            bells += self._ask(rings | {rung.service_id: rung.slots for rung in heard if rung.is_lost})
+            self._send_bells(bells)
+        finally:
+            for rung in bells:
+                self._give_back(rung)
+
+    def _ask(self, rings: dict[str, int]) -> list[Rung]:
+        """Those who got a slot."""
+        unasked = {name: slots for name, slots in rings.items() if not self._ringing.send(name, slots, _new_token())}
+        heard = list(self._ringing.answers())
+        for service_id, slots in (unasked | {rung.service_id: rung.slots for rung in heard if rung.is_lost}).items():
+            token = _new_token()
+            slot = self._slots.ring_or_wake(service_id, slots=slots, token=token)
+            self._ringing.open()
+            heard.append(Rung(service_id=service_id, slots=slots, token=token, slot=slot))
+        return [rung for rung in heard if rung.slot is not None]
+
+    def _send_bells(self, bells: list[Rung]) -> None:
+        """Each is taken off the list when it is sent."""
+        while bells:
+            rung = bells[0]
+            self._sender.send(service_queue(rung.service_id), DRAIN_TASK, [rung.service_id, rung.slot, rung.token])
+            metrics.doorbells.labels(rung.service_id).inc()
+            bells.pop(0)
+
+    def _give_back(self, rung: Rung) -> None:
+        with contextlib.suppress(HotUnavailable):
+            for _ in range(rung.slots + 1):
+                if self._slots.release_if_no_wake(rung.service_id, slot=rung.slot or 0, token=rung.token):
+                    return
+
+
+def _new_token() -> str:
+    return secrets.token_hex(8)
 
 
 @dataclass(frozen=True, slots=True)

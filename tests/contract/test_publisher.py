@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from inference.redisio.client import RedisLink
+from inference.redisio.client import WAKE_KEY, RedisLink
 from inference.redisio.slots import Slots
 from inference.settings import Settings
 from tests.services import wait_for
@@ -53,6 +53,59 @@ def test_a_ring_puts_one_doorbell_with_slot_and_token_into_the_services_queue(br
     assert [task for task, _ in found] == [DRAIN_TASK]
     service_id, slot, token = found[0][1]
     assert (service_id, slot, len(token)) == ("ring-once", 0, 16)
+
+
+@pytest.fixture
+def link(redis_url):
+    opened = RedisLink(Settings(redis_url=redis_url))
+    yield opened
+    opened.close()
+
+
+def is_woken(link, service_id):
+    return link.client.llen(WAKE_KEY + service_id) == 1
+
+
+def test_a_drain_is_woken_by_the_thread_that_rings_and_needs_no_other(redis_url, link):
+    connected = publisher.connect(Settings(redis_url=redis_url, broker_url=redis_url))
+    connected.bell.ring("at-once", slots=1)
+    wait_for(lambda: connected.bell._ringing._connection is not None, timeout_s=5, what="a connection to ring by")
+
+    time.sleep(publisher.PAUSE_S)
+    connected.bell._start = lambda: None
+    connected.bell.ring("at-once", slots=1)
+
+    wait_for(lambda: is_woken(link, "at-once"), timeout_s=5, what="a wake token")
+    del connected.bell._start
+    connected.close()
+
+
+def test_a_ring_on_a_connection_that_was_cut_is_rung_again(redis_url, link):
+    connected = publisher.connect(Settings(redis_url=redis_url, broker_url=redis_url))
+    connected.bell.ring("cut", slots=1)
+    wait_for(lambda: connected.bell._ringing._connection is not None, timeout_s=5, what="a connection to ring by")
+
+    link.client.client_kill_filter(_type="normal", skipme=True)
+    connected.bell.ring("cut", slots=1)
+
+    wait_for(lambda: is_woken(link, "cut"), timeout_s=5, what="a wake token")
+    connected.close()
+
+
+def test_rings_that_come_together_are_one(redis_url, link, monkeypatch):
+    monkeypatch.setattr(publisher, "PAUSE_S", 1.0)
+    connected = publisher.connect(Settings(redis_url=redis_url, broker_url=redis_url))
+    connected.bell.ring("often", slots=1)
+    wait_for(lambda: connected.bell._ringing._connection is not None, timeout_s=5, what="a connection to ring by")
+    asked = []
+    send, connected.bell._ringing.send = connected.bell._ringing.send, lambda *ring: asked.append(ring) or send(*ring)
+
+    for _ in range(1000):
+        connected.bell.ring("often", slots=1)
+    wait_for(lambda: is_woken(link, "often"), timeout_s=5, what="a wake token")
+    connected.close()
+
+    assert len(asked) <= 2
 
 
 def test_a_kick_reaches_the_control_queue(broker_url, redis_url):
