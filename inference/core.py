@@ -11,6 +11,7 @@ from inference.jobs.block import BulkStore
 from inference.jobs.ports import JobPorts
 from inference.notify.ports import NotifyPorts
 from inference.registry.ports import RegistryPorts
+from inference.resources.ports import ResourcesPorts
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 
@@ -24,6 +25,7 @@ class Core:
     bulk: BulkStore
     serving: ServingPorts
     registry: RegistryPorts
+    resources: ResourcesPorts
     access: AccessPorts
     door: Door
     notify: NotifyPorts

@@ -23,12 +23,14 @@ from inference.redisio.counts import RedisCounts
 from inference.redisio.express import RedisExpress
 from inference.redisio.hot import RedisHotResults
 from inference.registry.ports import RegistryPorts
+from inference.resources.ports import ResourcesPorts
 from inference.serving.ports import Kick, ServingPorts
 from inference.settings import Settings
 from inference.store.audit import SqlAudit
 from inference.store.bulk import SqlBulk
 from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
+from inference.store.devices import SqlDevices
 from inference.store.instances import SqlInstances
 from inference.store.jobs import SqlJobs
 from inference.store.keys import SqlKeys
@@ -143,6 +145,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             engines=settings.engines,
             quotas=quotas,
         ),
+        resources=ResourcesPorts(devices=SqlDevices(database)),
         access=AccessPorts(
             keys=keys,
             tenants=SqlTenants(database),

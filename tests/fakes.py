@@ -18,7 +18,7 @@ from inference.serving.model import Node, Service, ServiceConfig, ServiceEvent, 
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.tensors import TensorSpec
-from tests import fakes_access
+from tests import fakes_access, fakes_resources
 from tests.fakes_bulk import FakeBulk
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_registry import FakeBlobs, FakeModels, FakeUploads, page
@@ -218,6 +218,7 @@ def make_core(settings=None):
         registry=RegistryPorts(
             models=models, uploads=FakeUploads(), blobs=blobs, settings=settings.registry, engines=settings.engines
         ),
+        resources=fakes_resources.make_resources(),
         access=access,
         door=fakes_access.make_door(access, settings),
         notify=fakes_access.make_notify(settings),

@@ -1,6 +1,7 @@
 """What the room needs from outside."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from inference.resources.model import SeenDevice
@@ -15,3 +16,8 @@ class DeviceStore(Protocol):
         A node that was not heard for `silence_s` is not alive.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourcesPorts:
+    devices: DeviceStore
