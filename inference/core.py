@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from inference.access.door import Door
 from inference.access.ports import AccessPorts
+from inference.costs.ports import CostPorts
 from inference.errors import StoreUnavailable
 from inference.jobs.block import BulkStore
 from inference.jobs.ports import JobPorts
@@ -29,6 +30,7 @@ class Core:
     access: AccessPorts
     door: Door
     notify: NotifyPorts
+    costs: CostPorts
     ping_store: Callable[[], None]
     ping_redis: Callable[[], None]
     close: Callable[[], None]

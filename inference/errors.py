@@ -14,11 +14,11 @@ PenstockError
 |   |-- RoleTooLow, ScopeTooNarrow, HostRefused, CrossOrigin
 |-- NotFound
 |   |-- JobNotFound, ServiceNotFound, ModelNotFound, DeploymentNotFound, UploadNotFound, RouteNotFound
-|   |-- KeyNotFound, TenantNotFound
+|   |-- KeyNotFound, TenantNotFound, BudgetNotFound
 |-- Conflict
 |   |-- WrongState, VersionExists, NameExists, IdempotencyMismatch, InUse, AlreadyRunning
 |-- TooMany
-|   |-- BacklogFull, RateLimited, QuotaExceeded, TooManyWrongKeys, TooManyWaiting
+|   |-- BacklogFull, RateLimited, QuotaExceeded, TooManyWrongKeys, TooManyWaiting, BudgetExhausted
 |-- Unavailable                       a part is ill; the same call may work later
 |   |-- StoreUnavailable, HotUnavailable
 |-- NotInTime                         a prediction that was waited for did not come
@@ -172,6 +172,9 @@ class KeyNotFound(NotFound): ...
 class TenantNotFound(NotFound): ...
 
 
+class BudgetNotFound(NotFound): ...
+
+
 class Conflict(PenstockError): ...
 
 
@@ -210,6 +213,10 @@ class RateLimited(TooMany):
 
 class QuotaExceeded(TooMany):
     """`details`: of (key or tenant), quota (bytes_stored, gpu_seconds_per_day), limit, used."""
+
+
+class BudgetExhausted(TooMany):
+    """`details`: of (service or tenant), hard, currency, low_priority, retry_after_s (until the period ends)."""
 
 
 class TooManyWaiting(TooMany):

@@ -9,6 +9,8 @@ from inference.access.sharing import Sharing
 from inference.access.wrong_keys import WrongKeys
 from inference.blobs.files import FileBlobs
 from inference.core import Core
+from inference.costs.gate import BudgetGate
+from inference.costs.ports import CostPorts
 from inference.jobs import webhook
 from inference.jobs.admission import BacklogQuota
 from inference.jobs.by_model import CachedByModel
@@ -27,7 +29,9 @@ from inference.resources.ports import ResourcesPorts
 from inference.serving.ports import Kick, ServingPorts
 from inference.settings import Settings
 from inference.store.audit import SqlAudit
+from inference.store.budgets import SqlBudgets, SqlPrices
 from inference.store.bulk import SqlBulk
+from inference.store.costs import SqlCosts
 from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
 from inference.store.devices import SqlDevices
@@ -103,6 +107,14 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     quotas = Quotas(usage, settings.access, jobs_waiting=settings.jobs.backlog_limit)
     sharing = Sharing(counts, every_s=settings.access.share_every_s)
 
+    costs = CostPorts(
+        store=SqlCosts(database, silence_s=settings.serving.node_silence_s, threads=settings.engines.threads),
+        prices=SqlPrices(database),
+        budgets=SqlBudgets(database),
+        settings=settings.costs,
+        now_s=store.now_s,
+    )
+
     def close() -> None:
         sharing.close()
         express.close()
@@ -123,6 +135,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             pace=CachedPace(replicas, profiles),
             express=RedisExpress(express),
             by_model=CachedByModel(services, models),
+            spending=BudgetGate(costs.budgets, every_s=settings.costs.refresh_s, currency=settings.costs.currency),
         ),
         bulk=SqlBulk(database),
         serving=ServingPorts(
@@ -160,6 +173,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             secrets=SqlWebhookSecrets(database),
             settings=settings.notify,
         ),
+        costs=costs,
         ping_store=database.ping,
         ping_redis=link.ping,
         close=close,

@@ -18,7 +18,7 @@ from inference.serving.model import Node, Service, ServiceConfig, ServiceEvent, 
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.tensors import TensorSpec
-from tests import fakes_access, fakes_resources
+from tests import fakes_access, fakes_costs, fakes_resources
 from tests.fakes_bulk import FakeBulk
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_registry import FakeBlobs, FakeModels, FakeUploads, page
@@ -222,6 +222,7 @@ def make_core(settings=None):
         access=access,
         door=fakes_access.make_door(access, settings),
         notify=fakes_access.make_notify(settings),
+        costs=fakes_costs.make_costs(settings),
         ping_store=lambda: None,
         ping_redis=lambda: None,
         close=blobs.close,

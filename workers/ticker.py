@@ -9,13 +9,14 @@ import structlog
 
 from inference.clock import monotonic_s
 from inference.core import Core
+from inference.costs import sample
 from inference.errors import PenstockError
 from inference.jobs import recover
 from inference.serving import reconcile
 
 log = structlog.get_logger(__name__)
 
-RECONCILE, SWEEP = "reconcile", "sweep"
+RECONCILE, SWEEP, COSTS = "reconcile", "sweep", "costs"
 SWEEP_S = 1.0
 RING_S = 5.0
 EARLY = 0.8
@@ -35,6 +36,7 @@ class Ticker:
         self._wake = threading.Event()
         self._is_kicked = self._is_stopping = False
         self._rung_at = 0.0
+        self._counted_at = float("-inf")
         self._away_at = float("-inf")
         self._ill: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
@@ -62,6 +64,10 @@ class Ticker:
         else:
             self._do(RECONCILE, lambda: self._mine(RECONCILE, every_s) and reconcile.run(self._core.serving))
         self._do(SWEEP, lambda: self._mine(SWEEP, SWEEP_S) and self._sweep())
+        # Whose turn it is, is settled with the sample itself: asked here, it would be by each process every second.
+        if monotonic_s() - self._counted_at >= self._core.settings.costs.sample_s:
+            self._counted_at = monotonic_s()
+            self._do(COSTS, lambda: sample.run(self._core.costs))
 
     def _run(self) -> None:
         pause_s = min(SWEEP_S, self._core.settings.serving.reconcile_s)

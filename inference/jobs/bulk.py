@@ -35,14 +35,17 @@ def submit(
 ) -> Accepted:
     """Returns when the jobs, all of them, are committed. Order of ids = order of `tasks`; later ids are greater.
 
-    Raises ServiceNotFound, WrongState, BacklogFull, QuotaExceeded, DataRefused, NoRoom, StoreUnavailable; in each case
-    none of them was stored. It may be called for the next ones at once: others get their turn to write in between.
+    Raises ServiceNotFound, WrongState, BacklogFull, QuotaExceeded, BudgetExhausted, DataRefused, NoRoom,
+    StoreUnavailable; in each case none of them was stored. It may be called for the next ones at once: others get
+    their turn to write in between.
     """
     service, _ = ports.directory.find(by.scope, service_id)
     now = ports.store.now_s()
     payloads = [payload for (payload, _, _), _ in tasks]
-    ports.admission.admit(by, jobs=len(tasks), payload_bytes=sum(map(len, payloads)))
     columns = _columns(service, tasks)
+    if ports.spending is not None:
+        ports.spending.check(service.tenant_id, service.id, min(columns["priority"]))
+    ports.admission.admit(by, jobs=len(tasks), payload_bytes=sum(map(len, payloads)))
     loads = list(map(Load, columns["rows"], columns["priority"]))
     places = ports.fair.places(by, service, loads, now=now)
     alike, differing = _told_apart(columns)

@@ -21,10 +21,12 @@ def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, 
     """A prediction with its place in the queue. `most_s`: seconds that anybody may wait.
 
     Counts against the quota of engine time, and none of what is stored or waits in the database. Raises WrongState
-    unless the service runs, QuotaExceeded, StoreUnavailable.
+    unless the service runs, QuotaExceeded, BudgetExhausted, StoreUnavailable.
     """
     if service.state is not ServiceState.RUNNING:
         raise not_running(service)
+    if ports.spending is not None:
+        ports.spending.check(service.tenant_id, service.id, spec.priority)
     ports.admission.admit(by, jobs=0, payload_bytes=0)
     now, config = ports.store.now_s(), service.config
     (place,) = ports.fair.places(by, service, (spec,), now=now)

@@ -300,6 +300,14 @@ class Admission(Protocol):
         ...
 
 
+class Spending(Protocol):
+    """Budgets, as the hot path sees them: some seconds old."""
+
+    def check(self, tenant_id: str, service_id: str, priority: int) -> None:
+        """Raises BudgetExhausted when new work of that priority is no longer paid for."""
+        ...
+
+
 class Fair(Protocol):
     """Shares a service among the keys that load it."""
 
@@ -340,3 +348,4 @@ class JobPorts:
     pace: Pacing | None = None
     express: ExpressLane | None = None
     by_model: ByModel | None = None
+    spending: Spending | None = None

@@ -48,13 +48,13 @@ def prepare(
     """What is to be committed, with its place in the queue; it counts against quotas from here on.
 
     `refusal`: what the caller has found wrong that was right once: the answer, unless the key is known.
-    Raises ServiceNotFound, BacklogFull, QuotaExceeded, StoreUnavailable.
+    Raises ServiceNotFound, BacklogFull, QuotaExceeded, BudgetExhausted, StoreUnavailable.
     """
     service, _ = ports.directory.find(by.scope, service_id)
     now = ports.store.now_s()
     is_late = idempotency_key is not None and any(_is_past(spec.deadline, now) for spec in specs)
     if refusal is None:
-        refusal = deadline_passed() if is_late else _over_quota(ports, by, specs)
+        refusal = deadline_passed() if is_late else _over_quota(ports, by, service, specs)
     if refusal is not None and idempotency_key is None:
         raise refusal
     places = [now] * len(specs) if refusal else ports.fair.places(by, service, specs, now=now)
@@ -75,8 +75,10 @@ def deadline_passed() -> InvalidField:
     return InvalidField("`deadline` has already passed.", field="deadline")
 
 
-def _over_quota(ports: JobPorts, by: Principal, specs: Sequence[JobSpec]) -> TooMany | None:
+def _over_quota(ports: JobPorts, by: Principal, service: Service, specs: Sequence[JobSpec]) -> TooMany | None:
     try:
+        if ports.spending is not None:
+            ports.spending.check(service.tenant_id, service.id, min([spec.priority for spec in specs], default=9))
         ports.admission.admit(by, jobs=len(specs), payload_bytes=sum(len(spec.payload) for spec in specs))
     except TooMany as error:
         return error

@@ -18,6 +18,12 @@ class SqlInstances:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._clock: sa.ColumnElement[float] = sa.literal_column(database.clock, sa.Double())
+        # What it costs is worked out later; where it ran is known only as long as its replica is there.
+        self._place = sa.text(
+            "INSERT INTO cost_instances (id, service_id, node_id, device, opened_at) "
+            f"SELECT :id, service_id, node_id, device, {database.clock} FROM replicas WHERE id = :replica "
+            "ON CONFLICT DO NOTHING"
+        )
 
     def open(
         self, *, service_id: str, replica_id: str, slot: int, replica_generation: int, pid: int, lease_s: float
@@ -47,6 +53,7 @@ class SqlInstances:
             connection.execute(
                 sa.insert(instances).values(id=fresh, replica_id=replica_id, slot=slot, generation=1, **values)
             )
+            connection.execute(self._place, {"id": fresh, "replica": replica_id})
             return fresh, 1
 
     def renew(self, held: Mapping[str, int], *, lease_s: float) -> frozenset[str]:

@@ -82,13 +82,16 @@ def _update(db: Database) -> Statement:
     return Statement(
         db,
         f"WITH moved AS ({change} {kept}, {told}, state, completed_at), noted AS ("
-        f"INSERT INTO attempts ({ATTEMPT}) SELECT {kept}, {outcome}, {told}, {db.clock} FROM moved) "
+        f"INSERT INTO attempts ({ATTEMPT}) SELECT {kept}, {outcome}, {told}, CAST(:ended_at AS float8) FROM moved) "
         "SELECT id, state, completed_at FROM moved",
     )
 
 
 def _move(db: Database, connection: sa.Connection, by: Claimant, outcomes: Sequence[Outcome]) -> dict[str, Moved]:
-    """One statement for all that ended alike, as those of one engine call do."""
+    """One statement for all that ended alike, as those of one engine call do.
+
+    The end of an attempt is that of its engine call, as in `usage`: what is done with the answer is no engine time.
+    """
     alike: dict[tuple[object, ...], list[Outcome]] = {}
     for o in outcomes:
         fence = o.job.generation, o.job.attempt
@@ -106,6 +109,7 @@ def _move(db: Database, connection: sa.Connection, by: Claimant, outcomes: Seque
             "is_final": int(first.state in FINAL),
             "delay_s": first.delay_s,
             "started_at": first.started_at,
+            "ended_at": first.ended_at,
             "batch_size": first.batch_size,
             "error_code": first.error_code,
             "error_message": first.error_message,
@@ -139,6 +143,7 @@ def _save(
             o.error_message,
             by.instance_id,
             by.worker,
+            o.ended_at,
         )
         for o in outcomes
     ]
@@ -153,7 +158,7 @@ def _save(
 def _inserts(db: Database) -> tuple[Statement, Statement, Statement]:
     return (
         Statement(db, "INSERT INTO results (job_id, body) VALUES (?, ?)"),
-        Statement(db, f"INSERT INTO attempts ({ATTEMPT}) VALUES ({_marks(ATTEMPT.count(','))}, {db.clock})"),
+        Statement(db, f"INSERT INTO attempts ({ATTEMPT}) VALUES ({_marks(ATTEMPT.count(',') + 1)})"),
         Statement(db, usage.statement(f"VALUES ({_marks(len(usage.COLUMNS))})")),
     )
 

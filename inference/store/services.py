@@ -26,6 +26,7 @@ from inference.store.scoped import services_in
 from inference.store.tables import (
     api_keys,
     attempts,
+    budgets,
     deployments,
     instances,
     jobs,
@@ -196,7 +197,7 @@ class SqlServices:
             pass
         with self._db.write() as connection:
             _drop_jobs(connection, scope, service_id, None)
-            for table in (instances, replicas, service_events):
+            for table in (instances, replicas, service_events, budgets):
                 connection.execute(sa.delete(table).where(table.c.service_id == service_id))
             deployed = (deployments.c.tenant_id == scope.tenant_id) & (deployments.c.service_id == service_id)
             connection.execute(sa.delete(deployments).where(deployed))
