@@ -25,6 +25,23 @@ def ring(bell: Bell, submissions: Sequence[Submission], answers: Sequence[object
         metrics.submitted.labels(service_id).inc(count)
 
 
+class Fill:
+    """How full one commit is: it takes the first submission whatever its size, and further ones up to the limits."""
+
+    __slots__ = ("_rows", "_settings", "_size")
+
+    def __init__(self, settings: JobsSettings) -> None:
+        self._settings = settings
+        self._rows = self._size = 0
+
+    def takes(self, submission: Submission) -> bool:
+        """Whether there is room for it, which is then taken; ask no more after the first False."""
+        is_first = not self._rows
+        self._rows += len(submission.jobs)
+        self._size += sum(len(job.payload) for job in submission.jobs)
+        return is_first or (self._rows <= self._settings.commit_rows and self._size <= self._settings.commit_bytes)
+
+
 class _Waiting:
     """`latch`: a held lock that is let go once; a quarter of an Event's cost, twice for each request."""
 
@@ -102,13 +119,8 @@ class GroupCommit:
     def _gather(self) -> list[_Waiting]:
         """The head of the queue, up to the limits of one commit; always at least one."""
         batch: list[_Waiting] = []
-        rows = size = 0
+        fill = Fill(self._settings)
         with self._lock:
-            while self._queue:
-                jobs = self._queue[0].submission.jobs
-                rows += len(jobs)
-                size += sum(len(job.payload) for job in jobs)
-                if batch and (rows > self._settings.commit_rows or size > self._settings.commit_bytes):
-                    break
+            while self._queue and fill.takes(self._queue[0].submission):
                 batch.append(self._queue.popleft())
         return batch

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 
 from inference.errors import PenstockError
-from inference.jobs.commit import ring
+from inference.jobs.commit import Fill, ring
 from inference.jobs.model import Accepted, Submission
 from inference.jobs.ports import Bell, JobStore
 from inference.settings import JobsSettings
@@ -67,12 +67,9 @@ class LoopCommit:
         """What waits, up to the limits of one commit; empty at the end. Waits for the first."""
         waiting, self._next = self._next or self._queue.get(), None
         batch: list[Waiting] = []
-        rows = size = 0
+        fill = Fill(self._settings)
         while waiting is not None:
-            jobs = waiting[0].jobs
-            rows += len(jobs)
-            size += sum(len(job.payload) for job in jobs)
-            if batch and (rows > self._settings.commit_rows or size > self._settings.commit_bytes):
+            if not fill.takes(waiting[0]):
                 self._next = waiting
                 return batch
             batch.append(waiting)

@@ -175,18 +175,9 @@ class SqlJobs:
         return jobs_again.marks(self._db, job_ids)
 
     def get(self, scope: Scope, job_id: str) -> JobView:
-        inside, bound = jobs_in(scope, "j")
-        with self._db.read() as connection:
-            row = connection.execute(
-                sa.text(
-                    f"SELECT {VIEW}, r.body AS result FROM jobs j LEFT JOIN results r ON r.job_id = j.id "
-                    f"WHERE j.id = :id AND {inside}"
-                ),
-                bound | {"id": job_id},
-            ).first()
-        if row is None:
+        if (found := self.get_many(scope, [job_id]).get(job_id)) is None:
             raise unknown(job_id)
-        return view(row._asdict())
+        return found
 
     def get_many(self, scope: Scope, job_ids: Sequence[str]) -> Mapping[str, JobView]:
         inside, bound = jobs_in(scope, "j")
@@ -194,9 +185,9 @@ class SqlJobs:
             rows = connection.execute(
                 sa.text(
                     f"SELECT {VIEW}, r.body AS result FROM jobs j LEFT JOIN results r ON r.job_id = j.id "
-                    f"WHERE j.id IN :ids AND {inside}"
-                ).bindparams(sa.bindparam("ids", expanding=True)),
-                bound | {"ids": list(job_ids)},
+                    f"WHERE {self._db.among('j.id', 'ids')} AND {inside}"
+                ),
+                bound | {"ids": self._db.ids(job_ids)},
             ).all()
         return {row.id: view(row._asdict()) for row in rows}
 

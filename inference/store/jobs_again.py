@@ -131,9 +131,9 @@ def histories(db: Database, scope: Scope, job_ids: Sequence[str]) -> dict[str, J
         rows = connection.execute(
             sa.text(
                 f"SELECT {VIEW}, j.claimed_at, {ATTEMPT} FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id "
-                f"WHERE j.id IN :ids AND {inside} ORDER BY j.id, a.generation, a.attempt"
-            ).bindparams(sa.bindparam("ids", expanding=True)),
-            bound | {"ids": list(job_ids)},
+                f"WHERE {db.among('j.id', 'ids')} AND {inside} ORDER BY j.id, a.generation, a.attempt"
+            ),
+            bound | {"ids": db.ids(job_ids)},
         ).all()
     return {job_id: _history(list(own)) for job_id, own in itertools.groupby(rows, key=lambda row: str(row.id))}
 
