@@ -16,13 +16,14 @@ from benchmarks.backlog import RESULT, completed
 from benchmarks.models import Model
 from benchmarks.processes import free_port, stop
 from inference.ids import DEFAULT_TENANT, new_id
-from inference.jobs.model import Claimant, JobState, JobView, NewJob, Submission
+from inference.jobs.model import Claimant, JobState, JobView, Submission
 from inference.redisio.client import RedisLink
 from inference.redisio.hot import RedisHotResults
 from inference.redisio.slots import Slots
 from inference.settings import ResultsSettings, Settings
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
+from tests.contract import jobs as rows
 
 TOGETHER = 8
 BATCHES, GROUPS = (8, 32, 64), (1, 8, 32, 128, 500)
@@ -81,24 +82,7 @@ def _each(call: Callable[[Any], object], things: Sequence[Any]) -> None:
 
 def _submission(service_id: str) -> Submission:
     """As one request brings it: a job of its own."""
-    now = time.time()
-    job = NewJob(
-        id=new_id(),
-        tenant_id=DEFAULT_TENANT,
-        service_id=service_id,
-        priority=0,
-        order_key=now,
-        submitted_at=now,
-        deadline=None,
-        timeout_s=60.0,
-        max_attempts=3,
-        bucket="x:float32[*,64]",
-        rows=1,
-        callback_url=None,
-        metadata_json=None,
-        payload=BODY,
-    )
-    return Submission(tenant_id=DEFAULT_TENANT, jobs=(job,))
+    return rows.alone(rows.job(service_id=service_id, bucket="x:float32[*,64]", payload=BODY))
 
 
 def _drain(db: Database, store: SqlJobs, *, batch: int, jobs: int) -> Row:

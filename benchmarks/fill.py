@@ -2,10 +2,11 @@
 
 import sqlalchemy as sa
 
-from inference.ids import DEFAULT_TENANT, new_id
+from inference.ids import DEFAULT_TENANT
 from inference.jobs.model import Claimant
 from inference.store.database import Database
-from inference.store.tables import instances, services
+from inference.store.tables import services
+from tests.contract.jobs import add_instance
 
 PAYLOAD_BYTES = 256
 CHUNK = 20_000
@@ -39,24 +40,7 @@ def service(db: Database, number: int = 0) -> Claimant:
 
 def instance(db: Database, service_id: str) -> Claimant:
     """One more instance of the service; its lease outlives every benchmark."""
-    by = Claimant(service_id=service_id, instance_id=new_id(), generation=1, worker="bench", model_version="1.0.0")
-    with db.write() as connection:
-        now = db.now_s(connection)
-        connection.execute(
-            instances.insert(),
-            {
-                "id": by.instance_id,
-                "service_id": service_id,
-                "replica_id": new_id(),
-                "slot": 0,
-                "replica_generation": 1,
-                "generation": by.generation,
-                "pid": 1,
-                "lease_until": now + 86_400,
-                "opened_at": now,
-            },
-        )
-    return by
+    return add_instance(db, service_id, lease_s=86_400)
 
 
 class Filler:

@@ -260,35 +260,17 @@ class _Timed:
 def _insert(core: Any, count: int) -> None:
     import numpy as np
 
-    from inference.ids import new_id
-    from inference.jobs.model import NewJob, Submission
     from inference.tensors import pack
+    from tests.contract import jobs
 
-    rows = np.random.default_rng(1).random((64, 1, 64), dtype=np.float32)
-    payloads = [pack({"x": row}) for row in rows]
+    payloads = [pack({"x": row}) for row in np.random.default_rng(1).random((64, 1, 64), dtype=np.float32)]
     now = core.jobs.store.now_s()
-
-    def job(number: int) -> NewJob:
-        return NewJob(
-            id=new_id(),
-            tenant_id="default",
-            service_id=SERVICE,
-            priority=0,
-            order_key=now + number * 1e-6,
-            submitted_at=now,
-            deadline=None,
-            timeout_s=30.0,
-            max_attempts=3,
-            bucket="",
-            rows=1,
-            callback_url=None,
-            metadata_json=None,
-            payload=payloads[number % len(payloads)],
-        )
-
     for first in range(0, count, 200):
-        jobs = [job(number) for number in range(first, min(first + 200, count))]
-        answers = core.jobs.store.insert([Submission(tenant_id="default", jobs=(one,)) for one in jobs])
+        some = [
+            jobs.job(service_id=SERVICE, order_key=now + number * 1e-6, payload=payloads[number % len(payloads)])
+            for number in range(first, min(first + 200, count))
+        ]
+        answers = core.jobs.store.insert([jobs.alone(one) for one in some])
         if refused := [answer for answer in answers if isinstance(answer, Exception)]:
             raise SystemExit(str(refused[0]))
 

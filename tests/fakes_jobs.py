@@ -16,8 +16,16 @@ from inference.ids import DEFAULT_TENANT
 from inference.jobs import events
 from inference.jobs.again import wrong_state
 from inference.jobs.model import FINAL, Accepted, Backlog, JobHistory, JobState, JobView, Renewed
+from inference.jobs.ports import JobPorts
 from inference.serving.model import MEANT_TO_RUN
+from inference.settings import JobsSettings
 from tests.fakes_registry import page
+
+
+def bare_ports(store, **given):
+    """Ports of which nothing is there but the store, the settings and what is given."""
+    nothing = dict.fromkeys(("commit", "admission", "fair", "bell", "hot", "directory"))
+    return JobPorts(**{**nothing, "store": store, "settings": JobsSettings(), **given})
 
 
 class FakeJobs:

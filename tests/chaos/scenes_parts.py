@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from tests.chaos.engine import Kind
+from tests.chaos.load import Clients
 from tests.chaos.world import Skipped, World
 from tests.services import wait_for
 from tests.system import kill
@@ -119,17 +120,8 @@ def sql_absent(world: World) -> None:
     time.sleep(world.lasting(10))
     refused = clients.statuses[503]
     wait_for(lambda: _starts(server), timeout_s=30, what="PostgreSQL again")
-    at, before = time.time(), clients.accepted()
-    world.system.db.engine.dispose()
-    took = world.until(lambda: clients.accepted() > before, timeout_s=40, what="202 again")
-    world.works(more=5)
-    world.settle()
+    _sql_is_back(world, clients)
     world.feel("refused_503", refused)
-    world.feel(
-        "refusals_with_retry_after", clients.statuses[503] - clients.without_hint, at_least=clients.statuses[503]
-    )
-    world.figure("recovery_submit_s", took, target=5, at_most=40)
-    world.figure("recovery_work_s", world.first_end_after_s(at), target=5, at_most=40)
 
 
 def sql_stopped(world: World) -> None:
@@ -152,20 +144,25 @@ def sql_stopped(world: World) -> None:
     finally:
         for process in family:
             process.resume()
+    _sql_is_back(world, clients)
+    world.feel("refused_503", clients.statuses[503])
+    slowest = max(took for since, took, _ in clients.took_s if begun - 1 <= since < begun + refused_s)
+    world.figure("slowest_answer_s", slowest, target=10, at_most=30)
+    world.figures["attempts_lost"] = world.outcomes()["lost"]
+
+
+def _sql_is_back(world: World, clients: Clients) -> None:
+    """How long until tasks are taken again and end; each refusal in between must have said when to come back."""
     at, before = time.time(), clients.accepted()
     world.system.db.engine.dispose()
     took = world.until(lambda: clients.accepted() > before, timeout_s=40, what="202 again")
     world.works(more=5)
     world.settle()
-    world.feel("refused_503", clients.statuses[503])
     world.feel(
         "refusals_with_retry_after", clients.statuses[503] - clients.without_hint, at_least=clients.statuses[503]
     )
-    slowest = max(took for since, took, _ in clients.took_s if begun - 1 <= since < begun + refused_s)
-    world.figure("slowest_answer_s", slowest, target=10, at_most=30)
     world.figure("recovery_submit_s", took, target=5, at_most=40)
     world.figure("recovery_work_s", world.first_end_after_s(at), target=5, at_most=40)
-    world.figures["attempts_lost"] = world.outcomes()["lost"]
 
 
 def _starts(server: object) -> bool:

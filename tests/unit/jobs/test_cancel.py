@@ -7,8 +7,7 @@ from inference.access.model import Scope
 from inference.errors import StoreUnavailable
 from inference.jobs import cancel
 from inference.jobs.model import JobState, JobView, Selection
-from inference.jobs.ports import JobPorts
-from inference.settings import JobsSettings
+from tests.fakes_jobs import bare_ports
 
 SCOPE = Scope("default")
 
@@ -57,16 +56,7 @@ class Directory:
 
 
 def ports(store):
-    return JobPorts(
-        store=store,
-        commit=None,
-        admission=None,
-        fair=None,
-        bell=None,
-        hot=Hot(),
-        directory=Directory(),
-        settings=JobsSettings(),
-    )
+    return bare_ports(store, hot=Hot(), directory=Directory())
 
 
 def counted():

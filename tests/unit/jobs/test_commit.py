@@ -6,31 +6,16 @@ import pytest
 
 from inference.errors import DataRefused, StoreUnavailable
 from inference.jobs.commit import GroupCommit
-from inference.jobs.model import Accepted, NewJob, Submission
+from inference.jobs.model import Accepted, Submission
 from inference.settings import JobsSettings
+from tests.contract import jobs as rows
 
 
 def submission(name, payload=b"x", jobs=1):
     return Submission(
         tenant_id="default",
         jobs=tuple(
-            NewJob(
-                id=f"{name}.{i}",
-                tenant_id="default",
-                service_id="s",
-                priority=0,
-                order_key=0.0,
-                submitted_at=1.0,
-                deadline=None,
-                timeout_s=1.0,
-                max_attempts=1,
-                bucket="",
-                rows=1,
-                callback_url=None,
-                metadata_json=None,
-                payload=payload,
-            )
-            for i in range(jobs)
+            rows.job(id=f"{name}.{i}", tenant_id="default", service_id="s", payload=payload) for i in range(jobs)
         ),
     )
 

@@ -6,10 +6,10 @@ import threading
 import pytest
 
 from inference.errors import StoreUnavailable, WrongState
-from inference.ids import new_id
 from inference.jobs.commit_loop import LoopCommit
-from inference.jobs.model import Accepted, NewJob, Submission
+from inference.jobs.model import Accepted, Submission
 from inference.settings import JobsSettings
+from tests.contract import jobs as rows
 
 
 class Store:
@@ -40,22 +40,7 @@ class Bell:
 
 
 def a_submission(service_id="a", payload=b"x"):
-    job = NewJob(
-        id=new_id(),
-        tenant_id="t",
-        service_id=service_id,
-        priority=0,
-        order_key=0.0,
-        submitted_at=1.0,
-        deadline=None,
-        timeout_s=None,
-        max_attempts=3,
-        bucket="",
-        rows=1,
-        callback_url=None,
-        metadata_json=None,
-        payload=payload,
-    )
+    job = rows.job(tenant_id="t", service_id=service_id, payload=payload)
     return Submission(tenant_id="t", jobs=(job,), idempotency_key=None, body_hash=b"", slots=2)
 
 

@@ -11,8 +11,7 @@ from inference.jobs.choose import Candidate, choose
 from inference.jobs.drain import Drain, Ended
 from inference.jobs.execute import Batch
 from inference.jobs.model import Claim, Claimant, JobState, JobView, Moved, Outcome
-from inference.jobs.ports import JobPorts
-from inference.settings import JobsSettings
+from tests.fakes_jobs import bare_ports
 from tests.unit.jobs.test_execute import claimed
 
 ME = Claimant(service_id="s", instance_id="i", generation=1, worker="w", model_version="1.0.0")
@@ -116,16 +115,7 @@ def jobs(count, **changes):
 
 def drain(queue, hands, *, seconds=60):
     hot = Hot()
-    ports = JobPorts(
-        store=queue,
-        commit=None,
-        admission=None,
-        fair=None,
-        bell=None,
-        hot=hot,
-        directory=NoService(),
-        settings=JobsSettings(),
-    )
+    ports = bare_ports(queue, hot=hot, directory=NoService())
     ended = Drain(ports, hands, "default").work(until_s=time.monotonic() + seconds)
     return ended, hot
 
@@ -244,17 +234,7 @@ def test_a_claim_whose_answer_was_lost_is_remembered_until_it_is_given_back():
         def claim(self, by, **limits):
             raise StoreUnavailable("the connection was lost in COMMIT", part="sql")
 
-    ports = JobPorts(
-        store=Away([]),
-        commit=None,
-        admission=None,
-        fair=None,
-        bell=None,
-        hot=Hot(),
-        directory=NoService(),
-        settings=JobsSettings(),
-    )
-    drain = Drain(ports, Hands(), "default")
+    drain = Drain(bare_ports(Away([]), hot=Hot(), directory=NoService()), Hands(), "default")
 
     drain.work(until_s=time.monotonic() + 60)
 

@@ -14,10 +14,9 @@ from inference.jobs.drain import Drain, Ended
 from inference.jobs.express_model import ExpressJob, Taken
 from inference.jobs.express_side import tell_lost
 from inference.jobs.model import Claim, JobSpec, JobState
-from inference.jobs.ports import JobPorts
 from inference.serving.model import Service, ServiceConfig
 from inference.serving.model import ServiceState as S
-from inference.settings import JobsSettings
+from tests.fakes_jobs import bare_ports
 from tests.unit.jobs.test_drain import Hands, Hot, NoService, Queue, jobs
 
 
@@ -96,17 +95,7 @@ class Store(Queue):
 
 
 def drained(store, lane, hands, *, seconds=60.0, looks=True):
-    ports = JobPorts(
-        store=store,
-        commit=None,
-        admission=None,
-        fair=None,
-        bell=None,
-        hot=Hot(),
-        directory=NoService(),
-        settings=JobsSettings(),
-        express=lane,
-    )
+    ports = bare_ports(store, hot=Hot(), directory=NoService(), express=lane)
     drain = Drain(ports, hands, "default")
     ended = drain.work(until_s=time.monotonic() + seconds, looks=looks)
     drain.rest()
@@ -243,17 +232,7 @@ class Open:
 
 
 def _ports(lane):
-    return JobPorts(
-        store=Store([]),
-        commit=None,
-        admission=Open(),
-        fair=Open(),
-        bell=None,
-        hot=Hot(),
-        directory=NoService(),
-        settings=JobsSettings(),
-        express=lane,
-    )
+    return bare_ports(Store([]), admission=Open(), fair=Open(), hot=Hot(), directory=NoService(), express=lane)
 
 
 def service(state=S.RUNNING, **config):
