@@ -15,6 +15,7 @@ from inference.registry.ports import RegistryPorts
 from inference.resources.ports import ResourcesPorts
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
+from inference.telemetry.ports import TelemetryPorts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Core:
     access: AccessPorts
     door: Door
     notify: NotifyPorts
+    telemetry: TelemetryPorts
     costs: CostPorts
     ping_store: Callable[[], None]
     ping_redis: Callable[[], None]

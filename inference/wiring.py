@@ -23,6 +23,7 @@ from inference.notify.ports import NotifyPorts
 from inference.redisio.client import RedisLink
 from inference.redisio.counts import RedisCounts
 from inference.redisio.express import RedisExpress
+from inference.redisio.figures import RedisFigures
 from inference.redisio.hot import RedisHotResults
 from inference.registry.ports import RegistryPorts
 from inference.resources.ports import ResourcesPorts
@@ -35,6 +36,7 @@ from inference.store.costs import SqlCosts
 from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
 from inference.store.devices import SqlDevices
+from inference.store.flow import SqlFlow
 from inference.store.instances import SqlInstances
 from inference.store.jobs import SqlJobs
 from inference.store.keys import SqlKeys
@@ -44,12 +46,14 @@ from inference.store.outbox import SqlOutbox
 from inference.store.profiles import SqlProfiles
 from inference.store.replicas import SqlReplicas
 from inference.store.schema import require_current
+from inference.store.series import SqlSeries
 from inference.store.services import SqlServices
 from inference.store.tenants import SqlTenants
 from inference.store.ticks import SqlTicks
 from inference.store.uploads import SqlUploads
 from inference.store.usage import SqlUsage
 from inference.store.webhook_secrets import SqlWebhookSecrets
+from inference.telemetry.ports import TelemetryPorts
 
 EXPRESS_TIMEOUT_S = 1.0
 """An exchange that is given up loses the predictions that it took."""
@@ -106,6 +110,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     usage, profiles, replicas = SqlUsage(database), SqlProfiles(database), SqlReplicas(database)
     quotas = Quotas(usage, settings.access, jobs_waiting=settings.jobs.backlog_limit)
     sharing = Sharing(counts, every_s=settings.access.share_every_s)
+    figures, ticks = RedisFigures(link), SqlTicks(database)
 
     costs = CostPorts(
         store=SqlCosts(database, silence_s=settings.serving.node_silence_s, threads=settings.engines.threads),
@@ -135,6 +140,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             pace=CachedPace(replicas, profiles),
             express=RedisExpress(express),
             by_model=CachedByModel(services, models),
+            figures=figures,
             spending=BudgetGate(costs.budgets, every_s=settings.costs.refresh_s, currency=settings.costs.currency),
         ),
         bulk=SqlBulk(database),
@@ -143,7 +149,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             replicas=replicas,
             instances=SqlInstances(database),
             nodes=SqlNodes(database),
-            ticks=SqlTicks(database),
+            ticks=ticks,
             profiles=profiles,
             deployments=SqlDeployments(database),
             models=models,
@@ -174,6 +180,13 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             settings=settings.notify,
         ),
         costs=costs,
+        telemetry=TelemetryPorts(
+            flow=SqlFlow(database, store.now_s),
+            series=SqlSeries(database),
+            figures=figures,
+            turns=ticks,
+            settings=settings.telemetry,
+        ),
         ping_store=database.ping,
         ping_redis=link.ping,
         close=close,

@@ -18,7 +18,7 @@ from inference.serving.model import Node, Service, ServiceConfig, ServiceEvent, 
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.tensors import TensorSpec
-from tests import fakes_access, fakes_costs, fakes_resources
+from tests import fakes_access, fakes_costs, fakes_resources, fakes_telemetry
 from tests.fakes_bulk import FakeBulk
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_registry import FakeBlobs, FakeModels, FakeUploads, page
@@ -113,6 +113,9 @@ class FakeReplicas:
 
     def of_service(self, service_id):
         return [row for row in self.rows if row.service_id == service_id]
+
+    def of_node(self, node_id):
+        return [row for row in self.rows if row.node_id == node_id]
 
 
 class FakeProfiles:
@@ -223,6 +226,7 @@ def make_core(settings=None):
         door=fakes_access.make_door(access, settings),
         notify=fakes_access.make_notify(settings),
         costs=fakes_costs.make_costs(settings),
+        telemetry=fakes_telemetry.make_telemetry(settings),
         ping_store=lambda: None,
         ping_redis=lambda: None,
         close=blobs.close,

@@ -34,6 +34,7 @@ def _run(settings: Settings) -> int:
     from workers.courier import CourierThread
     from workers.launching.vigil import CONTROL_BEAT
     from workers.queues import CONTROL_QUEUE
+    from workers.sampling import SamplerThread
     from workers.tasks.control import register
     from workers.ticker import Ticker
 
@@ -44,11 +45,14 @@ def _run(settings: Settings) -> int:
     core = wiring.build(settings, bell=told.bell, kick=told.kick)
     name = f"control.{os.getpid()}@{socket.gethostname()}"
     ticker, courier = Ticker(core, name=name, beat=settings.data_dir / CONTROL_BEAT), CourierThread(core, name=name)
+    sampler = SamplerThread(core, name=name)
     app = make_app(settings)
     register(app, core, ticker)
     remote_control.narrow(settings)
     ticker.start()
     courier.start()
+    if settings.telemetry.is_sampled:
+        sampler.start()
     worker = app.Worker(
         hostname=name,
         queues=[CONTROL_QUEUE],
@@ -63,6 +67,8 @@ def _run(settings: Settings) -> int:
     try:
         worker.start()
     finally:
+        if settings.telemetry.is_sampled:
+            sampler.stop()
         courier.stop()
         ticker.stop()
         core.close()

@@ -10,6 +10,7 @@ from inference.errors import HotUnavailable, InstanceLost, NoRoom, Unavailable
 from inference.jobs.express_model import ExpressJob, Told
 from inference.jobs.model import Claimant, ClaimedJob, JobState, Outcome
 from inference.jobs.ports import JobPorts
+from inference.jobs.predicted import Predicted
 from inference.telemetry import metrics
 
 log = structlog.get_logger(__name__)
@@ -62,6 +63,7 @@ class ExpressSide:
         self._takes = 0
         self.is_crowded = False
         self._latency = metrics.express_latency.labels(by.service_id)
+        self._predicted = Predicted(ports.figures, by.service_id)
 
     @property
     def are_jobs_due(self) -> bool:
@@ -161,6 +163,7 @@ class ExpressSide:
 
     def add_usage(self, *, is_over: bool = False) -> None:
         """Adds what predictions used, now and then; at the end (`is_over`) at once. Kept while the database is away."""
+        self._predicted.tell(is_over=is_over)
         if not self._used or not (is_over or monotonic_s() >= self._add_at):
             return
         with self._used_lock:
@@ -194,6 +197,7 @@ class ExpressSide:
                 )
             )
         self._note_usage(outcomes)
+        self._predicted.note(outcomes)
         for result, count in (("ok", done), ("failed", len(outcomes) - done)):
             if count:
                 metrics.express.labels(self._by.service_id, result).inc(count)

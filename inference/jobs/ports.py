@@ -29,6 +29,7 @@ from inference.jobs.model import (
 from inference.registry.model import ModelVersion
 from inference.serving.model import Service
 from inference.settings import JobsSettings
+from inference.telemetry.ports import Figures
 
 Place: TypeAlias = Callable[[float, int, float | None], float]
 """The order key of a job submitted at that instant, of that priority and deadline."""
@@ -348,4 +349,5 @@ class JobPorts:
     pace: Pacing | None = None
     express: ExpressLane | None = None
     by_model: ByModel | None = None
+    figures: Figures | None = None
     spending: Spending | None = None

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from inference.redisio.client import (
     DONE_CHANNEL,
     EXPRESS_KEY,
+    FIGURES_CHANNEL,
+    FIGURES_KEY,
+    PREDICTED_KEY,
     RATE_KEY,
     RESULT_KEY,
     SLOTS_KEY,
@@ -40,7 +43,7 @@ _PUBLISH_NEWS = f"(&{DONE_CHANNEL} +publish)"
 _BIND = "+evalsha +sadd +srem +smembers +zadd +zrem +zrangebyscore +exists +del"
 
 _RULES: Mapping[str, tuple[str, ...]] = {
-    # Rings doorbells, keeps hot copies of what it cancels, hears of finished jobs, counts what callers do.
+    # Rings doorbells, keeps hot copies of what it cancels, hears of finished jobs and figures, counts what callers do.
     API: (
         f"{_ANY} +time",
         f"({_SLOTS} +zadd)",
@@ -48,6 +51,7 @@ _RULES: Mapping[str, tuple[str, ...]] = {
         f"(~{WRONG_KEY}* ~{RATE_KEY}* +evalsha +get +incr +incrby +expire +pexpire +pttl)",
         f"(&{DONE_CHANNEL} +publish +subscribe +unsubscribe)",
         f"(&{TOLD_CHANNEL}* +subscribe +unsubscribe)",
+        f"(%R~{FIGURES_KEY} +get) (&{FIGURES_CHANNEL} +subscribe +unsubscribe)",
         f"({_QUEUES} +lpush +llen)",
         f"({_QUEUE_BINDINGS} +sadd)",
     ),
@@ -59,6 +63,7 @@ _RULES: Mapping[str, tuple[str, ...]] = {
         f"(%W~{RESULT_KEY}* +set)",
         _PUBLISH_NEWS,
         f"(&{TOLD_CHANNEL}* +publish)",
+        f"(%W~{FIGURES_KEY} +set) (&{FIGURES_CHANNEL} +publish) (~{PREDICTED_KEY} +lpush +rpop +expire)",
         f"({_QUEUES} ~*.celery.pidbox* +brpop +rpop +lpush +rpush +llen +del +exists +pexpire)",
         "(~unacked ~unacked_index ~unacked_mutex +evalsha +watch +zadd +zrem +zrange +hget +hset +hdel +get +set +del)",
         f"({_BINDINGS} {_BIND})",

@@ -22,6 +22,8 @@ EXPRESS_KEY = "pst:express:"
 TOLD_CHANNEL = "pst:told:"
 RATE_KEY = "pst:rate:"
 WRONG_KEY = "pst:wrong:"
+FIGURES_KEY = FIGURES_CHANNEL = "pst:figures"
+PREDICTED_KEY = "pst:predicted"
 
 
 class RedisLink:

@@ -5,9 +5,9 @@ import sqlalchemy as sa
 from inference.store.columns import ID, metadata
 
 COUNTS = ("submitted", "completed", "failed", "other", "predictions")
-SUMS = ("batches", "latency_s", "run_s", "wait_s", "queue_s", "running_s")
+SUMS = ("tasks_run", "batches", "latency_s", "run_s", "wait_s", "queue_s", "running_s")
 GAUGES = ("instances", "cpu", "memory_bytes", "gpu_share", "gpu_memory_bytes")
-SKETCHES = ("latencies", "runs", "waits")
+SKETCHES = ("latencies", "waits")
 
 series = sa.Table(
     "series",

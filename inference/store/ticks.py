@@ -16,6 +16,10 @@ class SqlTicks:
             f"UPDATE ticks SET taken_at = {clock}, taken_by = :by, count = count + 1 "
             f"WHERE name = :name AND ({ago} >= :every OR {ago} < -:every) RETURNING name"
         )
+        self._hold = sa.text(
+            f"UPDATE ticks SET taken_at = {clock}, taken_by = :by, count = count + 1 "
+            f"WHERE name = :name AND (taken_by = :by OR {ago} >= :for_s OR {ago} < -:for_s) RETURNING name"
+        )
         self._begin = sa.text(
             f"INSERT INTO ticks (name, taken_at, taken_by, count) VALUES (:name, {clock}, :by, 1) "
             "ON CONFLICT DO NOTHING RETURNING name"
@@ -27,6 +31,14 @@ class SqlTicks:
         bound = {"name": name, "by": by}
         with self._db.write() as connection:
             if connection.execute(self._take, bound | {"every": float(every_s)}).first() is not None:
+                return True
+            return connection.execute(self._begin, bound).first() is not None
+
+    def hold(self, name: str, *, by: str, for_s: float) -> bool:
+        """Whether the duty is `by`'s: it was already, or nobody has renewed it for so long. Renews it."""
+        bound = {"name": name, "by": by}
+        with self._db.write() as connection:
+            if connection.execute(self._hold, bound | {"for_s": float(for_s)}).first() is not None:
                 return True
             return connection.execute(self._begin, bound).first() is not None
 

@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 COUNTS = ("submitted", "completed", "failed", "other", "predictions")
-SUMS = ("batches", "latency_s", "run_s", "wait_s", "queue_s", "running_s")
+SUMS = ("tasks_run", "batches", "latency_s", "run_s", "wait_s", "queue_s", "running_s")
 GAUGES = ("instances", "cpu", "memory_bytes", "gpu_share", "gpu_memory_bytes")
 
 
@@ -27,7 +27,7 @@ def upgrade() -> None:
         *(sa.Column(name, sa.Double(), nullable=True) for name in GAUGES),
         sa.Column("gpu_source", sa.String(length=12), nullable=True),
         sa.Column("errors", sa.Text(), nullable=True),
-        *(sa.Column(name, sa.LargeBinary(), nullable=True) for name in ("latencies", "runs", "waits")),
+        *(sa.Column(name, sa.LargeBinary(), nullable=True) for name in ("latencies", "waits")),
         sa.PrimaryKeyConstraint("service_id", "step_s", "at", name=op.f("pk_series")),
     )
     op.create_index(op.f("ix_series_step_s_at"), "series", ["step_s", "at"])

@@ -1,0 +1,169 @@
+"""Series: spans of seconds, minutes and hours; which of them answer a question, and how they add up."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from inference.errors import InvalidField
+from inference.telemetry.sample import Look, Sample, Work, sample
+
+SECOND, MINUTE, HOUR = 1, 60, 3_600
+WIDTHS = (SECOND, MINUTE, HOUR)
+MOST_POINTS = 11_000
+"""Of one answer; as many as Prometheus gives."""
+EASY_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
+EASY_POINTS = 300
+"""A step that nobody chose gives at most so many."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Span:
+    """One service from `at` on, for `step_s` seconds. Without a row nothing happened.
+
+    `queue_s` and `running_s` are sums over seconds, so their mean is over the whole span; the gauges are means over
+    `looks`, the seconds in which somebody looked.
+    """
+
+    service_id: str
+    step_s: int
+    at: int
+    work: Work = field(default_factory=Work)
+    submitted: int = 0
+    queue_s: float = 0.0
+    running_s: float = 0.0
+    queue_most: int = 0
+    looks: int = 0
+    instances: float | None = None
+    cpu: float | None = None
+    memory_bytes: float | None = None
+    gpu_share: float | None = None
+    gpu_memory_bytes: float | None = None
+    gpu_source: str | None = None
+
+    def merge(self, more: "Span") -> None:
+        """Adds another one of the same service."""
+        self.work.merge(more.work)
+        self.submitted += more.submitted
+        self.queue_s += more.queue_s
+        self.running_s += more.running_s
+        self.queue_most = max(self.queue_most, more.queue_most)
+        for name in ("instances", "cpu", "memory_bytes", "gpu_share", "gpu_memory_bytes"):
+            setattr(self, name, _mean(getattr(self, name), self.looks, getattr(more, name), more.looks))
+        self.looks += more.looks
+        self.gpu_source = more.gpu_source or self.gpu_source
+
+
+def _mean(one: float | None, weight: int, other: float | None, more: int) -> float | None:
+    if one is None or not weight:
+        return other
+    if other is None or not more:
+        return one
+    return (one * weight + other * more) / (weight + more)
+
+
+def second(service_id: str, at: int, work: Work, look: Look | None, *, submitted: int) -> Span:
+    """The row of one second; without a look it says only what ended."""
+    if look is None:
+        return Span(service_id=service_id, step_s=SECOND, at=at, work=work, submitted=submitted)
+    return Span(
+        service_id=service_id,
+        step_s=SECOND,
+        at=at,
+        work=work,
+        submitted=submitted,
+        queue_s=look.queue_length,
+        running_s=look.running,
+        queue_most=look.queue_length,
+        looks=1,
+        instances=look.instances,
+        cpu=look.cpu,
+        memory_bytes=look.memory_bytes,
+        gpu_share=look.gpu_share,
+        gpu_memory_bytes=look.gpu_memory_bytes,
+        gpu_source=look.gpu_source,
+    )
+
+
+def rolled(spans: Iterable[Span], step_s: int) -> Iterator[Span]:
+    """These spans in wider ones that begin at multiples of `step_s`, by service and time. In any order."""
+    found: dict[tuple[str, int], Span] = {}
+    for span in spans:
+        at = span.at - span.at % step_s
+        wide = found.get((span.service_id, at))
+        if wide is None:
+            found[span.service_id, at] = wide = Span(service_id=span.service_id, step_s=step_s, at=at)
+        wide.merge(span)
+    yield from (found[key] for key in sorted(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """From `since` until before `until`, in steps; both are multiples of the step."""
+
+    since: int
+    until: int
+    step_s: int
+
+
+def question(
+    since: float | None, until: float | None, step_s: int | None, *, now: float, keep_seconds_s: float
+) -> Question:
+    """What is asked for, with what was not said: the last hour, and a step that gives some hundred points.
+
+    A range that begins before there are seconds is answered in minutes. Raises InvalidField.
+    """
+    end = now if until is None else min(until, now)
+    begin = end - HOUR if since is None else since
+    if begin >= end:
+        if since is not None and until is not None and until <= since:
+            raise InvalidField("`from` must be before `to`.", field="from")
+        return Question(since=0, until=0, step_s=step_s or SECOND)  # it lies in the future: nothing is known yet
+    begin = max(begin, 0.0)
+    if step_s is None:
+        least = (end - begin) / EASY_POINTS
+        if begin < now - keep_seconds_s:
+            least = max(least, MINUTE)
+        step_s = next((easy for easy in EASY_STEPS if easy >= least), EASY_STEPS[-1])
+    if step_s >= MINUTE and step_s % MINUTE:
+        raise InvalidField("`step` must be below 60, or a multiple of 60 seconds.", field="step")
+    asked = Question(since=int(begin // step_s * step_s), until=int(-(-end // step_s) * step_s), step_s=step_s)
+    if (points := (asked.until - asked.since) // step_s) > MOST_POINTS:
+        raise InvalidField(
+            f"That would be {points} points, and {MOST_POINTS} is the most; choose a larger `step` or a shorter range.",
+            field="step",
+        )
+    return asked
+
+
+def width(step_s: int) -> int:
+    """The widest rows of which steps can be made without cutting one in two."""
+    return next(wide for wide in reversed(WIDTHS) if step_s % wide == 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One step of an answer. `queue_most`: the longest queue of its seconds."""
+
+    at: int
+    figures: Sample
+    queue_most: int
+
+
+def points(spans: Iterable[Span], asked: Question, *, now: float) -> Sequence[Point]:
+    """A point for each step in which something happened. The step that is not over yet counts for what is of it."""
+    return [_point(span, asked.step_s, now) for span in rolled(spans, asked.step_s)]
+
+
+def _point(span: Span, step_s: int, now: float) -> Point:
+    span_s = max(1.0, min(step_s, now - span.at))
+    look = Look(
+        queue_length=round(span.queue_s / span_s),
+        running=round(span.running_s / span_s),
+        instances=round(span.instances or 0),
+        cpu=span.cpu,
+        memory_bytes=span.memory_bytes,
+        gpu_share=span.gpu_share,
+        gpu_memory_bytes=span.gpu_memory_bytes,
+        gpu_source=span.gpu_source,
+    )
+    figures = sample(span.work, look, span_s=span_s, submitted=span.submitted / span_s)
+    return Point(at=span.at, figures=figures, queue_most=span.queue_most)
