@@ -20,6 +20,7 @@ from api.v1 import (
     keys,
     metrics,
     models,
+    nodes,
     predict,
     results,
     services,
@@ -44,6 +45,7 @@ UNDER_BASE = (
     tenants.blueprint,
     audit.blueprint,
     usage.blueprint,
+    nodes.blueprint,
 )
 ABSOLUTE = (models.blueprint, predict.of_models, deployments.blueprint)
 DOCS = "/docs"

@@ -15,7 +15,7 @@ from inference.ids import FORM
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-FORMS = {"key_id": "[0-9a-f]{12}", "tenant_id": "[a-z0-9][a-z0-9_-]{0,63}"}
+FORMS = {"key_id": "[0-9a-f]{12}", "tenant_id": "[a-z0-9][a-z0-9_-]{0,63}", "node_id": "[^/]{1,128}"}
 """Ids that are no `FORM`."""
 
 _IN_PATH = re.compile(r"<(\w+_id)>")

@@ -45,6 +45,7 @@ MEANINGS = {
     "deployment_not_found": "No deployment has this id.",
     "upload_not_found": "No upload has this id.",
     "key_not_found": "No API key has this id.",
+    "node_not_found": "No node has this id; one that signed off is none any more.",
     "tenant_not_found": "No tenant has this id.",
     "budget_not_found": "No budget has this id.",
     "route_not_found": "There is nothing at this path.",

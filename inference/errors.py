@@ -14,7 +14,7 @@ PenstockError
 |   |-- RoleTooLow, ScopeTooNarrow, HostRefused, CrossOrigin
 |-- NotFound
 |   |-- JobNotFound, ServiceNotFound, ModelNotFound, DeploymentNotFound, UploadNotFound, RouteNotFound
-|   |-- KeyNotFound, TenantNotFound, BudgetNotFound
+|   |-- NodeNotFound, KeyNotFound, TenantNotFound, BudgetNotFound
 |-- Conflict
 |   |-- WrongState, VersionExists, NameExists, IdempotencyMismatch, InUse, AlreadyRunning
 |-- TooMany
@@ -170,6 +170,9 @@ class KeyNotFound(NotFound): ...
 
 
 class TenantNotFound(NotFound): ...
+
+
+class NodeNotFound(NotFound): ...
 
 
 class BudgetNotFound(NotFound): ...

@@ -60,6 +60,15 @@ class Client(AbstractContextManager["Client"]):
     def me(self) -> Json:
         return self._call("GET", f"{BASE}/me")
 
+    def gpus(self, **filters: Any) -> Json:
+        return self._call("GET", f"{BASE}/gpus", params=_given(filters))
+
+    def nodes(self, **filters: Any) -> Json:
+        return self._call("GET", f"{BASE}/nodes", params=_given(filters))
+
+    def node(self, node_id: str) -> Json:
+        return self._call("GET", f"{BASE}/nodes/{node_id}")
+
     # --- keys and tenants ---
 
     def create_key(self, body: Json) -> Json:

@@ -2,7 +2,7 @@
 
 import click
 
-from api.cli import audit, job, key, model, roles, service, tenant
+from api.cli import audit, job, key, model, nodes, roles, service, tenant
 
 
 class _Named(click.Group):
@@ -64,6 +64,8 @@ cli.add_command(roles.status)
 cli.add_command(model.model)
 cli.add_command(service.service)
 cli.add_command(job.job)
+cli.add_command(nodes.gpus)
+cli.add_command(nodes.nodes)
 cli.add_command(key.key)
 cli.add_command(tenant.tenant)
 cli.add_command(audit.audit)
