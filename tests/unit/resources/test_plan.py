@@ -15,7 +15,7 @@ PLENTY = Limits(evictions=1000)
 def sizes(*, may_be_whole=True):
     shares = st.builds(
         Size,
-        card_bytes=st.integers(0, 12),
+        card_bytes=st.sampled_from([0, 2, 3, 4, 6, 8, 12]),
         cpu_milli=st.sampled_from([0, 0, 1000, 2000]),
         memory_bytes=st.sampled_from([0, 0, 5]),
     )
@@ -35,9 +35,9 @@ def worlds(draw):
             ),
             can_cuda=draw(st.booleans()),
         )
-        for node, cards in enumerate(draw(st.lists(st.integers(0, 3), min_size=1, max_size=4)))
+        for node, cards in enumerate(draw(st.lists(st.integers(1, 2), min_size=1, max_size=2)))
     ]
-    first = plan(rooms, [], [draw(needs(f"old{number}")) for number in range(draw(st.integers(0, 12)))], PLENTY)
+    first = plan(rooms, [], [draw(needs(f"old{number}", 1)) for number in range(draw(st.integers(2, 10)))], PLENTY)
     holdings = [
         Holding(
             id=name,
@@ -46,23 +46,23 @@ def worlds(draw):
             device=placed.holding.device,
             size=placed.size,
             priority=placed.need.priority,
-            is_fixed=draw(st.sampled_from([False, False, False, True])),
+            is_fixed=draw(st.integers(0, 5)) == 5,
             reload_s=draw(st.sampled_from([1.0, 2.0, 9.0])),
         )
         for name, placed in first.placed.items()
     ]
-    return rooms, holdings, [draw(needs(f"new{number}")) for number in range(draw(st.integers(0, 8)))]
+    return rooms, holdings, [draw(needs(f"new{number}", 4)) for number in range(draw(st.integers(1, 6)))]
 
 
 @st.composite
-def needs(draw, name):
+def needs(draw, name, lowest):
     where = draw(st.sampled_from([Where.CARD, Where.CARD, Where.EITHER, Where.CPU]))
     return Need(
         id=name,
         group=draw(st.sampled_from("abcd")),
         size=draw(sizes(may_be_whole=where is Where.CARD)),
         where=where,
-        priority=draw(st.integers(1, 10)),
+        priority=draw(st.integers(lowest, lowest + 6)),
         born=draw(st.sampled_from([1.0, 2.0])),
         waiting_s=draw(st.sampled_from([0.0, 700.0])),
     )
@@ -107,7 +107,7 @@ def places(rooms, need):
 
 
 @given(worlds())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_capacity_is_never_exceeded_neither_now_nor_when_victims_are_gone(world):
     rooms, holdings, wanted = world
 
@@ -128,7 +128,7 @@ def test_capacity_is_never_exceeded_neither_now_nor_when_victims_are_gone(world)
 
 
 @given(worlds())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_victims_are_strictly_lower_not_fixed_and_put_out_once(world):
     rooms, holdings, wanted = world
 
@@ -141,7 +141,7 @@ def test_victims_are_strictly_lower_not_fixed_and_put_out_once(world):
 
 
 @given(worlds())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_nobody_waits_while_lower_ones_hold_what_would_do(world):
     rooms, holdings, wanted = world
 
@@ -162,7 +162,7 @@ def test_nobody_waits_while_lower_ones_hold_what_would_do(world):
 
 
 @given(worlds())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_victim_can_be_spared(world):
     rooms, holdings, wanted = world
 
@@ -185,7 +185,7 @@ def test_no_victim_can_be_spared(world):
 
 
 @given(worlds(), st.randoms())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_order_of_the_input_plays_no_part(world, random):
     rooms, holdings, wanted = world
     shuffled = [random.sample(items, len(items)) for items in (rooms, holdings, wanted)]
@@ -199,7 +199,7 @@ def test_the_order_of_the_input_plays_no_part(world, random):
 
 
 @given(worlds(), st.sampled_from([0.0, 300.0]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_plan_of_what_was_planned_is_nothing(world, ageing_s):
     rooms, holdings, wanted = world
     limits = Limits(evictions=1000, ageing_s=ageing_s)
@@ -218,7 +218,7 @@ def _fixed(one):
 
 
 @given(worlds(), st.integers(0, 3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_more_are_put_out_than_the_budget_allows_but_for_a_first_need(world, budget):
     rooms, holdings, wanted = world
 
@@ -229,32 +229,24 @@ def test_no_more_are_put_out_than_the_budget_allows_but_for_a_first_need(world, 
 
 
 def card(name="n1", *, count=1, memory=16):
-    return Room(
-        id=name,
-        cpu_milli=4000,
-        memory_bytes=0,
-        cards=tuple(Card(id=f"{name}-{i}", memory_bytes=memory) for i in range(count)),
-    )
+    cards = tuple(Card(id=f"{name}-{at}", memory_bytes=memory) for at in range(count))
+    return Room(id=name, cpu_milli=4000, memory_bytes=0, cards=cards)
 
 
-def need(name="x", size=4, priority=5, **more):
-    where = more.pop("where", Where.CARD)
-    return Need(
-        id=name, group=more.pop("group", name), size=Size(card_bytes=size), where=where, priority=priority, **more
-    )
+def need(name="x", size=4, priority=5, *, where=Where.CARD, group=None, **more):
+    return Need(id=name, group=group or name, size=Size(card_bytes=size), where=where, priority=priority, **more)
 
 
-def held(name, size, device="n1-0", *, priority=3, reload_s=1.0, **more):
-    node_id = device.split("-")[0]
-    more = {"group": name, "is_fixed": False} | more
+def held(name, size, device="n1-0", *, priority=3, reload_s=1.0, group=None, is_fixed=False):
     return Holding(
         id=name,
-        node_id=node_id,
+        group=group or name,
+        node_id=device.split("-")[0],
         device=device,
         size=Size(card_bytes=size),
         priority=priority,
         reload_s=reload_s,
-        **more,
+        is_fixed=is_fixed,
     )
 
 
@@ -293,6 +285,18 @@ def test_of_equal_victims_the_one_that_is_back_soonest_goes():
     holders = [held("slow", 8, "n1-0", reload_s=60.0), held("quick", 8, "n1-1", reload_s=2.0)]
 
     assert victims_of(plan([card(count=2, memory=8)], holders, [need(size=8)]).placed["x"]) == ["quick"]
+
+
+def test_the_cheapest_single_victim_is_found_among_many():
+    holders = [held(f"h{at:02}", 8, f"n1-{at}", reload_s=60.0 - at) for at in range(20)]
+
+    assert victims_of(plan([card(count=20, memory=8)], holders, [need(size=8)]).placed["x"]) == ["h19"]
+
+
+def test_who_can_stay_is_spared():
+    holders = [held("small", 2, priority=1), held("one", 6, priority=2), held("other", 6, priority=3)]
+
+    assert sorted(victims_of(plan([card()], holders, [need(size=12)]).placed["x"])) == ["one", "other"]
 
 
 def test_equals_and_who_must_not_be_evicted_stay():
