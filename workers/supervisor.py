@@ -83,7 +83,7 @@ class Supervisor(threading.Thread):
         self._has_stopped = False
         self._link = RedisLink(core.settings, timeout_s=1.0)
         self._slots = Slots(self._link)
-        self._renewed_at = self._reported_at = 0.0
+        self._renewed_at = self._reported_at = self._ready_at = 0.0
         self._reported: tuple[Observed, int] | None = None
         self._is_draining = False
         self._calls_end_at = float("inf")
@@ -342,7 +342,12 @@ class Supervisor(threading.Thread):
             return
         me = self._core.settings.process
         is_ours = self._core.serving.replicas.report(
-            me.replica_id, me.replica_generation, observed=observed, instances_ready=ready, pid=os.getpid()
+            me.replica_id,
+            me.replica_generation,
+            observed=observed,
+            instances_ready=ready,
+            pid=os.getpid(),
+            idle_s=self._idle_s(now) if ready else None,
         )
         was_ready = self._reported is not None and self._reported[1] > 0
         self._reported, self._reported_at = (observed, ready), now
@@ -351,6 +356,13 @@ class Supervisor(threading.Thread):
         elif ready and not was_ready:
             self._core.serving.kick.reconcile()
             ring_all(self._core.jobs)
+
+    def _idle_s(self, now: float) -> float:
+        """Since an engine was at work, for jobs or for predictions, or since there has been one."""
+        if any(record.phase in READY and record.phase is not Phase.IDLE for record in self._records):
+            return 0.0
+        self._ready_at = self._ready_at or now
+        return now - max([self._ready_at, *(record.get(Field.BEGAN) for record in self._records)])
 
     def _give_up(self, code: int) -> None:
         if not self._has_stopped:

@@ -172,7 +172,8 @@ class Replica:
     """One Celery node, wanted or there. `generation` grows at each start of its process and fences old ones.
 
     `usage`: of its processes together, at the node's last heartbeat: `cpu_percent` (100: one core), `cpu_s`,
-    `rss_bytes`, `processes`. Empty while nothing runs.
+    `rss_bytes`, `processes`. Empty while nothing runs. `began_at`, `ready_at`: when this generation was started, and
+    first had an instance; `busy_at`: when an engine of it was last seen at work.
     """
 
     id: str
@@ -192,6 +193,9 @@ class Replica:
     reason: str | None = None
     reported_at: float = 0.0
     usage: Mapping[str, Any] = field(default_factory=dict)
+    began_at: float | None = None
+    ready_at: float | None = None
+    busy_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

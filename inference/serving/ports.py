@@ -139,8 +139,9 @@ class ReplicaStore(Protocol):
         pid: int | None = None,
         reason: str | None = None,
         restarted: bool = False,
+        idle_s: float | None = None,
     ) -> bool:
-        """False when the generation is over. `restarted` counts one more restart."""
+        """False when the generation is over. `restarted` counts one more restart; `idle_s`: since an engine worked."""
         ...
 
     def note_load_failure(self, replica_id: str, generation: int, *, reason: str) -> int:

@@ -69,6 +69,9 @@ class SqlReplicas:
                 instances_ready=0,
                 pid=None,
                 reported_at=self._clock,
+                began_at=self._clock,
+                ready_at=None,
+                busy_at=None,
             )
             .returning(replicas.c.generation)
         )
@@ -85,6 +88,7 @@ class SqlReplicas:
         pid: int | None = None,
         reason: str | None = None,
         restarted: bool = False,
+        idle_s: float | None = None,
     ) -> bool:
         """`starting` and `ready` do not overwrite `draining`, `stopped` or `failed` of the same generation."""
         values: dict[str, Any] = {"observed": observed.value, "reported_at": self._clock}
@@ -93,6 +97,7 @@ class SqlReplicas:
             values["observed"] = sa.case((is_leaving, replicas.c.observed), else_=observed.value)
         if observed is Observed.READY:
             values |= {"load_failures": 0, "reason": reason}
+            values["ready_at"] = sa.func.coalesce(replicas.c.ready_at, self._clock)
         elif reason is not None:
             values["reason"] = reason
         if observed in (Observed.PENDING, Observed.STOPPED, Observed.FAILED):
@@ -101,6 +106,8 @@ class SqlReplicas:
             values["instances_ready"] = instances_ready
         if pid is not None:
             values["pid"] = pid
+        if idle_s is not None:
+            values["busy_at"] = self._clock - idle_s
         if restarted:
             values["restarts"] = replicas.c.restarts + 1
         with self._db.write() as connection:

@@ -33,6 +33,8 @@ from inference.store.tables import (
     payloads,
     replicas,
     results,
+    scaling,
+    scaling_decisions,
     service_events,
     services,
 )
@@ -197,7 +199,7 @@ class SqlServices:
             pass
         with self._db.write() as connection:
             _drop_jobs(connection, scope, service_id, None)
-            for table in (instances, replicas, service_events, budgets):
+            for table in (instances, replicas, service_events, budgets, scaling, scaling_decisions):
                 connection.execute(sa.delete(table).where(table.c.service_id == service_id))
             deployed = (deployments.c.tenant_id == scope.tenant_id) & (deployments.c.service_id == service_id)
             connection.execute(sa.delete(deployments).where(deployed))

@@ -18,6 +18,7 @@ from inference.store.tables_access import (
 )
 from inference.store.tables_costs import budgets, cost_days, cost_instances, prices
 from inference.store.tables_resources import devices
+from inference.store.tables_scaling import scaling, scaling_decisions
 from inference.store.tables_series import series
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "profiles",
     "replicas",
     "results",
+    "scaling",
+    "scaling_decisions",
     "series",
     "service_events",
     "services",
@@ -158,6 +161,9 @@ replicas = sa.Table(
     text("reason", null=True),
     time("reported_at"),
     text("usage", null=True),
+    time("began_at", null=True),
+    time("ready_at", null=True),
+    time("busy_at", null=True),
     sa.UniqueConstraint("service_id", "ordinal"),
 )
 

@@ -52,7 +52,7 @@ class Stores:
         self.failures.append(reason)
         return len(self.failures)
 
-    def report(self, replica_id, generation, *, observed, instances_ready, pid):
+    def report(self, replica_id, generation, *, observed, instances_ready, pid, idle_s):
         self.reports.append((observed, instances_ready))
         return self.is_ours
 
