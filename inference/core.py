@@ -1,5 +1,6 @@
 """The core as an entry point holds it: one bundle of ports per room."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from inference.access.door import Door
 from inference.access.ports import AccessPorts
 from inference.costs.ports import CostPorts
-from inference.errors import StoreUnavailable
+from inference.errors import HotUnavailable, StoreUnavailable
 from inference.jobs.block import BulkStore
 from inference.jobs.ports import JobPorts
 from inference.notify.ports import NotifyPorts
@@ -61,3 +62,9 @@ def _figures(core: Core) -> Iterator[tuple[str, tuple[str, ...], float]]:
     replicas = Counter((replica.service_id, replica.observed.value) for replica in core.serving.replicas.all())
     for key, count in replicas.items():
         yield "penstock_replicas", key, count
+    if core.jobs.express is not None:
+        with contextlib.suppress(HotUnavailable):
+            # Only of what has replicas: no other service takes any, and there may be many.
+            waiting = core.jobs.express.waiting_in(sorted({service_id for service_id, _ in replicas}))
+            for service_id, predictions in waiting.items():
+                yield "penstock_express_waiting", (service_id,), predictions

@@ -242,6 +242,10 @@ class ExpressLane(Protocol):
 
     def waiting(self, service_id: str) -> int: ...
 
+    def waiting_in(self, service_ids: Sequence[str]) -> Mapping[str, int]:
+        """`waiting` of each, in one round trip."""
+        ...
+
     def lost(self, holder: str) -> int:
         """Tells the askers of all that was noted under `holder` that it is lost; how many that were."""
         ...

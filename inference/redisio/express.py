@@ -162,6 +162,15 @@ class RedisExpress:
     def waiting(self, service_id: str) -> int:
         return int(str(self._link.call(lambda client: client.zcard(queue_key(service_id)))))
 
+    def waiting_in(self, service_ids: Sequence[str]) -> Mapping[str, int]:
+        def work(client: "redis.Redis") -> list[int]:
+            with client.pipeline(transaction=False) as many:
+                for service_id in service_ids:
+                    many.zcard(queue_key(service_id))
+                return many.execute()
+
+        return dict(zip(service_ids, self._link.call(work), strict=True))
+
     def lost(self, holder: str) -> int:
         held = self._lost([_held_key(holder)], [])
         if not isinstance(held, bytes):

@@ -43,10 +43,11 @@ finish_time = Histogram(
 http_requests = Counter("penstock_http_requests", "HTTP requests", ["route", "status"])
 http_time = Histogram("penstock_http_request_seconds", "HTTP requests", ["route"], buckets=STEP_BUCKETS)
 
-# name -> (help, label names); the values come from the database at each scrape
+# name -> (help, label names); the values come from the database, or from Redis, at each scrape
 READ_FROM_STORE = {
     "penstock_jobs": ("Jobs by state", ("service", "state")),
     "penstock_queue_depth": ("Jobs that wait to be claimed", ("service", "priority")),
+    "penstock_express_waiting": ("Synchronous predictions that wait to be taken", ("service",)),
     "penstock_queue_oldest_seconds": ("Age of the oldest waiting job", ("service", "priority")),
     "penstock_replicas": ("Replicas by observed state", ("service", "state")),
 }

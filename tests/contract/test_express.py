@@ -78,6 +78,13 @@ def test_what_is_late_goes_and_a_head_too_large_comes_alone(link, lane):
     assert (nothing.jobs, nothing.left) == ((), 1)
 
 
+def test_how_many_wait_in_each_service_is_asked_at_once(link, lane):
+    put(link, asked(), asked())
+
+    assert lane.waiting_in([SERVICE, "e" * 32]) == {SERVICE: 2, "e" * 32: 0}
+    assert lane.waiting_in([]) == {}
+
+
 def test_an_exchange_hears_that_jobs_were_rung_for(link, lane):
     link.client.lpush(WAKE_KEY + SERVICE, "1")
 

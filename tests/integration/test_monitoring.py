@@ -129,6 +129,7 @@ def store_samples() -> metrics.Samples:
     yield "penstock_jobs", (SERVICE, "completed"), 5.0
     yield "penstock_queue_depth", (SERVICE, "3"), 7.0
     yield "penstock_queue_oldest_seconds", (SERVICE, "3"), 2.5
+    yield "penstock_express_waiting", (SERVICE,), 2.0
     yield "penstock_replicas", (SERVICE, "ready"), 1.0
 
 

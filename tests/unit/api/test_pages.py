@@ -4,6 +4,7 @@ import dataclasses
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import openapi_spec_validator
 import pytest
@@ -12,6 +13,8 @@ from api import access_page, error_page
 from api import errors as on_the_wire
 from api.app import create_app
 from inference import errors
+from inference.errors import HotUnavailable
+from inference.serving.model import Observed
 from tests import fakes
 
 BASE = "/api/v1/inference"
@@ -114,6 +117,35 @@ def test_metrics_count_what_the_store_knows(client, core, service):
     assert f'penstock_queue_depth{{priority="5",service="{service.id}"}} 1.0' in response.text
     route = f"{BASE}/services/<service_id>/tasks"
     assert f'penstock_http_requests_total{{route="{route}",status="202"}}' in response.text
+
+
+class Lane:
+    """An express lane in which three predictions wait for each service; or Redis is away."""
+
+    is_away = False
+
+    def waiting_in(self, service_ids):
+        if self.is_away:
+            raise HotUnavailable("away", part="redis")
+        return dict.fromkeys(service_ids, 3)
+
+
+def test_metrics_count_predictions_that_wait_for_services_that_have_replicas(application, client, core, service):
+    lane, replica = Lane(), SimpleNamespace(service_id=service.id, observed=Observed.READY)
+    replicas = SimpleNamespace(all=lambda: [replica])
+    application.extensions["penstock"] = dataclasses.replace(
+        core,
+        jobs=dataclasses.replace(core.jobs, express=lane),
+        serving=dataclasses.replace(core.serving, replicas=replicas),
+    )
+
+    seen = client.get("/metrics").text
+    lane.is_away = True
+    without_redis = client.get("/metrics")
+
+    assert f'penstock_express_waiting{{service="{service.id}"}} 3.0' in seen
+    assert without_redis.status_code == 200
+    assert "penstock_express_waiting{" not in without_redis.text
 
 
 def test_the_document_is_valid_openapi_with_every_path(client):
