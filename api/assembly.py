@@ -14,6 +14,7 @@ from api.figures import RequestFigures
 from api.v1 import (
     audit,
     batches,
+    costs,
     deployments,
     health,
     internal,
@@ -45,6 +46,7 @@ UNDER_BASE = (
     tenants.blueprint,
     audit.blueprint,
     usage.blueprint,
+    costs.blueprint,
     nodes.blueprint,
 )
 ABSOLUTE = (models.blueprint, predict.of_models, deployments.blueprint)

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from inference.core import Core
+from inference.costs.gate import BudgetGate
 from inference.errors import DeploymentNotFound, NameExists, ServiceNotFound
 from inference.ids import DEFAULT_TENANT, new_id
 from inference.jobs.by_model import CachedByModel
@@ -192,6 +193,7 @@ def make_core(settings=None):
     settings = settings or Settings(data_dir=Path("/nowhere"))
     services, models, silent, blobs = FakeServices(), FakeModels(), Silent(), FakeBlobs()
     jobs, access = FakeJobs(services), fakes_access.make_access(settings)
+    costs = fakes_costs.make_costs(settings)
     return Core(
         settings=settings,
         jobs=JobPorts(
@@ -204,6 +206,7 @@ def make_core(settings=None):
             directory=FakeDirectory(services, models),
             settings=settings.jobs,
             by_model=CachedByModel(services, models),
+            spending=BudgetGate(costs.budgets, every_s=60.0, currency=settings.costs.currency),
         ),
         bulk=FakeBulk(jobs),
         serving=ServingPorts(
@@ -225,7 +228,7 @@ def make_core(settings=None):
         access=access,
         door=fakes_access.make_door(access, settings),
         notify=fakes_access.make_notify(settings),
-        costs=fakes_costs.make_costs(settings),
+        costs=costs,
         telemetry=fakes_telemetry.make_telemetry(settings),
         ping_store=lambda: None,
         ping_redis=lambda: None,

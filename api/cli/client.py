@@ -201,6 +201,30 @@ class Client(AbstractContextManager["Client"]):
     def jobs(self, **filters: Any) -> Json:
         return self._call("GET", f"{BASE}/tasks", params=_given(filters))
 
+    # --- costs ---
+
+    def costs(self, **filters: Any) -> Json:
+        return self._call("GET", f"{BASE}/costs", params=_given(filters))
+
+    def costs_table(self, **filters: Any) -> Iterator[bytes]:
+        """The same as CSV."""
+        return self._stream("GET", f"{BASE}/costs", params={**_given(filters), "format": "csv"})
+
+    def prices(self) -> Json:
+        return self._call("GET", f"{BASE}/prices")
+
+    def set_prices(self, body: Json) -> Json:
+        return self._call("PUT", f"{BASE}/prices", json=body)
+
+    def budgets(self, **filters: Any) -> Json:
+        return self._call("GET", f"{BASE}/budgets", params=_given(filters))
+
+    def set_budget(self, body: Json) -> Json:
+        return self._call("PUT", f"{BASE}/budgets", json=body)
+
+    def delete_budget(self, budget_id: str) -> Json:
+        return self._call("DELETE", f"{BASE}/budgets/{budget_id}")
+
     # --- the audit record ---
 
     def audit(self, **filters: Any) -> Json:

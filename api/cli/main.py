@@ -2,7 +2,7 @@
 
 import click
 
-from api.cli import audit, job, key, model, nodes, roles, service, tenant
+from api.cli import audit, cost, job, key, model, nodes, roles, service, tenant
 
 
 class _Named(click.Group):
@@ -69,6 +69,9 @@ cli.add_command(nodes.nodes)
 cli.add_command(key.key)
 cli.add_command(tenant.tenant)
 cli.add_command(audit.audit)
+cli.add_command(cost.costs)
+cli.add_command(cost.price)
+cli.add_command(cost.budget)
 for role in roles.ROLES:
     cli.add_command(role)
 cli.add_command(roles.migrate)

@@ -20,7 +20,7 @@ from api.live.aside import aside
 from api.live.events import Events
 from api.live.reading import Reading
 from api.live.waiters import Waiters
-from api.schemas import task_view
+from api.schemas import costs, task_view
 from inference.access.door import allow
 from inference.access.model import Reach, Role, Scope
 from inference.core import Core
@@ -62,12 +62,12 @@ def create_app(core: Core, listen: Listen) -> Starlette:
             raise JobNotFound(f"There is no task `{task_id[:64]}`.", id=task_id[:64])
         loop = asyncio.get_running_loop()
         scope = await aside(readers, enter, request)
-        wait_s = task_view.wait_s(request.query_params.multi_items(), limit_s=core.settings.api.wait_limit_s)
+        asked = task_view.asked(request.query_params.multi_items(), limit_s=core.settings.api.wait_limit_s)
         gone = asyncio.ensure_future(_disconnected(request))
         try:
             view = await waiters.last_view(
                 task_id,
-                wait_s=wait_s,
+                wait_s=asked.wait_s,
                 read=lambda wanted: views.get(scope, wanted),
                 gone=gone,
             )
@@ -78,7 +78,10 @@ def create_app(core: Core, listen: Listen) -> Starlette:
         standing = Standing()
         if view.state is JobState.PENDING:
             standing = await loop.run_in_executor(readers, _stand, core, scope, view)
-        return Response(task_view.render(view, standing), media_type=errors.JSON)
+        cost = None
+        if asked.with_cost:
+            cost = await loop.run_in_executor(readers, costs.shown_of_job, core, task_id)
+        return Response(task_view.render(view, standing, cost), media_type=errors.JSON)
 
     async def healthz(_: Request) -> Response:
         return Response(b'{"status":"ok","waiting":%d}' % (len(waiters) + len(told.streams)), media_type=errors.JSON)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,11 +15,16 @@ _SECONDS = re.compile("[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?")
 """A number of JSON that is not negative; Python's float would also read `nan`, `inf` and `1_0`."""
 
 
-def render(view: JobView, standing: Standing) -> bytes:
-    """The body of `GET /tasks/{id}`. The result is spliced in as the JSON text that was stored."""
+def render(view: JobView, standing: Standing, cost: dict[str, Any] | None = None) -> bytes:
+    """The body of `GET /tasks/{id}`. The result is spliced in as the JSON text that was stored.
+
+    `cost`: as `costs.shown_of_job` shows it, where it was asked for.
+    """
     eta_s = None if standing.eta_s is None else round(standing.eta_s, 3)
-    queue = {"queue_position": standing.position, "eta_s": eta_s}
-    return orjson.dumps(fields(view, with_result=True) | queue)
+    more: dict[str, Any] = {"queue_position": standing.position, "eta_s": eta_s}
+    if cost is not None:
+        more["cost"] = cost
+    return orjson.dumps(fields(view, with_result=True) | more)
 
 
 def render_page(views: list[JobView], following: str | None) -> bytes:
@@ -30,12 +35,22 @@ def render_page(views: list[JobView], following: str | None) -> bytes:
     return orjson.dumps(page)
 
 
-def wait_s(pairs: Iterable[tuple[str, str]], *, limit_s: float) -> float:
-    """The seconds that the query asks to wait; more than the limit counts as the limit.
+class Asked(NamedTuple):
+    """`wait_s`: at most the limit. `with_cost`: whether to work out what the task cost, which reads its attempts."""
+
+    wait_s: float
+    with_cost: bool
+
+
+def asked(pairs: Iterable[tuple[str, str]], *, limit_s: float) -> Asked:
+    """What the query asks for; more seconds than the limit count as the limit.
 
     Raises InvalidField, UnknownField.
     """
-    text = query.read(pairs, ("wait",)).get("wait", "0")
+    said = query.read(pairs, ("wait", "cost"))
+    text, cost = said.get("wait", "0"), said.get("cost", "false")
+    if cost not in ("true", "false"):
+        raise InvalidField("The query parameter `cost` must be true or false.", field="cost")
     if not _SECONDS.fullmatch(text):
         raise InvalidField(f"The query parameter `wait` must be seconds, 0 to {limit_s:g}.", field="wait")
-    return min(float(text), limit_s)
+    return Asked(min(float(text), limit_s), cost == "true")

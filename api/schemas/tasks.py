@@ -144,6 +144,15 @@ class TaskSummary(ma.Schema):
     metadata = fields.Dict(allow_none=True)
 
 
+class TaskCost(ma.Schema):
+    """Of all engine calls that the task had part in, at the prices of their time; a waiting task has cost nothing."""
+
+    gpu_s = fields.Float(metadata={"description": "GPU-seconds: its share of each call, times the part of the card"})
+    cpu_s = fields.Float(metadata={"description": "Core-seconds: its share, times the cores that the instance holds"})
+    money = fields.Float()
+    currency = fields.String(metadata={"example": "USD"})
+
+
 class Task(TaskSummary):
     """T3."""
 
@@ -161,6 +170,7 @@ class Task(TaskSummary):
             "nothing was measured or no engine is ready"
         },
     )
+    cost = fields.Nested(TaskCost(), metadata={"description": "Only where the query asks for it"})
     result = fields.Dict(metadata={"description": "Output name -> nested list; of a completed task only"})
 
 

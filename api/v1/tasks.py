@@ -9,7 +9,7 @@ from api.blueprint import Blueprint
 from api.documented import READING, by_hand, refuses
 from api.errors import JSON
 from api.ready import Ready
-from api.schemas import task_in, task_view
+from api.schemas import costs, task_in, task_view
 from api.schemas import tasks as schemas
 from api.schemas.task_filter import wanted
 from api.submission import KEY, MAX_KEY
@@ -30,6 +30,7 @@ REFUSED = (
     errors.IdempotencyMismatch,
     errors.BacklogFull,
     errors.QuotaExceeded,
+    errors.BudgetExhausted,
 )
 KEY_HEADER = (
     KEY,
@@ -71,7 +72,8 @@ def submitted(service_id: str) -> Response:
             "wait",
             {"type": "number", "minimum": 0},
             "Seconds to wait for its end, 0 to 60 (more counts as 60); then it is shown as it is",
-        )
+        ),
+        ("cost", {"type": "boolean"}, "`true`: with `cost`, what its engine calls so far have cost"),
     ],
 )
 def show_task(task_id: str) -> Response:
@@ -81,10 +83,11 @@ def show_task(task_id: str) -> Response:
     directly, without the front, the answer comes at once.
     """
     context.known_form(task_id, errors.JobNotFound, "task")
-    wait_limit = context.core().settings.api.wait_limit_s
-    task_view.wait_s(request.args.items(multi=True), limit_s=wait_limit)
-    view = query.get(context.core().jobs, scope=context.scope(), job_id=task_id)
-    return Ready.of(task_view.render(view, query.standing(context.core().jobs, scope=context.scope(), view=view)))
+    core = context.core()
+    asked = task_view.asked(request.args.items(multi=True), limit_s=core.settings.api.wait_limit_s)
+    view = query.get(core.jobs, scope=context.scope(), job_id=task_id)
+    standing = query.standing(core.jobs, scope=context.scope(), view=view)
+    return Ready.of(task_view.render(view, standing, costs.shown_of_job(core, task_id) if asked.with_cost else None))
 
 
 @blueprint.route("/tasks", needs=Role.VIEWER)
