@@ -58,6 +58,10 @@ RANGES: dict[str, dict[str, Range]] = {
         "node_silence_s": (1, DAY_S),
         "replica_silence_s": (1, DAY_S),
         "restart_backoff_cap_s": (0, DAY_S),
+        "residency_s": (0, DAY_S),
+        "evictions": (1, 10_000),
+        "ageing_s": (0, DAY_S),
+        "unload_s": (0, 600),
     },
     "engines": {
         "objective_ms": (0.1, 3_600_000),

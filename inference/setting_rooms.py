@@ -93,7 +93,12 @@ class WorkersSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSettings:
-    """`replica_silence_s`: a replica whose worker has not reported for this long is started again."""
+    """`replica_silence_s`: a replica whose worker has not reported for this long is started again.
+
+    `residency_s`: so long nobody is put out who has just got a place. `evictions`: replicas that may be on their way
+    out for others at once. `ageing_s`: so long a wait counts as one level of priority in the order of placement; 0
+    never. `unload_s`: how long a driver has to give a card's memory back.
+    """
 
     load_deadline_s: float = 120.0
     load_attempts: int = 3
@@ -102,6 +107,10 @@ class ServingSettings:
     node_silence_s: float = 15.0
     replica_silence_s: float = 20.0
     restart_backoff_cap_s: float = 15.0
+    residency_s: float = 60.0
+    evictions: int = 8
+    ageing_s: float = 300.0
+    unload_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

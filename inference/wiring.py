@@ -40,6 +40,7 @@ from inference.store.flow import SqlFlow
 from inference.store.instances import SqlInstances
 from inference.store.jobs import SqlJobs
 from inference.store.keys import SqlKeys
+from inference.store.leases import SqlLeases
 from inference.store.models import SqlModels
 from inference.store.nodes import SqlNodes
 from inference.store.outbox import SqlOutbox
@@ -147,6 +148,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         serving=ServingPorts(
             services=services,
             replicas=replicas,
+            leases=SqlLeases(database),
             instances=SqlInstances(database),
             nodes=SqlNodes(database),
             ticks=ticks,

@@ -22,6 +22,7 @@ from inference.tensors import TensorSpec
 from tests import fakes_access, fakes_costs, fakes_resources, fakes_telemetry
 from tests.fakes_bulk import FakeBulk
 from tests.fakes_jobs import FakeJobs
+from tests.fakes_leases import FakeLeases
 from tests.fakes_registry import FakeBlobs, FakeModels, FakeUploads, page
 
 X = TensorSpec(name="x", dtype="float32", shape=(None, 2))
@@ -212,6 +213,7 @@ def make_core(settings=None):
         serving=ServingPorts(
             services=services,
             replicas=FakeReplicas(),
+            leases=FakeLeases(),
             instances=None,
             nodes=FakeNodes(),
             ticks=FakeTicks(),

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from inference.access.model import Scope
 from inference.registry.ports import ModelStore
+from inference.resources.leases import Ask, Lease
 from inference.resources.model import Device
 from inference.serving.model import (
     Deployment,
@@ -115,7 +116,12 @@ class ReplicaStore(Protocol):
 
     def get(self, replica_id: str) -> Replica | None: ...
 
-    def insert(self, replica: Replica) -> None: ...
+    def insert(self, replica: Replica, ask: Ask | None = None) -> bool:
+        """The row, and the lease that `ask` describes, in one transaction that also stops its victims.
+
+        False, and nothing is done, when the ordinal is taken, the room is gone or a victim has left by itself.
+        """
+        ...
 
     def set_desired(self, replica_id: str, desired: Desired) -> None: ...
 
@@ -123,10 +129,12 @@ class ReplicaStore(Protocol):
         """How many instances its worker should have from now on."""
         ...
 
-    def delete(self, replica_id: str) -> None: ...
+    def delete(self, replica_id: str) -> None:
+        """The row and its lease; whoever waited for it to leave takes over what it held."""
+        ...
 
     def begin(self, replica_id: str) -> int:
-        """A new generation: observed becomes starting, `instances_ready` 0. Answers the generation."""
+        """A new generation: observed becomes starting, `instances_ready` 0. Answers the generation; 0 if not now."""
         ...
 
     def report(
@@ -140,8 +148,13 @@ class ReplicaStore(Protocol):
         reason: str | None = None,
         restarted: bool = False,
         idle_s: float | None = None,
+        owner: tuple[int, int] | None = None,
     ) -> bool:
-        """False when the generation is over. `restarted` counts one more restart; `idle_s`: since an engine worked."""
+        """False when the generation is over. `restarted` counts one more restart; `idle_s`: since an engine worked.
+
+        `owner`: process id and start time of who holds the lease from now on. The lease is allocated with the first
+        READY, and unloading from STOPPED on.
+        """
         ...
 
     def note_load_failure(self, replica_id: str, generation: int, *, reason: str) -> int:
@@ -168,6 +181,28 @@ class InstanceStore(Protocol):
 
     def end_replica(self, replica_id: str) -> int:
         """Ends every instance of a replica; how many were open."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """What replicas hold; made and released with their rows, by the `ReplicaStore`."""
+
+    def all(self) -> Sequence[Lease]: ...
+
+    def now(self) -> float:
+        """Epoch seconds by the clock that the leases' times are of."""
+        ...
+
+    def orphans(self, node_id: str) -> Sequence[Lease]:
+        """Leases of a node whose replica row is gone."""
+        ...
+
+    def release_orphan(self, replica_id: str) -> bool:
+        """For who knows that nothing runs behind it any more. False when there is a replica row after all."""
+        ...
+
+    def adopt(self, ask: Ask) -> None:
+        """A lease for a replica that has none, whether there is room or not. May be repeated."""
         ...
 
 
@@ -244,6 +279,7 @@ class Kick(Protocol):
 class ServingPorts:
     services: ServiceStore
     replicas: ReplicaStore
+    leases: LeaseStore
     instances: InstanceStore
     nodes: NodeStore
     ticks: TickStore

@@ -6,7 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from inference.resources.leases import Ask
 from inference.serving.model import Desired, Observed, Replica
+from inference.store import leases
 from inference.store.database import Database
 from inference.store.tables import instances, replicas
 from inference.store.upsert import insert_new
@@ -36,13 +38,22 @@ class SqlReplicas:
     def get(self, replica_id: str) -> Replica | None:
         return next(iter(self._read("WHERE id = :id", {"id": replica_id})), None)
 
-    def insert(self, replica: Replica) -> None:
+    def insert(self, replica: Replica, ask: Ask | None = None) -> bool:
         """Two reconcilers may want the same ordinal at once: the first row stays, the second is left out."""
         values = {column.name: getattr(replica, column.name) for column in replicas.columns}
         values |= {"desired": replica.desired.value, "observed": replica.observed.value, "reported_at": self._clock}
         values["usage"] = None
-        with self._db.write() as connection:
-            insert_new(connection, self._db, replicas, values)
+
+        def work() -> bool:
+            with self._db.write() as connection:
+                held = None if ask is None else leases.reserve(self._db, connection, ask)
+                if (ask is not None and held is None) or not insert_new(connection, self._db, replicas, values):
+                    return False
+                if ask is not None and held is not None:
+                    leases.write(self._db, connection, ask, held=held)
+                return True
+
+        return self._db.again(work)
 
     def set_desired(self, replica_id: str, desired: Desired) -> None:
         with self._db.write() as connection:
@@ -53,16 +64,22 @@ class SqlReplicas:
             connection.execute(sa.update(replicas).where(replicas.c.id == replica_id).values(instances=instances))
 
     def delete(self, replica_id: str) -> None:
-        """The row and its instances: jobs that they still held come back with the next reaping."""
-        with self._db.write() as connection:
-            connection.execute(sa.delete(instances).where(instances.c.replica_id == replica_id))
-            connection.execute(sa.delete(replicas).where(replicas.c.id == replica_id))
+        """The row, its lease and its instances: jobs that they still held come back with the next reaping."""
+
+        def work() -> None:
+            with self._db.write() as connection:
+                leases.release(connection, replica_id)
+                connection.execute(sa.delete(instances).where(instances.c.replica_id == replica_id))
+                connection.execute(sa.delete(replicas).where(replicas.c.id == replica_id))
+
+        self._db.again(work)
 
     def begin(self, replica_id: str) -> int:
-        """0 when the replica is no longer there, or no longer meant to run."""
+        """0 when the replica is no longer there or meant to run, or others still leave to make room for it."""
+        is_due = (replicas.c.desired == Desired.RUNNING.value) & ~leases.waits_for_others(replica_id)
         change = (
             sa.update(replicas)
-            .where(replicas.c.id == replica_id, replicas.c.desired == Desired.RUNNING.value)
+            .where(replicas.c.id == replica_id, is_due)
             .values(
                 generation=replicas.c.generation + 1,
                 observed=Observed.STARTING.value,
@@ -89,6 +106,7 @@ class SqlReplicas:
         reason: str | None = None,
         restarted: bool = False,
         idle_s: float | None = None,
+        owner: tuple[int, int] | None = None,
     ) -> bool:
         """`starting` and `ready` do not overwrite `draining`, `stopped` or `failed` of the same generation."""
         values: dict[str, Any] = {"observed": observed.value, "reported_at": self._clock}
@@ -111,7 +129,10 @@ class SqlReplicas:
         if restarted:
             values["restarts"] = replicas.c.restarts + 1
         with self._db.write() as connection:
-            return connection.execute(self._fenced(replica_id, generation).values(values)).rowcount == 1
+            is_current = connection.execute(self._fenced(replica_id, generation).values(values)).rowcount == 1
+            if is_current:
+                leases.note(self._db, connection, replica_id, observed, owner)
+            return is_current
 
     def note_load_failure(self, replica_id: str, generation: int, *, reason: str) -> int:
         """0 when the generation is over."""

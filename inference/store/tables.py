@@ -17,7 +17,7 @@ from inference.store.tables_access import (
     webhook_secrets,
 )
 from inference.store.tables_costs import budgets, cost_days, cost_instances, prices
-from inference.store.tables_resources import devices
+from inference.store.tables_resources import devices, leases
 from inference.store.tables_scaling import scaling, scaling_decisions
 from inference.store.tables_series import series
 
@@ -34,6 +34,7 @@ __all__ = [
     "devices",
     "instances",
     "jobs",
+    "leases",
     "metadata",
     "models",
     "nodes",

@@ -7,8 +7,10 @@ from typing import Any
 from inference.access.model import Scope
 from inference.errors import DeploymentNotFound, ModelNotFound, NameExists, ServiceNotFound
 from inference.registry.model import ModelState, ModelVersion, Signature
+from inference.resources.leases import Ask
 from inference.serving.model import (
     Deployment,
+    Desired,
     Node,
     Profile,
     Replica,
@@ -19,6 +21,7 @@ from inference.serving.model import (
 )
 from inference.serving.ports import ServingPorts
 from inference.settings import ServingSettings
+from tests.fakes_leases import FakeLeases
 
 
 class FakeServices:
@@ -98,6 +101,7 @@ class FakeServices:
 class FakeReplicas:
     def __init__(self) -> None:
         self.rows: dict[str, Replica] = {}
+        self.leases = FakeLeases()
 
     def all(self) -> Sequence[Replica]:
         return list(self.rows.values())
@@ -105,8 +109,13 @@ class FakeReplicas:
     def of_service(self, service_id: str) -> Sequence[Replica]:
         return [row for row in self.rows.values() if row.service_id == service_id]
 
-    def insert(self, replica: Replica) -> None:
+    def insert(self, replica: Replica, ask: Ask | None = None) -> bool:
         self.rows[replica.id] = replica
+        if ask is not None:
+            self.leases.add(ask)
+            for victim in ask.victims:
+                self.set_desired(victim, Desired.STOPPED)
+        return True
 
     def set_desired(self, replica_id: str, desired: Any) -> None:
         self.rows[replica_id] = dataclasses.replace(self.rows[replica_id], desired=desired)
@@ -116,6 +125,7 @@ class FakeReplicas:
 
     def delete(self, replica_id: str) -> None:
         del self.rows[replica_id]
+        self.leases.rows.pop(replica_id, None)
 
 
 class FakeNodes:
@@ -186,9 +196,11 @@ class FakeKick:
 def fake_ports() -> Any:
     """Ports whose fakes a test may reach into; typed loosely for that."""
     unused: Any = None
+    replicas = FakeReplicas()
     fakes: Any = {
         "services": FakeServices(),
-        "replicas": FakeReplicas(),
+        "replicas": replicas,
+        "leases": replicas.leases,
         "nodes": FakeNodes(),
         "profiles": FakeProfiles(),
         "deployments": FakeDeployments(),
