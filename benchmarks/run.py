@@ -12,6 +12,7 @@ from rich.console import Console
 
 from benchmarks import (
     access,
+    autoscale,
     backlog,
     bulk,
     front,
@@ -115,6 +116,13 @@ def _hosts(options: argparse.Namespace) -> dict[str, Any]:
     return nodes.run_hosts(nodes.Plan(jobs=options.jobs or (400 if options.quick else 2_400)))
 
 
+def _autoscale(options: argparse.Namespace) -> dict[str, Any]:
+    try:
+        return autoscale.run(options.trace, is_quick=options.quick)
+    except (OSError, ValueError) as error:  # of the file that a person named
+        raise SystemExit(f"penstock bench: {error}") from error
+
+
 NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any], Console], None]]] = {
     "jobs": (_jobs, tables.show_jobs),
     "idle": (_idle, tables.show_idle),
@@ -129,6 +137,7 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "scale": (_scale, scale.show),
     "nodes": (_nodes, nodes.show),
     "hosts": (_hosts, nodes.show),
+    "autoscale": (_autoscale, autoscale.show),
     "gpu": (_gpu, gpu_tables.show),
 }
 
@@ -149,6 +158,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=0.0, metavar="S", help="wait so long for a quiet machine")
     parser.add_argument("--prefer", action="store_true", help="go before all else on the machine (needs root)")
     parser.add_argument("--replay", type=Path, metavar="REPORT", help="of gpu: a rehearsal with that report's card")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="of autoscale: another trace of Azure's format")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the report is kept")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a PENSTOCK_ setting to try")
     options = parser.parse_args()

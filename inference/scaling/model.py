@@ -22,7 +22,8 @@ class Signals:
 
     `arrivals_5s`, `_15s`, `_60s`: jobs submitted in that time before `now_s` (epoch seconds).
     `work_s`: seconds of one instance that a job takes at the current batch fill; so an instance does `1 / work_s` a
-    second. `service_s`: how long a job is inside an engine; longer than `work_s` where batches are used.
+    second. A mean of the last thousand jobs or so: a mean of few makes the number of instances restless.
+    `service_s`: how long a job is inside an engine; longer than `work_s` where batches are used.
     `cv2_*`: squared coefficients of variation, of the time between submissions and of the work.
     `start_s`: from the wish for an instance until it is ready. `p95_s`: submission to completion, lately.
     `ready` instances take jobs; `starting` ones have been asked for. Shares are 0 to 1.

@@ -6,6 +6,7 @@ the hold-down, what a schedule asks for, and, where an instance cannot start wit
 burst that came lately. docs/autoscaling.md explains each.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -77,7 +78,8 @@ class SloDrain:
                 "hold_down_s": case.hold_s,
             },
         )
-        return decision, Memory(needs=(*holding, (signals.now_s, need.wanted)), peaks=seen, trend=trend)
+        needs = (*holding, (signals.now_s, need.wanted))
+        return decision, dataclasses.replace(memory, needs=needs, peaks=seen, trend=trend)
 
 
 def _case(signals: Signals, limits: Limits) -> Case:
@@ -111,8 +113,9 @@ def _backlog(case: Case) -> Need:
     if not jobs:
         return Need(wanted=0, words="")
     each_s = jobs * case.work_s / max(1, case.signals.instances)
+    what = "job waits" if jobs == 1 else "jobs wait"
     wanted = math.ceil(case.rate * case.work_s + jobs * case.work_s / case.patience_s)
-    words = f"{jobs} jobs wait, {each_s:.1f} s of work each instance, objective {case.limits.objective_s:g} s"
+    words = f"{jobs} {what}, {each_s:.1f} s of work each instance, objective {case.limits.objective_s:g} s"
     return Need(wanted=wanted, words=words)
 
 

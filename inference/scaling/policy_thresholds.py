@@ -1,5 +1,6 @@
 """The policy `thresholds`: simple rules on what is waiting, on CPU, memory and response time."""
 
+import dataclasses
 import math
 
 from inference.scaling import schedules
@@ -10,10 +11,12 @@ CPU_IN = 0.30
 MEMORY_OUT = 0.80
 MEMORY_IN = 0.40
 RESPONSE_OUT_S = 0.1
-RESPONSE_OUT_SERVICES = 2.0
-"""More instances make no job faster than it is by itself: a response counts as slow from twice that on, not earlier."""
+RESPONSE_OUT_SERVICES = 4.0
+"""More instances make no job faster than it is by itself: the 95th percentile counts as slow from four times the usual
+time in the engine on, not earlier. Without any waiting it is three times that where times are exponential."""
 GROWTH = 0.5
-"""Out by half of what there is, at least one; in by one."""
+SHRINKAGE = 0.25
+"""A step, as a part of what there is; at least one."""
 HOLD_DOWN_S = 300.0
 START_S = 10.0
 
@@ -36,7 +39,7 @@ class Thresholds:
         if out and signals.ready >= had:
             wanted = had + max(1, math.ceil(GROWTH * had))
         elif calm and had and now_s - since_s >= hold_s:
-            wanted, since_s, words = had - 1, now_s, f"{calm} for {hold_s:.0f} s"
+            wanted, since_s, words = had - max(1, math.floor(SHRINKAGE * had)), now_s, f"{calm} for {hold_s:.0f} s"
         if signals.jobs and not wanted:
             wanted, words = 1, f"{signals.jobs} jobs wait"
         start_s = START_S if signals.start_s is None else signals.start_s
@@ -50,14 +53,15 @@ class Thresholds:
             reason=f"{change}: {words}{limits.words(wanted)}",
             details={"unlimited": wanted, "jobs": signals.jobs, "calm_s": now_s - since_s, "hold_down_s": hold_s},
         )
-        return decision, Memory(marks={"wanted": float(allowed), "calm_since_s": since_s})
+        return decision, dataclasses.replace(memory, marks={"wanted": float(allowed), "calm_since_s": since_s})
 
 
 def _out(signals: Signals, limits: Limits) -> str:
     """The first rule that asks for more, in words; empty if none does."""
     slow_s = max(RESPONSE_OUT_S, RESPONSE_OUT_SERVICES * (signals.service_s or signals.work_s or 0.0))
-    if signals.jobs > QUEUE_OUT:
-        return f"{signals.jobs} jobs wait, more than {QUEUE_OUT}"
+    waiting = signals.jobs - signals.ready  # each ready instance has one of them at least
+    if waiting > QUEUE_OUT:
+        return f"{waiting} jobs wait, more than {QUEUE_OUT}"
     if signals.cpu_share is not None and signals.cpu_share > limits.cpu_out:
         return f"CPU {signals.cpu_share:.0%}, above {limits.cpu_out:.0%}"
     if signals.memory_share is not None and signals.memory_share > MEMORY_OUT:
