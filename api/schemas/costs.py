@@ -206,7 +206,7 @@ def shown(found: Sequence[Cost], *, first: int, last: int, by: CostGroup, curren
         "by": by.value,
         "currency": currency,
         "costs": [{**group_of(one, by), **_figures(one)} for one in found],
-        "total": {"money": round(money, 6), "used_money": round(used, 6), "idle_money": round(money - used, 6)},
+        "total": {"money": round(money, 9), "used_money": round(used, 9), "idle_money": round(money - used, 9)},
     }
 
 
@@ -237,9 +237,9 @@ def _figures(one: Cost) -> dict[str, Any]:
         "idle_share": idle,
         "jobs": one.jobs,
         "rows": one.rows,
-        "money": round(one.money, 6),
-        "used_money": round(one.used_money, 6),
-        "idle_money": round(one.money - one.used_money, 6),
+        "money": round(one.money, 9),
+        "used_money": round(one.used_money, 9),
+        "idle_money": round(one.money - one.used_money, 9),
     }
 
 

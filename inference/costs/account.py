@@ -79,6 +79,10 @@ def per_s(holding: Holding, at: float, prices: Sequence[Price]) -> float:
 def rows(held: Sequence[Holding], since: float, until: float, prices: Sequence[Price]) -> list[HeldRow]:
     """What that time adds to each day, by service, kind of device and purchase; at the prices of its end."""
     sums: dict[tuple[int, str, str, str, str], list[float]] = {}
+    per_unit = {
+        (kind, purchase): price_of(kind, purchase, until, prices).per_hour / HOUR_S
+        for kind, purchase in {(one.device_kind, one.purchase) for one in held}
+    }
     for day, seconds in days(since, until):
         for one in held:
             total = sums.setdefault(
@@ -86,7 +90,7 @@ def rows(held: Sequence[Holding], since: float, until: float, prices: Sequence[P
             )
             total[0] += seconds * one.units
             total[1] += seconds * one.cpus
-            total[2] += seconds * per_s(one, until, prices)
+            total[2] += seconds * one.units * per_unit[one.device_kind, one.purchase]
     return [
         HeldRow(
             day=day,
