@@ -13,6 +13,7 @@ class LoadSpec:
     """How to open an artefact. `provider`: auto, cpu or cuda; `device`: cpu, or the GPU's UUID.
 
     `derived`: a folder on this host for files that are made from this artefact alone; None where none shall be made.
+    `statistics`: a file for what the engine notes of its memory (`engines.memory`), at some cost; None: nothing.
     """
 
     path: Path
@@ -21,6 +22,7 @@ class LoadSpec:
     threads: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     derived: Path | None = None
+    statistics: Path | None = None
 
 
 class Engine(Protocol):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from inference.engines import onnx_shared
+from inference.engines import onnx_file, onnx_shared
 from inference.engines.base import LoadSpec
+from inference.engines.memory import Statistics, read_statistics
 from inference.engines.onnx_file import NotProtobuf, external_files
 from inference.errors import EngineFailed, EngineLoadFailed, OutOfMemory, PenstockError, RunStopped
 from inference.tensors import Array, Tensors, TensorSpec
@@ -20,6 +21,7 @@ OPTIMISATIONS = {
     "all": "ORT_ENABLE_ALL",
 }
 
+_NO_SPEC = LoadSpec(path=Path())
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _DTYPES = {
     "tensor(bool)": "bool",
@@ -53,8 +55,9 @@ class OnnxEngine:
 
     runs_code: ClassVar[bool] = False
 
-    def __init__(self, session: Any, provider: str, new_options: Callable[[], Any]) -> None:
+    def __init__(self, session: Any, provider: str, new_options: Callable[[], Any], spec: LoadSpec = _NO_SPEC) -> None:
         self._session = session
+        self._path, self._statistics = spec.path, spec.statistics
         self._new_options = new_options
         self._lock = threading.Lock()
         self._under_way: Any = None
@@ -84,7 +87,7 @@ class OnnxEngine:
                 got=provider,
                 device=spec.device,
             )
-        return cls(session, provider, onnxruntime.RunOptions)
+        return cls(session, provider, onnxruntime.RunOptions, spec)
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """One call. Raises EngineFailed for what would fail again, OutOfMemory for what may not, RunStopped."""
@@ -105,6 +108,18 @@ class OnnxEngine:
         with self._lock:
             if self._under_way is not None:
                 self._under_way.terminate = True
+
+    def weight_bytes(self) -> int:
+        """As the file has them."""
+        return onnx_file.weight_bytes(self._path)
+
+    def statistics(self, *, rows: int) -> Statistics | None:
+        """ONNX Runtime writes them after each call, and keeps what was largest for each node."""
+        try:
+            text = self._statistics.read_text(errors="replace") if self._statistics else ""
+        except OSError:
+            return None
+        return read_statistics(text, rows=rows)
 
     def close(self) -> None:
         self._session = None
@@ -197,6 +212,9 @@ def _session_options(onnxruntime: Any, spec: LoadSpec) -> Any:
     options.log_severity_level = 4  # what goes wrong is raised; the rest is noise
     level = OPTIMISATIONS[spec.options.get("optimisation", "all")]
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    if spec.statistics is not None:
+        options.enable_mem_pattern = False  # else nodes share blocks, and none says its own
+        options.add_session_config_entry("session.collect_node_memory_stats_to_file", str(spec.statistics))
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options

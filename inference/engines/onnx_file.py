@@ -1,4 +1,4 @@
-"""Reads just enough of an ONNX file to see which other files it asks for."""
+"""Reads just enough of an ONNX file to see which other files it asks for, and how large its weights are."""
 
 import mmap
 from collections.abc import Iterator
@@ -19,6 +19,12 @@ _INSIDE: dict[str, dict[int, str]] = {
     "tensor": {13: "entry"},
     "entry": {},
 }
+
+
+_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_RAW = 1, 2, 9
+_GRAPH_INITIALIZER, _MODEL_GRAPH, _GRAPH_NODE, _NODE_ATTRIBUTE, _ATTRIBUTE_TENSOR = 5, 7, 1, 5, 5
+_WIDTHS = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 14: 8, 15: 16, 16: 2}
+"""Bytes of one element, by TensorProto.DataType; what is not here (strings, 8 bits and fewer) counts as one."""
 
 
 class NotProtobuf(ValueError):
@@ -60,6 +66,51 @@ def _location(content: bytes | mmap.mmap, start: int, end: int) -> Iterator[str]
     pair = {number: content[begin:stop] for number, wire, begin, stop in fields(content, start, end) if wire == _BYTES}
     if pair.get(1) == b"location":
         yield pair.get(2, b"").decode("utf-8", "replace")
+
+
+def weight_bytes(path: Path) -> int:
+    """Bytes of the tensors that the model brings along, in the form in which it computes with them.
+
+    Initializers of the main graph and constants in its nodes. Raises NotProtobuf.
+    Source: onnx.proto3 (GraphProto.initializer, TensorProto).
+    """
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            raise NotProtobuf("empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return sum(_tensor_bytes(content, begin, stop) for begin, stop in _tensors(content))
+
+
+def _tensors(content: bytes | mmap.mmap) -> Iterator[tuple[int, int]]:
+    """Where each tensor of the main graph lies."""
+    for graph in _inside(content, (0, len(content)), _MODEL_GRAPH):
+        yield from _inside(content, graph, _GRAPH_INITIALIZER)
+        for node in _inside(content, graph, _GRAPH_NODE):
+            for attribute in _inside(content, node, _NODE_ATTRIBUTE):
+                yield from _inside(content, attribute, _ATTRIBUTE_TENSOR)
+
+
+def _inside(content: bytes | mmap.mmap, span: tuple[int, int], wanted: int) -> Iterator[tuple[int, int]]:
+    for number, wire, begin, stop in fields(content, *span):
+        if number == wanted and wire == _BYTES:
+            yield begin, stop
+
+
+def _tensor_bytes(content: bytes | mmap.mmap, start: int, end: int) -> int:
+    count, width = 1, 1
+    for number, wire, begin, stop in fields(content, start, end):
+        if number == _TENSOR_RAW and wire == _BYTES:
+            return stop - begin
+        if number == _TENSOR_TYPE and wire == _VARINT:
+            width = _WIDTHS.get(_varint(content, begin, end)[0], 1)
+        elif number == _TENSOR_DIMS and wire == _VARINT:
+            count *= _varint(content, begin, end)[0]
+        elif number == _TENSOR_DIMS and wire == _BYTES:
+            at = begin
+            while at < stop:
+                size, at = _varint(content, at, stop)
+                count *= size
+    return count * width
 
 
 def fields(content: bytes | mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:

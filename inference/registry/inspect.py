@@ -103,7 +103,8 @@ def _read(folder: Path, complaint: str, status: int, settings: RegistrySettings)
     refusal = answer.get("refusal")
     if refusal is None:
         signature = msgspec.convert(answer["signature"], Signature)
-        return Trial(signature=signature, golden=(folder / "golden.bin").read_bytes())
+        golden = (folder / "golden.bin").read_bytes()
+        return Trial(signature=signature, golden=golden, estimate=answer["estimate"])
     if refusal == "out_of_memory":
         raise _too_hungry(settings)
     if refusal == InvalidField.code:

@@ -61,12 +61,16 @@ def _try(request: dict[str, Any]) -> dict[str, Any]:
 
     load = catalog.find(request["framework"], request["plugins"])
     spec = LoadSpec(
-        path=Path(request["path"]), provider="cpu", threads=int(request["threads"]), options=request["options"]
+        path=Path(request["path"]),
+        provider="cpu",
+        threads=int(request["threads"]),
+        options=request["options"],
+        statistics=Path(request["folder"]) / "statistics.csv",
     )
     found = trial.run(load(spec), hooks.compile(request["hooks"]), request["golden"])
     (Path(request["folder"]) / "golden.bin").write_bytes(found.golden)
     signature: object = msgspec.to_builtins(found.signature)
-    return {"signature": signature}
+    return {"signature": signature, "estimate": found.estimate}
 
 
 def _write(folder: Path, answer: dict[str, Any]) -> None:

@@ -165,6 +165,7 @@ def _row(tenant_id: str, wish: _Wish, blob: StoredBlob, golden: str, trial: Tria
         deployment_config=wish.config,
         runs_code=runs_code,
         created_at=epoch_s(),
+        estimate=trial.estimate,
     )
 
 

@@ -4,13 +4,14 @@ Runs in the throw-away child (`inspect_child`); nothing here limits anything.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from inference.engines import hooks, selfcheck
+from inference.engines import hooks, memory, selfcheck
 from inference.engines.base import Engine
+from inference.engines.memory import Accountable, Statistics
 from inference.errors import EngineFailed, InvalidField, ModelInvalid, OutOfMemory, PenstockError
 from inference.registry.model import Signature
 from inference.tensors import Array, Tensors, TensorSpec
@@ -23,10 +24,11 @@ ALONE_SHARE = 1e-2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """`golden` as `selfcheck.seal` wrote it."""
+    """`golden` as `selfcheck.seal` wrote it. `estimate`: of its memory, as `engines.memory.of_trial` made it."""
 
     signature: Signature
     golden: bytes
+    estimate: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run(engine: Engine, model_hooks: hooks.Hooks, golden: Mapping[str, Any]) -> Trial:
@@ -38,6 +40,8 @@ def run(engine: Engine, model_hooks: hooks.Hooks, golden: Mapping[str, Any]) -> 
     _check_hints(golden, inputs)
     sample, fed, got = _first_answer(engine, model_hooks, inputs, golden)
     _check_outputs(got, engine.outputs)
+    rows = next(iter(fed.values())).shape[0]
+    seen = _statistics(engine, rows)
     again = engine.run(fed)
     is_steady = all(not selfcheck.difference(again[name], got[name], selfcheck.SHARES["cpu"]) for name in got)
     joins = _joins(engine, fed, got, is_steady)
@@ -47,7 +51,21 @@ def run(engine: Engine, model_hooks: hooks.Hooks, golden: Mapping[str, Any]) -> 
             inputs=inputs, outputs=outputs, engine_inputs=engine.inputs, engine_outputs=engine.outputs, joins=joins
         ),
         golden=selfcheck.seal(sample, got if is_steady else {}),
+        estimate=_estimate(engine, [*seen, *_statistics(engine, rows + 1)]),
     )
+
+
+def _statistics(engine: Engine, rows: int) -> list[Statistics]:
+    found = engine.statistics(rows=rows) if isinstance(engine, Accountable) else None
+    return [found] if found is not None else []
+
+
+def _estimate(engine: Engine, seen: Sequence[Statistics]) -> dict[str, Any]:
+    """The last of `seen` counts only where a call was really larger than that of the first."""
+    if not isinstance(engine, Accountable):
+        return {}
+    has_grown = len(seen) > 1 and seen[-1].total_bytes > seen[0].total_bytes
+    return memory.of_trial(weight_bytes=engine.weight_bytes(), seen=seen if has_grown else seen[:1])
 
 
 def _first_answer(
