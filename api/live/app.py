@@ -19,7 +19,7 @@ from api.guard import presented_in
 from api.live.aside import aside
 from api.live.events import Events
 from api.live.reading import Reading
-from api.live.waiters import Waiters
+from api.live.waiters import Waiters, id_of
 from api.schemas import costs, task_view
 from inference.access.door import allow
 from inference.access.model import Reach, Role, Scope
@@ -27,19 +27,20 @@ from inference.core import Core
 from inference.errors import JobNotFound, PenstockError
 from inference.ids import is_id, new_id
 from inference.jobs import query
-from inference.jobs.model import JobState, JobView, Standing
+from inference.jobs.model import End, JobState, JobView, Standing
 
 BASES = ("/api/v1/inference", "/api/inference")
 READERS = 8
 
 log = structlog.get_logger()
 
-Listen: TypeAlias = Callable[[Callable[[Sequence[str]], None]], Awaitable[None]]
+Hear: TypeAlias = Callable[[Sequence[str | End] | None], None]
+Listen: TypeAlias = Callable[[Hear], Awaitable[None]]
 
 
-def create_app(core: Core, listen: Listen) -> Starlette:
-    """The application; `listen` calls back with the ids of finished tasks, for ever."""
-    waiters = Waiters()
+def create_app(core: Core, listen: Listen, waiters: Waiters | None = None) -> Starlette:
+    """The application; `listen` calls back with the news of finished tasks, for ever; see `Waiters.hear`."""
+    waiters = Waiters() if waiters is None else waiters
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
 
     def enter(request: Request, is_new: bool = True) -> Scope:
@@ -67,6 +68,7 @@ def create_app(core: Core, listen: Listen) -> Starlette:
         try:
             view = await waiters.last_view(
                 task_id,
+                scope=scope,
                 wait_s=asked.wait_s,
                 read=lambda wanted: views.get(scope, wanted),
                 gone=gone,
@@ -95,11 +97,11 @@ def create_app(core: Core, listen: Listen) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        def wake(task_ids: Sequence[str]) -> None:
-            waiters.wake(task_ids)
-            told.streams.wake(task_ids)
+        def hear(news: Sequence[str | End] | None) -> None:
+            waiters.hear(news)
+            told.streams.wake([id_of(item) for item in news or ()])
 
-        listening = asyncio.ensure_future(listen(wake))
+        listening = asyncio.ensure_future(listen(hear))
         listening.add_done_callback(_report)
         yield
         listening.cancel()

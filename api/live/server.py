@@ -77,18 +77,20 @@ def assemble(core: Core, settings: Settings) -> tuple[ASGIApp, Callable[[], None
     from api.live.predict import Predicts
     from api.live.seats import Seats
     from api.live.submit import Submits
+    from api.live.waiters import Waiters
     from inference.jobs.commit_loop import LoopCommit
     from inference.redisio import news
     from inference.redisio.express_asker import Asker
 
+    waiters = Waiters()
     seated = Seats(
-        create_app(core, functools.partial(news.listen, settings)),
+        create_app(core, functools.partial(news.listen, settings), waiters),
         most=settings.api.waiting_per_caller,
         behind_front=settings.api.behind_front,
     )
     fast = Fast(headers.added_to(seated), core)
     commit = LoopCommit(core.jobs.store, core.jobs.bell, settings.jobs)
-    submits = Submits(core, commit, fast)
+    submits = Submits(core, commit, fast, waiters.expect)
     fast.add(submits.route())
     for route in Predicts(core, submits, Asker(settings, core.jobs.bell), fast).routes():
         fast.add(route)

@@ -1,5 +1,7 @@
 """`POST /services/{id}/tasks` in the asynchronous process: prepared on the loop, committed beside it."""
 
+from collections.abc import Callable
+
 from api import errors, submission
 from api.live.fast import Call, Fast, Route
 from api.schemas import task_in
@@ -10,13 +12,20 @@ PATTERN = r"/api/(?:v1/)?inference/services/([^/]+)/tasks/?"
 RULE = "/api/v1/inference/services/<service_id>/tasks"
 
 
-class Submits:
-    """The handler. `fast` runs on threads what cannot be prepared on the loop."""
+def _nothing(_task_id: str, _tenant_id: str) -> None:
+    pass
 
-    def __init__(self, core: Core, commit: LoopCommit, fast: Fast) -> None:
+
+class Submits:
+    """The handler. `fast` runs on threads what cannot be prepared on the loop; `expect` is told of a task to come."""
+
+    def __init__(
+        self, core: Core, commit: LoopCommit, fast: Fast, expect: Callable[[str, str], None] = _nothing
+    ) -> None:
         self._core = core
         self._commit = commit
         self._aside = fast.aside
+        self._expect = expect
 
     def route(self) -> Route:
         """For `Fast`."""
@@ -27,6 +36,7 @@ class Submits:
         """202 when the task is committed. Raises what refuses it; see `submission.prepare` and `submit.submit`."""
         key = call.header(b"idempotency-key")
         prepared = await self._aside(submission.prepare, self._core, call.principal, service_id, call.body, key)
+        self._expect(prepared.jobs[0].id, prepared.tenant_id)
         accepted = await self._commit.put(prepared)
         text, location = submission.accepted(accepted, submission.base_of(call.path))
         return errors.Answer(status=202, body=text, headers={"Location": location})

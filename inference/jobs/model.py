@@ -201,6 +201,13 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 1
 
 
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """A final view as the news of it carry it, and whose job it is."""
+
+    tenant_id: str
+    view: JobView
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One attempt that ended. `outcome`: the state it ended the job in, `retried`, or `lost` with its instance."""

@@ -47,7 +47,7 @@ _RULES: Mapping[str, tuple[str, ...]] = {
     API: (
         f"{_ANY} +time",
         f"({_SLOTS} +zadd)",
-        f"(~{RESULT_KEY}* +get +mget +set)",
+        f"(~{RESULT_KEY}* +evalsha +get +mget +set)",
         f"(~{WRONG_KEY}* ~{RATE_KEY}* +evalsha +get +incr +incrby +expire +pexpire +pttl)",
         f"(&{DONE_CHANNEL} +publish +subscribe +unsubscribe)",
         f"(&{TOLD_CHANNEL}* +subscribe +unsubscribe)",
@@ -60,7 +60,7 @@ _RULES: Mapping[str, tuple[str, ...]] = {
         f"{_ANY} +time",
         f"({_SLOTS} +zrange +zremrangebyrank +get +set +del)",
         f"(~{WAKE_KEY}* +brpop)",
-        f"(%W~{RESULT_KEY}* +set)",
+        f"(%W~{RESULT_KEY}* +set) (~{RESULT_KEY}* +evalsha)",  # what a script does needs its own leave
         _PUBLISH_NEWS,
         f"(&{TOLD_CHANNEL}* +publish)",
         f"(%W~{FIGURES_KEY} +set) (&{FIGURES_CHANNEL} +publish) (~{PREDICTED_KEY} +lpush +rpop +expire)",

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-import msgspec
 import redis.asyncio
 import structlog
 
+from inference.jobs.model import End
 from inference.redisio import tls
 from inference.redisio.client import DONE_CHANNEL
+from inference.redisio.hot import read_news
 from inference.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -16,9 +17,12 @@ log = structlog.get_logger(__name__)
 AGAIN_S = 0.5
 
 
-async def listen(settings: Settings, on_ids: Callable[[Sequence[str]], None]) -> None:
-    """Calls `on_ids` with the ids of finished jobs, for ever; what is published while Redis is away is missed."""
-    decoder = msgspec.msgpack.Decoder(list[str])
+async def listen(settings: Settings, hear: Callable[[Sequence[str | End] | None], None]) -> None:
+    """Calls `hear` for ever, with the ends of jobs or, where the news carry those not, their ids.
+
+    With nothing, an empty list, when it begins to listen, and with None when it does not any more: what is published
+    while Redis is away is missed.
+    """
     was_away = False
     while True:
         client = redis.asyncio.Redis.from_url(
@@ -29,14 +33,15 @@ async def listen(settings: Settings, on_ids: Callable[[Sequence[str]], None]) ->
             health_check_interval=15,
         )
         try:
-            async with client.pubsub(ignore_subscribe_messages=True) as channel:
+            async with client.pubsub() as channel:
                 await channel.subscribe(DONE_CHANNEL)
                 if was_away:
                     log.info("news_resumed")
                 was_away = False
                 async for message in channel.listen():
-                    on_ids(decoder.decode(message["data"]))
-        except (redis.RedisError, OSError, msgspec.DecodeError) as error:
+                    hear(read_news(message["data"]) if message["type"] == "message" else [])
+        except (redis.RedisError, OSError, ValueError) as error:
+            hear(None)
             if not was_away:
                 log.warning("news_interrupted", reason=str(error))
             was_away = True

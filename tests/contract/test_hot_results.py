@@ -7,9 +7,9 @@ import pytest
 
 from inference.errors import HotUnavailable
 from inference.ids import new_id
-from inference.jobs.model import JobState, JobView
-from inference.redisio.client import RedisLink
-from inference.redisio.hot import RedisHotResults
+from inference.jobs.model import End, JobState, JobView
+from inference.redisio.client import DONE_CHANNEL, RedisLink
+from inference.redisio.hot import MOST_CARRIED, RedisHotResults, read_news
 from inference.settings import RedisSettings, ResultsSettings, Settings
 
 
@@ -53,6 +53,61 @@ def test_a_forgotten_copy_is_not_read_and_a_late_one_is_not_kept(redis_url):
 
     assert forgotten is None
     assert hot.get("a", old.id) is None, "a put of the old generation that came late"
+
+
+@pytest.fixture
+def news(redis_url):
+    """What the channel of ends carried since the last look."""
+    link = RedisLink(Settings(redis_url=redis_url))
+    channel = link.client.pubsub(ignore_subscribe_messages=True)
+    channel.subscribe(DONE_CHANNEL)
+    channel.get_message(timeout=1)
+    yield lambda: read_news(channel.get_message(timeout=1)["data"])
+    channel.close()
+    link.close()
+
+
+def test_news_of_few_ends_carry_them(redis_url, news):
+    hot, views = hot_at(redis_url), [a_view() for _ in range(MOST_CARRIED)]
+
+    hot.put("a", "s", views)
+
+    assert news() == [End(tenant_id="a", view=view) for view in views]
+    assert hot.get_many("a", [view.id for view in views]) == {view.id: view for view in views}
+
+
+@pytest.mark.parametrize("views", [[a_view() for _ in range(MOST_CARRIED + 1)], [a_view(result=b"1" * 20_000)]])
+def test_news_of_many_or_large_ends_name_them(redis_url, news, views):
+    hot = hot_at(redis_url)
+
+    hot.put("a", "s", views)
+
+    assert news() == [view.id for view in views]
+
+
+def test_news_do_not_carry_an_end_that_was_taken_back(redis_url, news):
+    hot, old, other = hot_at(redis_url), a_view(), a_view()
+    hot.forget(old.id, age_s=1.0)
+
+    hot.put("a", "s", [old, other])
+
+    assert news() == [old.id, other.id]
+    assert hot.get("a", other.id) == other
+
+
+def test_news_are_told_where_there_is_no_room_for_copies(redis_url, news):
+    link = RedisLink(Settings(redis_url=redis_url))
+    link.client.config_set("maxmemory-policy", "noeviction")
+    link.client.config_set("maxmemory", 1)
+    view = a_view()
+    try:
+        hot_at(redis_url).put("a", "s", [view])
+    finally:
+        link.client.config_set("maxmemory", 0)
+        link.client.config_set("maxmemory-policy", "volatile-ttl")
+        link.close()
+
+    assert news() == [view.id]
 
 
 def test_a_tombstone_lives_no_longer_than_a_copy(redis_url):

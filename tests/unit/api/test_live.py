@@ -7,17 +7,23 @@ import pytest
 
 from api.live.app import create_app
 from api.live.waiters import Waiters
-from inference.access.model import ANYBODY
+from inference.access.model import ANYBODY, Scope
 from inference.errors import JobNotFound
 from inference.ids import new_id
 from inference.jobs import submit
-from inference.jobs.model import JobSpec, JobState, JobView
+from inference.jobs.model import End, JobSpec, JobState, JobView
 
 BASE = "/api/v1/inference"
+SCOPE = Scope("t")
 
 
-def a_view(state=JobState.PENDING):
-    return JobView(id=new_id(), service_id=new_id(), state=state, priority=0, attempts=0, created_at=1.0)
+def a_view(state=JobState.PENDING, **changes):
+    plain = {"id": new_id(), "service_id": new_id(), "state": state, "priority": 0, "attempts": 0, "created_at": 1.0}
+    return JobView(**(plain | changes))
+
+
+def an_end(tenant_id="t", generation=1):
+    return End(tenant_id=tenant_id, view=a_view(JobState.COMPLETED, id="a", generation=generation))
 
 
 class Store:
@@ -54,7 +60,11 @@ def waiting(scenario):
 def test_a_finished_task_is_answered_at_once():
     async def scenario(waiters, store, gone):
         store.finish()
-        return await waiters.last_view("a", wait_s=30, read=store.read, gone=gone), store.reads, len(waiters)
+        return (
+            await waiters.last_view("a", wait_s=30, scope=SCOPE, read=store.read, gone=gone),
+            store.reads,
+            len(waiters),
+        )
 
     view, reads, left = waiting(scenario)
 
@@ -64,11 +74,12 @@ def test_a_finished_task_is_answered_at_once():
 def test_news_wakes_all_who_wait_for_it_and_nobody_else():
     async def scenario(waiters, store, gone):
         other = Store()
-        polls = [asyncio.ensure_future(waiters.last_view("a", wait_s=30, read=store.read, gone=gone)) for _ in range(3)]
-        elsewhere = asyncio.ensure_future(waiters.last_view("b", wait_s=30, read=other.read, gone=gone))
+        how = {"wait_s": 30, "scope": SCOPE, "gone": gone}
+        polls = [asyncio.ensure_future(waiters.last_view("a", **how, read=store.read)) for _ in range(3)]
+        elsewhere = asyncio.ensure_future(waiters.last_view("b", **how, read=other.read))
         await asyncio.sleep(0.01)
         store.finish()
-        waiters.wake(["a", "unknown"])
+        waiters.hear(["a", "unknown"])
         views = await asyncio.wait_for(asyncio.gather(*polls), 0.5)
         is_waiting = not elsewhere.done()
         elsewhere.cancel()
@@ -85,10 +96,10 @@ def test_news_between_the_reading_and_the_waiting_is_not_missed():
     async def scenario(waiters, store, gone):
         def finish_unseen():
             store.finish()
-            waiters.wake(["a"])
+            waiters.hear(["a"])
 
         store.before_answer = finish_unseen
-        return await asyncio.wait_for(waiters.last_view("a", wait_s=30, read=store.read, gone=gone), 0.5)
+        return await asyncio.wait_for(waiters.last_view("a", wait_s=30, scope=SCOPE, read=store.read, gone=gone), 0.5)
 
     assert waiting(scenario).state is JobState.COMPLETED
 
@@ -97,9 +108,9 @@ def test_news_during_a_later_reading_is_not_missed(monkeypatch):
     monkeypatch.setattr("api.live.waiters.READ_AGAIN_S", (0.02,))
 
     async def scenario(waiters, store, gone):
-        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, read=store.read, gone=gone))
+        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, scope=SCOPE, read=store.read, gone=gone))
         await asyncio.sleep(0.001)
-        store.before_answer = lambda: (store.finish(), waiters.wake(["a"]))
+        store.before_answer = lambda: (store.finish(), waiters.hear(["a"]))
         return await asyncio.wait_for(poll, 1)
 
     assert waiting(scenario).state is JobState.COMPLETED
@@ -107,13 +118,13 @@ def test_news_during_a_later_reading_is_not_missed(monkeypatch):
 
 def test_news_of_what_is_not_over_does_not_end_the_wait():
     async def scenario(waiters, store, gone):
-        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, read=store.read, gone=gone))
+        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, scope=SCOPE, read=store.read, gone=gone))
         await asyncio.sleep(0.01)
-        waiters.wake(["a"])
+        waiters.hear(["a"])
         await asyncio.sleep(0.01)
         was_waiting = not poll.done()
         store.finish()
-        waiters.wake(["a"])
+        waiters.hear(["a"])
         return was_waiting, (await asyncio.wait_for(poll, 0.5)).state
 
     assert waiting(scenario) == (True, JobState.COMPLETED)
@@ -123,7 +134,7 @@ def test_lost_news_costs_a_second(monkeypatch):
     monkeypatch.setattr("api.live.waiters.READ_AGAIN_S", (0.02, 0.04, 0.08))
 
     async def scenario(waiters, store, gone):
-        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, read=store.read, gone=gone))
+        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, scope=SCOPE, read=store.read, gone=gone))
         await asyncio.sleep(0.01)
         store.finish()
         return (await asyncio.wait_for(poll, 0.5)).state
@@ -133,7 +144,7 @@ def test_lost_news_costs_a_second(monkeypatch):
 
 def test_the_state_is_read_once_more_at_the_end():
     async def scenario(waiters, store, gone):
-        view = await waiters.last_view("a", wait_s=0.03, read=store.read, gone=gone)
+        view = await waiters.last_view("a", wait_s=0.03, scope=SCOPE, read=store.read, gone=gone)
         return view.state, store.reads
 
     assert waiting(scenario) == (JobState.PENDING, 2)
@@ -141,7 +152,7 @@ def test_the_state_is_read_once_more_at_the_end():
 
 def test_no_wait_reads_twice_at_most():
     async def scenario(waiters, store, gone):
-        await waiters.last_view("a", wait_s=0, read=store.read, gone=gone)
+        await waiters.last_view("a", wait_s=0, scope=SCOPE, read=store.read, gone=gone)
         return store.reads
 
     assert waiting(scenario) <= 2
@@ -149,7 +160,7 @@ def test_no_wait_reads_twice_at_most():
 
 def test_who_has_gone_is_forgotten_at_once():
     async def scenario(waiters, store, gone):
-        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, read=store.read, gone=gone))
+        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, scope=SCOPE, read=store.read, gone=gone))
         await asyncio.sleep(0.01)
         gone.set_result(None)
         await asyncio.wait_for(poll, 0.5)
@@ -164,10 +175,93 @@ def test_an_error_of_the_store_leaves_no_waiter_behind():
             raise JobNotFound("There is no task a.")
 
         with pytest.raises(JobNotFound):
-            await waiters.last_view("a", wait_s=30, read=read, gone=gone)
+            await waiters.last_view("a", wait_s=30, scope=SCOPE, read=read, gone=gone)
         return len(waiters)
 
     assert waiting(scenario) == 0
+
+
+@pytest.mark.parametrize(
+    ("end", "answers"), [(an_end(), True), (an_end(generation=0), False), (an_end(tenant_id="other"), False)]
+)
+def test_news_that_carry_the_end_are_the_answer_if_it_is_the_callers_and_of_this_generation(end, answers):
+    async def scenario(waiters, store, gone):
+        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=0.1, scope=SCOPE, read=store.read, gone=gone))
+        await asyncio.sleep(0.01)
+        waiters.hear([end])
+        return await poll, store.reads
+
+    view, reads = waiting(scenario)
+
+    assert (view is end.view) == answers
+    assert (reads == 1) == answers
+
+
+def test_a_task_that_was_sent_through_here_is_not_read_before_its_end_is_heard():
+    async def scenario(waiters, store, gone):
+        waiters.hear([])
+        waiters.expect("a", "t")
+        poll = asyncio.ensure_future(waiters.last_view("a", wait_s=30, scope=SCOPE, read=store.read, gone=gone))
+        await asyncio.sleep(0.01)
+        waiters.hear([an_end()])
+        return (await asyncio.wait_for(poll, 0.5)).state, store.reads
+
+    assert waiting(scenario) == (JobState.COMPLETED, 0)
+
+
+def deaf(waiters):
+    waiters.hear(None)
+
+
+def told_before(waiters):
+    waiters.hear(["a"])
+
+
+@pytest.mark.parametrize(
+    ("scope", "before", "wait_s"),
+    [
+        (Scope("other"), None, 30),
+        (Scope("t", service_id="s"), None, 30),
+        (SCOPE, deaf, 30),
+        (SCOPE, told_before, 30),
+        (SCOPE, None, 0),
+    ],
+)
+def test_whoever_may_not_see_it_or_could_miss_its_end_reads_a_new_task_first(scope, before, wait_s):
+    async def scenario(waiters, store, gone):
+        waiters.hear([])
+        waiters.expect("a", "t")
+        if before:
+            before(waiters)
+        store.finish()
+        return (await waiters.last_view("a", wait_s=wait_s, scope=scope, read=store.read, gone=gone)).state, store.reads
+
+    assert waiting(scenario) == (JobState.COMPLETED, 1)
+
+
+def test_lost_news_of_a_new_task_cost_a_second(monkeypatch):
+    monkeypatch.setattr("api.live.waiters.READ_AGAIN_S", (0.02,))
+
+    async def scenario(waiters, store, gone):
+        waiters.hear([])
+        waiters.expect("a", "t")
+        store.finish()
+        return (await waiters.last_view("a", wait_s=30, scope=SCOPE, read=store.read, gone=gone)).state, store.reads
+
+    assert waiting(scenario) == (JobState.COMPLETED, 1)
+
+
+def test_new_tasks_are_forgotten_after_a_while(monkeypatch):
+    monkeypatch.setattr("api.live.waiters.NEW_S", 0.0)
+
+    async def scenario(waiters, store, gone):
+        waiters.hear([])
+        for task_id in "abc":
+            waiters.expect(task_id, "t")
+        await waiters.last_view("a", wait_s=0.01, scope=SCOPE, read=store.read, gone=gone)
+        return len(waiters._new), store.reads
+
+    assert waiting(scenario) == (1, 2)
 
 
 # --- over ASGI ---
