@@ -5,6 +5,7 @@ import math
 import re
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 ISO_FORM = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -28,6 +29,19 @@ def epoch_s() -> float:
 def monotonic_s() -> float:
     """For durations. On Linux every process of a host reads the same clock."""
     return time.monotonic()
+
+
+def held_up_s() -> float:
+    """Seconds that this thread could have run and was not let, since others had the cores; 0 where nobody counts them.
+
+    Grows only: a duration less what it grew by meanwhile is what the duration would be on an idle machine, for work
+    of one thread.
+    """
+    try:
+        with Path("/proc/thread-self/schedstat").open("rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def iso(epoch: float | None) -> str | None:

@@ -6,7 +6,7 @@ from statistics import median
 
 import numpy as np
 
-from inference.clock import monotonic_s
+from inference.clock import held_up_s, monotonic_s
 from inference.engines.base import Engine
 from inference.errors import OutOfMemory
 from inference.tensors import Tensors
@@ -18,7 +18,7 @@ KNEE_SHARE = 0.10
 FLAT_SHARE, LONG_MS = 0.05, 50.0
 """A doubling that gains less is flat: two in a row end the curve, and one where calls take that long."""
 MOST_CALLS, LEAST_CALLS = 20, 2
-ENOUGH_CALLS, ENOUGH_S = 3, 0.1
+ENOUGH_CALLS, ENOUGH_S = 3, 0.05
 """A bucket of so many calls that took so long is known well enough: whoever starts a service waits for the curve."""
 
 
@@ -35,8 +35,12 @@ def measure(
     max_batch: int = 64,
     budget_s: float = 3.0,
     clock: Callable[[], float] = monotonic_s,
+    held_up: Callable[[], float] = held_up_s,
 ) -> Curve:
     """The batch curve, from real calls. Warms the engine up on the way.
+
+    `held_up`: grows by the time that others took from this thread. It is left out of what a call took, or the batch
+    size would hang on who else was busy while the model was loaded; an engine of several threads is still slowed down.
 
     `sample`: engine inputs with at least one row; its first row is repeated. Ends before a bucket that would
     not fit into what is left of `budget_s`, before one that runs out of memory, and where doubling gains next to
@@ -54,7 +58,7 @@ def measure(
             break
         batch = {name: np.repeat(array[:1], rows, axis=0) for name, array in sample.items()}
         try:
-            times_ms = _time(partial(engine.run, batch), left_s / (len(sizes) - position), clock)
+            times_ms = _time(partial(engine.run, batch), left_s / (len(sizes) - position), clock, held_up)
         except OutOfMemory:
             if not curve:
                 raise
@@ -88,17 +92,21 @@ def _rate(point: tuple[int, float, float]) -> float:
     return rows / max(median_ms, 1e-6)
 
 
-def _time(call: Callable[[], object], share_s: float, clock: Callable[[], float]) -> list[float]:
+def _time(
+    call: Callable[[], object], share_s: float, clock: Callable[[], float], held_up: Callable[[], float]
+) -> list[float]:
     """Milliseconds of each call after one that does not count: at least 1, at most `MOST_CALLS`, `share_s` in all."""
     began = clock()
     call()
     times_ms: list[float] = []
     while len(times_ms) < MOST_CALLS and (not times_ms or clock() - began < share_s):
-        if len(times_ms) >= ENOUGH_CALLS and clock() - began >= ENOUGH_S:
+        if len(times_ms) >= ENOUGH_CALLS and sum(times_ms) >= ENOUGH_S * 1000:
             break
-        start = clock()
+        waited, start = held_up(), clock()
         call()
-        times_ms.append((clock() - start) * 1000)
+        took = clock() - start
+        waited = held_up() - waited
+        times_ms.append((took - waited if waited < took else took) * 1000)
     return times_ms
 
 

@@ -46,6 +46,7 @@ class Timed:
     inputs = outputs = ()
 
     def __init__(self, fixed_ms, row_ms, most_rows=10**6):
+        self.held_up_s = 0.0
         self.now_s, self.fixed_ms, self.row_ms, self.most_rows = 0.0, fixed_ms, row_ms, most_rows
         self.sizes = []
 
@@ -66,17 +67,31 @@ SAMPLE = {"x": np.ones((2, 3), np.float32)}
 def test_the_curve_is_what_the_calls_took():
     engine = Timed(2.0, 0.5)
 
-    curve = measure(engine, SAMPLE, max_batch=8, clock=lambda: engine.now_s)
+    curve = measure(engine, SAMPLE, max_batch=8, clock=lambda: engine.now_s, held_up=lambda: engine.held_up_s)
 
     assert [rows for rows, *_ in curve] == [1, 2, 4, 8]
     assert [round(median_ms, 6) for _, median_ms, _ in curve] == [2.5, 3.0, 4.0, 6.0]
     assert all(p99_ms == pytest.approx(median_ms) for _, median_ms, p99_ms in curve)
 
 
+def test_what_others_took_of_the_machine_is_not_in_the_curve():
+    class Disturbed(Timed):
+        def run(self, inputs):
+            stolen_s = 0.02 * (len(self.sizes) % 3)
+            self.now_s, self.held_up_s = self.now_s + stolen_s, self.held_up_s + stolen_s
+            return super().run(inputs)
+
+    engine = Disturbed(2.0, 0.5)
+
+    curve = measure(engine, SAMPLE, max_batch=8, clock=lambda: engine.now_s, held_up=lambda: engine.held_up_s)
+
+    assert [round(median_ms, 6) for _, median_ms, _ in curve] == [2.5, 3.0, 4.0, 6.0]
+
+
 def test_measuring_keeps_to_its_budget():
     engine = Timed(10.0, 20.0)
 
-    curve = measure(engine, SAMPLE, budget_s=1.5, clock=lambda: engine.now_s)
+    curve = measure(engine, SAMPLE, budget_s=1.5, clock=lambda: engine.now_s, held_up=lambda: engine.held_up_s)
 
     assert engine.now_s < 2.0
     assert 1 < len(curve) < 7
@@ -85,7 +100,7 @@ def test_measuring_keeps_to_its_budget():
 def test_a_model_slower_than_the_budget_is_still_measured_once():
     engine = Timed(5000.0, 0.0)
 
-    curve = measure(engine, SAMPLE, budget_s=1.5, clock=lambda: engine.now_s)
+    curve = measure(engine, SAMPLE, budget_s=1.5, clock=lambda: engine.now_s, held_up=lambda: engine.held_up_s)
 
     assert curve == ((1, pytest.approx(5000.0), pytest.approx(5000.0)),)
     assert engine.sizes == [1, 1]
@@ -94,7 +109,7 @@ def test_a_model_slower_than_the_budget_is_still_measured_once():
 def test_the_curve_ends_where_memory_ends():
     engine = Timed(1.0, 0.1, most_rows=8)
 
-    curve = measure(engine, SAMPLE, clock=lambda: engine.now_s)
+    curve = measure(engine, SAMPLE, clock=lambda: engine.now_s, held_up=lambda: engine.held_up_s)
 
     assert [rows for rows, *_ in curve] == [1, 2, 4, 8]
 
@@ -111,7 +126,7 @@ def test_the_curve_ends_where_memory_ends():
 def test_the_curve_ends_where_doubling_gains_nothing_and_sooner_where_calls_are_long(fixed_ms, row_ms, sizes):
     engine = Timed(fixed_ms, row_ms)
 
-    curve = measure(engine, SAMPLE, clock=lambda: engine.now_s)
+    curve = measure(engine, SAMPLE, clock=lambda: engine.now_s, held_up=lambda: engine.held_up_s)
 
     assert [rows for rows, *_ in curve] == sizes
 
@@ -119,10 +134,10 @@ def test_the_curve_ends_where_doubling_gains_nothing_and_sooner_where_calls_are_
 def test_long_calls_are_timed_thrice_and_short_ones_more_often():
     engine = Timed(0.0, 2.0)
 
-    measure(engine, SAMPLE, max_batch=1, clock=lambda: engine.now_s)
+    measure(engine, SAMPLE, max_batch=1, clock=lambda: engine.now_s, held_up=lambda: engine.held_up_s)
     short, engine.sizes = len(engine.sizes), []
     engine.row_ms = 60.0
-    measure(engine, SAMPLE, max_batch=1, clock=lambda: engine.now_s)
+    measure(engine, SAMPLE, max_batch=1, clock=lambda: engine.now_s, held_up=lambda: engine.held_up_s)
 
     assert (short, len(engine.sizes)) == (1 + 20, 1 + 3)
 
@@ -131,13 +146,13 @@ def test_a_model_that_cannot_run_one_row_says_so():
     engine = Timed(1.0, 0.1, most_rows=0)
 
     with pytest.raises(OutOfMemory):
-        measure(engine, SAMPLE, clock=lambda: engine.now_s)
+        measure(engine, SAMPLE, clock=lambda: engine.now_s, held_up=lambda: engine.held_up_s)
 
 
 def test_a_fixed_batch_length_is_the_only_bucket():
     engine = Timed(1.0, 0.0)
     engine.fixed_rows = 6
 
-    curve = measure(engine, SAMPLE, clock=lambda: engine.now_s)
+    curve = measure(engine, SAMPLE, clock=lambda: engine.now_s, held_up=lambda: engine.held_up_s)
 
     assert [rows for rows, *_ in curve] == [6]
