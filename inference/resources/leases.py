@@ -97,12 +97,10 @@ def _holding(lease: Lease) -> Holding:
     )
 
 
-def is_back(lease: Lease, *, now: float, is_real: bool, wait_s: float) -> bool:
-    """Whether the memory of one whose process has ended may be given to the next.
+def is_back(lease: Lease, *, since: float, now: float, is_real: bool, wait_s: float) -> bool:
+    """Whether the memory of one whose process ended at `since` may be given to the next.
 
     A driver gives it back half a second to one and a half after the process. `is_real`: there is a driver behind the
     device; main memory, and the memory of devices that are only written down, is back at once.
     """
-    if lease.device == CPU or not is_real or lease.owner_pid is None:
-        return True
-    return lease.unloading_at is not None and now - lease.unloading_at >= wait_s
+    return lease.device == CPU or not is_real or lease.owner_pid is None or now - since >= wait_s

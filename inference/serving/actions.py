@@ -3,17 +3,22 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from inference.resources.fit import NOTHING, Size
 from inference.serving.model import ServiceState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddReplica:
+    """`size` is reserved for it. `victims`: replicas that are drained for it, and leave it what they hold."""
+
     service_id: str
     ordinal: int
     node_id: str
     device: str
     instances: int
     revision: int
+    size: Size = NOTHING
+    victims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,13 @@ class RemoveReplica:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseLease:
+    """Its replica row is gone, and nothing can run behind it."""
+
+    replica_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MoveService:
     service_id: str
     allowed: tuple[ServiceState, ...]
@@ -56,4 +68,4 @@ class Explain:
     suggested_action: str | None
 
 
-Action: TypeAlias = AddReplica | DrainReplica | ResizeReplica | RemoveReplica | MoveService | Explain
+Action: TypeAlias = AddReplica | DrainReplica | ResizeReplica | RemoveReplica | ReleaseLease | MoveService | Explain

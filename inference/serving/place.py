@@ -1,39 +1,15 @@
-"""Where a replica goes: nodes and what is reserved on them in, a node and device out."""
+"""What a service asks of a place, in the planner's words; and why there is none, in a person's."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from inference.serving.model import Node, Requirements, ServiceConfig
+from inference.resources.fit import Board, Need, Room, Size, Where
+from inference.resources.leases import room_of
+from inference.resources.plan import Refusal
+from inference.serving.model import Node, Requirements, Service, ServiceState
 
-CPU = "cpu"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
-    """What one replica of a service asks of a place."""
-
-    service_id: str
-    requirements: Requirements = field(default_factory=Requirements)
-    provider: str = "auto"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reservation:
-    """What a replica that is there, or on its way, holds."""
-
-    service_id: str
-    node_id: str
-    device: str
-    requirements: Requirements = field(default_factory=Requirements)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """`device`: cpu, or the UUID of a GPU."""
-
-    node_id: str
-    device: str
+_WAITING = frozenset({ServiceState.DEPLOYING, ServiceState.PREEMPTED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,83 +20,94 @@ class NoPlace:
     suggested_action: str
 
 
-def need_of(service_id: str, config: ServiceConfig) -> Need:
-    return Need(service_id=service_id, requirements=config.requirements, provider=config.provider)
+def rooms_of(nodes: Iterable[Node]) -> list[Room]:
+    """What the living nodes have to give."""
+    return [room_of(node.id, node.inventory) for node in nodes if node.is_alive]
 
 
-def place(need: Need, nodes: Sequence[Node], reservations: Sequence[Reservation]) -> Place | NoPlace:
-    """The living node with room that has the fewest replicas of this service, then the fewest at all.
+def size_of(wants: Requirements) -> Size:
+    """What a replica with these requirements takes. `gpu` without `gpu_memory` is a card for itself."""
+    return Size(
+        card_bytes=wants.gpu_memory_bytes,
+        cpu_milli=math.ceil(wants.cpu * 1000),
+        memory_bytes=wants.memory_bytes,
+        is_whole=bool(wants.gpu) and not wants.gpu_memory_bytes,
+    )
 
-    `gpu: 1` takes a GPU for itself. Without it, replicas share: provider `cuda` on the GPU with the fewest,
-    `auto` there too if one is free to share and the node has the runtime for it, else on the CPU.
-    """
-    alive = [node for node in nodes if node.is_alive]
-    if not alive:
+
+def where_of(wants: Requirements, provider: str) -> Where:
+    """A card only where one is asked for, or can be used."""
+    if wants.gpu or wants.gpu_memory_bytes or provider == "cuda":
+        return Where.CARD
+    return Where.CPU if provider == "cpu" else Where.EITHER
+
+
+def needs_of(service: Service, count: int, *, now: float, may_evict: bool = True) -> list[Need]:
+    """So many more replicas. Only the wait of a service that has none yet, or has none any more, counts as one."""
+    config = service.config
+    size, where = size_of(config.requirements), where_of(config.requirements, config.provider)
+    waiting_s = max(0.0, now - service.updated_at) if service.state in _WAITING else 0.0
+    return [
+        Need(
+            id=f"{service.id}.{number:03}",
+            group=service.id,
+            size=size,
+            where=where,
+            priority=config.priority,
+            born=service.created_at,
+            waiting_s=waiting_s,
+            may_evict=may_evict,
+        )
+        for number in range(count)
+    ]
+
+
+def explain(need: Need, refusal: Refusal, board: Board) -> NoPlace:
+    """Why this need has no place on that board."""
+    if not board.rooms:
         return NoPlace(
             reason="No node is alive: none has sent a heartbeat lately.",
             suggested_action="Start a node agent: `./penstock up` has one, `./penstock node` starts one alone.",
         )
-    best: tuple[tuple[bool, int, int, str], Place] | None = None
-    for node in alive:
-        here = [held for held in reservations if held.node_id == node.id]
-        device = _device(need, node, here)
-        if device is None or not _has_room(need.requirements, node, here):
-            continue
-        mates = sum(held.service_id == need.service_id for held in here)
-        rank = (need.provider == "auto" and device == CPU, mates, len(here), node.id)
-        if best is None or rank < best[0]:
-            best = (rank, Place(node_id=node.id, device=device))
-    return best[1] if best else _explain(need, alive, reservations)
-
-
-def _device(need: Need, node: Node, here: Sequence[Reservation]) -> str | None:
-    if need.provider == CPU and not need.requirements.gpu:
-        return CPU
-    wants_alone = need.requirements.gpu > 0
-    free = []
-    for gpu in node.inventory.get("gpus", ()):
-        holders = [held for held in here if held.device == gpu["uuid"]]
-        if not any(held.requirements.gpu for held in holders) and not (wants_alone and holders):
-            free.append((len(holders), str(gpu["uuid"])))
-    must = wants_alone or need.provider == "cuda"
-    if free and (must or node.inventory.get("can_cuda")):
-        return min(free)[1]
-    return None if must else CPU
-
-
-def _free(node: Node, here: Sequence[Reservation]) -> tuple[float, int]:
-    """CPUs and bytes that nobody has reserved."""
-    inventory: Mapping[str, Any] = node.inventory
-    cpu = float(inventory.get("cpus", 0)) - sum(held.requirements.cpu for held in here)
-    memory = int(inventory.get("memory_bytes", 0)) - sum(held.requirements.memory_bytes for held in here)
-    return cpu, memory
-
-
-def _has_room(need: Requirements, node: Node, here: Sequence[Reservation]) -> bool:
-    """What asks for nothing always fits."""
-    cpu, memory = _free(node, here)
-    return (need.cpu <= cpu or not need.cpu) and (need.memory_bytes <= memory or not need.memory_bytes)
-
-
-def _explain(need: Need, alive: Sequence[Node], reservations: Sequence[Reservation]) -> NoPlace:
-    wants = need.requirements
-    if (wants.gpu or need.provider == "cuda") and not any(node.inventory.get("gpus") for node in alive):
+    if refusal is Refusal.LATER:
+        return NoPlace(
+            reason="It waits for its turn: as many replicas as are allowed at once are on their way out for others.",
+            suggested_action="Nothing needs to be done: it goes on when they are gone.",
+        )
+    if need.where is Where.CARD and not board.cards:
         return NoPlace(
             reason="A GPU is asked for, and no living node has one.",
             suggested_action="Set provider to auto or cpu and gpu to 0, or add a node with a GPU.",
         )
-    largest = [_free(node, [held for held in reservations if held.node_id == node.id]) for node in alive]
-    cpu, memory = max(free[0] for free in largest), max(free[1] for free in largest)
-    if (not wants.cpu or wants.cpu <= cpu) and (not wants.memory_bytes or wants.memory_bytes <= memory):
+    return _too_little(need, board)
+
+
+def _too_little(need: Need, board: Board) -> NoPlace:
+    size = need.size
+    cpu, memory = max(board.cpu), max(board.memory)
+    if (size.cpu_milli and size.cpu_milli > cpu) or (size.memory_bytes and size.memory_bytes > memory):
+        free = _amount(cpu, memory)
         return NoPlace(
-            reason="No node has a free GPU and the rest of what is asked for.",
-            suggested_action="Stop or shrink a service that holds a GPU, or add a node.",
+            reason=f"No node has room for {_amount(size.cpu_milli, size.memory_bytes)}: at most {free} is free.",
+            suggested_action="Lower resource_requirements, stop or shrink another service, or add a node.",
         )
-    return NoPlace(
-        reason=f"No node has room for {_size(wants.cpu, wants.memory_bytes)}: at most {_size(cpu, memory)} is free.",
-        suggested_action="Lower resource_requirements, stop or shrink another service, or add a node.",
-    )
+    advice = "Stop or shrink a service that holds a GPU, raise the priority of this one, or add a node."
+    free_bytes = _free_bytes(board)
+    if size.card_bytes > free_bytes and not size.is_whole:
+        asked = f"No GPU has {_gib(size.card_bytes)} free: at most {_gib(free_bytes)} is."
+        return NoPlace(reason=asked, suggested_action=advice)
+    return NoPlace(reason="No node has a free GPU and the rest of what is asked for.", suggested_action=advice)
 
 
-def _size(cpu: float, memory: float) -> str:
-    return f"{cpu:g} CPUs and {memory / (1 << 30):.1f} GiB"
+def _free_bytes(board: Board) -> int:
+    """Of the emptiest card that may be shared."""
+    shared: Sequence[int] = [free for free, wholes in zip(board.free, board.wholes, strict=True) if not wholes]
+    return max(0, max(shared, default=0))
+
+
+def _amount(cpu_milli: int, memory_bytes: int) -> str:
+    return f"{cpu_milli / 1000:g} CPUs and {_gib(memory_bytes)}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB"

@@ -41,7 +41,7 @@ from inference.store.tables import (
 from inference.store.upsert import insert_new
 
 DELETE_CHUNK = 1000
-_UNSETTLED = (*MEANT_TO_RUN, ServiceState.STOPPING)
+_UNSETTLED = (*MEANT_TO_RUN, ServiceState.STOPPING, ServiceState.PREEMPTED)
 
 
 _WATCHED = sa.text(
@@ -79,7 +79,7 @@ class SqlServices:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise _missing(service_id)
-        return _service(row)
+        return service_of(row)
 
     def list(
         self,
@@ -101,7 +101,7 @@ class SqlServices:
         if before_id is not None:
             query = query.where(services.c.id < before_id)
         with self._db.read() as connection:
-            return [_service(row) for row in connection.execute(query.order_by(services.c.id.desc()).limit(limit))]
+            return [service_of(row) for row in connection.execute(query.order_by(services.c.id.desc()).limit(limit))]
 
     def workspaces(self, scope: Scope) -> "builtins.list[tuple[str, int]]":
         name = services.c.workspace
@@ -147,7 +147,7 @@ class SqlServices:
                 where = mine & (services.c.state == before)
                 row = connection.execute(sa.update(services).where(where).values(values).returning(services)).one()
                 self._note(connection, service_id, str(before), to, reason)
-                after = _service(row)
+                after = service_of(row)
                 self._audit(connection, _ACTIONS.get(to, "service.move"), after, {"state": before}, {"state": to.value})
                 return after
 
@@ -185,7 +185,7 @@ class SqlServices:
         with self._db.write() as connection:
             if (row := connection.execute(found).one_or_none()) is None:
                 raise _missing(service_id)
-            before, after = _service(row), _service(connection.execute(change).one())
+            before, after = service_of(row), service_of(connection.execute(change).one())
             self._audit(connection, "service.configure", after, _told(before), _told(after))
         return after
 
@@ -207,12 +207,12 @@ class SqlServices:
             row = connection.execute(sa.delete(services).where(mine).returning(services)).one_or_none()
             revoking.revoke(self._db, connection, scope.tenant_id, api_keys.c.service_id == service_id)
             if row is not None:
-                self._audit(connection, "service.delete", gone := _service(row), _told(gone), None)
+                self._audit(connection, "service.delete", gone := service_of(row), _told(gone), None)
 
     def watched(self) -> "builtins.list[Service]":
         """Read the replicas first: a replica without a watched service is then one whose service is gone."""
         with self._db.read() as connection:
-            return [_service(row) for row in connection.execute(_WATCHED)]
+            return [service_of(row) for row in connection.execute(_WATCHED)]
 
     def events(self, scope: Scope, service_id: str, *, limit: int = 100) -> "builtins.list[ServiceEvent]":
         """Raises ServiceNotFound."""
@@ -325,7 +325,8 @@ def _row(service: Service) -> dict[str, Any]:
     }
 
 
-def _service(row: "sa.Row[Any]") -> Service:
+def service_of(row: "sa.Row[Any]") -> Service:
+    """A row of the whole table."""
     values = dict(row._mapping)
     del values["queue_while_stopped"]
     return Service(**{**values, "state": ServiceState(row.state), "config": _config(row.config)})

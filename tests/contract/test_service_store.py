@@ -157,7 +157,7 @@ def test_a_new_size_is_no_new_revision_and_a_new_config_is(services: SqlServices
         services.configure(Scope("t"), new_id(), config=ServiceConfig(), replicas_only=True)
 
 
-def test_watched_are_those_meant_to_run_those_stopping_and_those_with_replicas(
+def test_watched_are_those_that_run_or_will_those_stopping_and_those_with_replicas(
     services: SqlServices, replicas: SqlReplicas
 ):
     made = {state: make_service(state.value, state=state) for state in S}
@@ -167,7 +167,7 @@ def test_watched_are_those_meant_to_run_those_stopping_and_those_with_replicas(
 
     watched = {service.state for service in services.watched()}
 
-    assert watched == {S.DEPLOYING, S.RUNNING, S.STOPPING, S.ERROR}
+    assert watched == {S.DEPLOYING, S.RUNNING, S.PREEMPTED, S.STOPPING, S.ERROR}
 
 
 def test_delete_removes_all_that_hangs_on_a_service_and_nothing_else(

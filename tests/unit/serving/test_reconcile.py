@@ -271,7 +271,7 @@ def test_the_same_trouble_is_explained_once():
 def test_replicas_of_a_deleted_service_are_drained_and_removed():
     stray = [replica(0), replica(1, Observed.STOPPED, desired=STOPPED)]
 
-    assert kinds(plan([], stray, NODE)) == ["drain r0", "remove r1"]
+    assert kinds(plan([], stray, NODE)) == ["remove r1", "drain r0"]
 
 
 def test_two_services_of_one_plan_do_not_take_the_same_room():
