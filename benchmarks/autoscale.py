@@ -103,7 +103,7 @@ def _all(played: Trace, before: Trace) -> dict[str, Any]:
     parts |= {name: _rival(make, played) for name, make in RIVALS.items()}
     peak, mean = math.ceil(_peak(played)), math.ceil(sum(played.work_s) / played.at_s[-1])
     parts["fixed_peak"] = _fixed(peak, played)
-    parts["fixed_hindsight"] = _hindsight(played, peak)
+    parts |= _hindsight(played, 2 * peak)
     parts["fixed_twice_the_mean"] = _fixed(2 * mean, played)
     return parts
 
@@ -144,12 +144,16 @@ def _fixed(size: int, played: Trace) -> dict[str, Any]:
 
 
 def _hindsight(played: Trace, most: int) -> dict[str, Any]:
-    """The smallest fixed fleet that would have reached the attainment wanted, which only who knew the day could buy."""
-    low, high = 1, 2 * most
+    """The smallest fixed fleet that would have reached the attainment wanted, which only who knew the day could buy.
+
+    Nothing where no fleet reaches it, because too many jobs are longer than the objective.
+    """
+    low, high = 1, most
     while low < high:
         size = (low + high) // 2
         low, high = (low, size) if _attains(_fixed(size, played)) else (size + 1, high)
-    return _fixed(low, played)
+    found = _fixed(low, played)
+    return {"fixed_hindsight": found} if _attains(found) else {}
 
 
 def _play(played: Trace, scaler: Scaler, start_s: float, objectives: Sequence[float]) -> list[Cell]:

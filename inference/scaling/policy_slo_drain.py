@@ -98,7 +98,7 @@ def _need(case: Case, trend: forecast.Trend) -> Need:
         return Need(wanted=min(jobs, 1), words=f"{jobs} jobs wait, and how long one takes is not known yet")
     need = _larger(_backlog(case), _rate(case))
     need = _larger(need, _ahead(case, trend))
-    if need.wanted == 0:
+    if not need.wanted:
         return Need(wanted=0, words=f"no job came for {min(60.0, case.hold_s):.0f} s")
     return need
 
@@ -108,15 +108,19 @@ def _larger(first: Need, second: Need | None) -> Need:
 
 
 def _backlog(case: Case) -> Need:
-    """The rate goes on while the backlog is drained within what a job may wait."""
-    jobs = case.signals.jobs
-    if not jobs:
-        return Need(wanted=0, words="")
-    each_s = jobs * case.work_s / max(1, case.signals.instances)
-    what = "job waits" if jobs == 1 else "jobs wait"
-    wanted = math.ceil(case.rate * case.work_s + jobs * case.work_s / case.patience_s)
-    words = f"{jobs} {what}, {each_s:.1f} s of work each instance, objective {case.limits.objective_s:g} s"
-    return Need(wanted=wanted, words=words)
+    """What waits is drained within what a job may wait, while jobs go on coming at this rate.
+
+    As many jobs as the rate always keeps inside engines (Little's law) are no backlog, and a job that waits needs at
+    most a place of its own, which is work_s / service_s of an instance.
+    """
+    signals, work_s = case.signals, case.work_s
+    inside_s = signals.service_s or work_s
+    waiting = max(0.0, signals.jobs - case.rate * inside_s)
+    wanted = math.ceil(case.rate * work_s + waiting * work_s / max(case.patience_s, inside_s) - 1e-9)
+    each_s = signals.jobs * work_s / max(1, signals.instances)
+    what = "1 job waits" if signals.jobs == 1 else f"{signals.jobs} jobs wait"
+    words = f"{what}, {each_s:.1f} s of work each instance, objective {case.limits.objective_s:g} s"
+    return Need(wanted=max(1, wanted) if signals.jobs else 0, words=words)
 
 
 def _rate(case: Case) -> Need:
@@ -129,7 +133,10 @@ def _rate(case: Case) -> Need:
 
 
 def _ahead(case: Case, trend: forecast.Trend) -> Need | None:
-    """Only growth is looked at: what goes down is the hold-down's business."""
+    """Only growth is looked at: what goes down is the hold-down's business, and what is left of a rate that has ended
+    wakes nobody."""
+    if not case.rate:
+        return None
     expected = min(forecast.ahead(trend, by_s=case.start_s), FORECAST_MAX * max(case.rate, trend[0]))
     if expected <= case.rate:
         return None

@@ -90,9 +90,11 @@ def test_what_is_wanted_drains_the_backlog_within_the_objective_and_keeps_up_wit
     wanted = decide(SloDrain(), seen, within).wanted
 
     if seen.work_s and wanted < within.ceiling:
+        inside_s = seen.service_s or seen.work_s
         arriving = seen.arrivals_60s / 60 * seen.work_s
+        backlog = max(0.0, seen.jobs - seen.arrivals_60s / 60 * inside_s)
         assert wanted >= arriving
-        assert not seen.jobs or seen.jobs * seen.work_s <= (wanted - arriving) * within.objective_s * (1 + 1e-9)
+        assert backlog * seen.work_s <= (wanted - arriving) * max(within.objective_s, inside_s) * (1 + 1e-9)
 
 
 @settings(max_examples=20, deadline=None)

@@ -102,6 +102,15 @@ def test_our_policies_drain_a_burst_kill_nothing_and_shrink_after_it(name):
     assert outcome.scale_ins > 0
 
 
+def test_a_service_that_may_rest_wakes_for_a_job_and_rests_again():
+    scaler = Ours(POLICIES["slo_drain"], Limits(min_instances=0, max_instances=5, objective_s=30.0), start_s=5.0)
+
+    outcome = simulate.run(jobs((100.0, 1.0), (1000.0, 1.0)), scaler, start_s=5.0, objectives=(6.9, 7.1))
+
+    assert outcome.attained[7.1] == 1.0
+    assert outcome.worker_hours * 3600 == pytest.approx(60 + 300 + 6, abs=3)
+
+
 def test_what_a_policy_remembers_serves_the_next_day():
     """The same burst twice: the first day finds one instance that starts too slowly, the second day enough."""
     burst = jobs((0.0, 1.0), *((100.0 + 0.02 * n, 1.0) for n in range(200)), (400.0, 1.0))

@@ -105,6 +105,16 @@ def test_a_decision_says_why(seen, allowed, memory, wanted, reason):
     assert (decision.wanted, decision.reason) == (wanted, reason)
 
 
+def test_jobs_that_a_steady_rate_keeps_in_engines_are_no_backlog():
+    """Two jobs a second of eight seconds: sixteen are always running, and none of them waits."""
+    steady = signals(jobs=16, arrivals_15s=30, arrivals_60s=120, work_s=8.0, service_s=8.0, ready=20)
+
+    decision = decide(POLICY, steady, limits(objective_s=10.0, max_instances=100))
+
+    assert 17 <= decision.wanted <= 26
+    assert "keep 16 instances busy" in decision.reason
+
+
 def test_a_need_holds_for_five_starts_when_those_are_longer_than_five_minutes():
     seen = signals(ready=4, start_s=100.0)
 
