@@ -108,7 +108,7 @@ def _profile(
     # Where rows influence one another, jobs must not share a call.
     most = (config.max_batch or settings.max_batch) if model.signature.joins else 1
     known = core.serving.profiles.get(model.id, device_kind)
-    # A curve that ends before the usual limit ended for want of time or memory: measuring again would end there too.
+    # A curve that ends before the usual limit ended for want of time, memory or gain, and would do so again.
     if known is not None and known.curve and not known.curve[-1][0] == settings.max_batch < most:
         best = profile.choose(known.curve, objective_ms=config.objective_ms, max_batch=most)
         return dataclasses.replace(known, max_batch=best)
