@@ -25,6 +25,7 @@ from workers.launching import cradle
 from workers.launching.folder import write_json
 from workers.launching.nursery import Nursery
 from workers.node_decide import Figures, Step, decide, limits, restart_delay_s
+from workers.node_leases import is_taken, owner_of, release_orphans
 from workers.node_process import (
     LOAD_FAILED,
     WORKER,
@@ -41,6 +42,7 @@ from workers.senses import Senses
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_S = 3.0
+LOOK_AGAIN_S = 0.25
 LOAD_FAILED_REASON = "The model could not be loaded; the log of the worker says why."
 
 
@@ -58,6 +60,7 @@ class Charge:
     seen_report: float = 0.0
     seen_at: float = 0.0
     told_instances: int = 0
+    is_ours: bool = True
 
 
 class Agent:
@@ -166,6 +169,7 @@ class Agent:
         pids = {charge.row.id: charge.process.pid for charge in self._running() if charge.process}
         told = self._senses.told(pids) if self._senses else {"inventory": self._inventory}
         self._ports.nodes.beat(self._node_id, host=self._host, **told)
+        release_orphans(self._ports.leases, self._node_id)
         self._beat_at = now
 
     def _recover(self) -> None:
@@ -200,6 +204,7 @@ class Agent:
                 charge.seen_report, charge.seen_at = row.reported_at, now
         for replica_id, charge in list(self._charges.items()):
             current = by_id.get(replica_id)
+            charge.is_ours = current is not None
             if charge.process is not None and (code := charge.process.exit_code()) is not None:
                 self._on_exit(charge, current, code, now)
                 continue
@@ -247,8 +252,10 @@ class Agent:
     def _start(self, charge: Charge, now: float) -> None:
         row = charge.row
         charge.start_at = now + 1.0  # should the start itself fail
-        generation = self._ports.replicas.begin(row.id)
+        left = [other.row.device for other in self._running() if not other.is_ours]
+        generation = 0 if is_taken(row.device, left) else self._ports.replicas.begin(row.id)
         if generation == 0:
+            charge.start_at = now + LOOK_AGAIN_S  # others may be leaving to make room for it
             return
         name = f"worker-{row.service_id}.{row.ordinal}.log"
         settings = self._settings
@@ -262,7 +269,8 @@ class Agent:
         charge.generation, charge.asked_at, charge.seen_at = generation, None, now
         charge.told_instances = 0
         log.info("worker_started", replica_id=row.id, service_id=row.service_id, pid=charge.process.pid)
-        self._ports.replicas.report(row.id, generation, observed=Observed.STARTING, pid=charge.process.pid)
+        pid = charge.process.pid
+        self._ports.replicas.report(row.id, generation, observed=Observed.STARTING, pid=pid, owner=owner_of(pid))
 
     def _on_exit(self, charge: Charge, row: Replica | None, code: int, now: float) -> None:
         """Gives its jobs back first; asked again in the next turn if the store is away meanwhile."""
@@ -290,6 +298,7 @@ class Agent:
         if row.desired is Desired.STOPPED:
             log.info("worker_stopped", replica_id=row.id, code=code)
             report(row.id, charge.generation, observed=Observed.STOPPED)
+            self._ports.kick.reconcile()  # somebody may wait for its room
         elif code == LOAD_FAILED:
             log.error("worker_cannot_load", replica_id=row.id, reason=row.reason)
             current = self._ports.replicas.get(row.id)
