@@ -12,10 +12,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from api import errors, peer, readiness
 from api.guard import presented_in
+from api.live import sockets
 from api.live.aside import aside
 from api.live.events import Events
 from api.live.reading import Reading
@@ -24,10 +25,11 @@ from api.schemas import costs, task_view
 from inference.access.door import allow
 from inference.access.model import Reach, Role, Scope
 from inference.core import Core
-from inference.errors import JobNotFound, PenstockError
+from inference.errors import BadRequest, JobNotFound, PenstockError
 from inference.ids import is_id, new_id
 from inference.jobs import query
 from inference.jobs.model import End, JobState, JobView, Standing
+from inference.telemetry.sample import Published
 
 BASES = ("/api/v1/inference", "/api/inference")
 READERS = 8
@@ -38,8 +40,17 @@ Hear: TypeAlias = Callable[[Sequence[str | End] | None], None]
 Listen: TypeAlias = Callable[[Hear], Awaitable[None]]
 
 
-def create_app(core: Core, listen: Listen, waiters: Waiters | None = None) -> Starlette:
-    """The application; `listen` calls back with the news of finished tasks, for ever; see `Waiters.hear`."""
+async def no_figures(_: Callable[[Published], None]) -> None:
+    """Of a system that nobody measures."""
+
+
+def create_app(
+    core: Core, listen: Listen, waiters: Waiters | None = None, listen_figures: sockets.Listen = no_figures
+) -> Starlette:
+    """The application; `listen` calls back with the news of finished tasks, for ever; see `Waiters.hear`.
+
+    `listen_figures` does so with the newest figures of services.
+    """
     waiters = Waiters() if waiters is None else waiters
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
 
@@ -56,6 +67,7 @@ def create_app(core: Core, listen: Listen, waiters: Waiters | None = None) -> St
 
     views = Reading[JobView](lambda scope, task_ids: query.get_many(core.jobs, scope=scope, job_ids=task_ids), readers)
     told = Events(core, readers, enter)
+    watching = sockets.Sockets(core, readers, listen_figures)
 
     async def show(request: Request) -> Response:
         task_id = request.path_params["task_id"]
@@ -86,7 +98,9 @@ def create_app(core: Core, listen: Listen, waiters: Waiters | None = None) -> St
         return Response(task_view.render(view, standing, cost), media_type=errors.JSON)
 
     async def healthz(_: Request) -> Response:
-        return Response(b'{"status":"ok","waiting":%d}' % (len(waiters) + len(told.streams)), media_type=errors.JSON)
+        return Response(
+            b'{"status":"ok","waiting":%d}' % (len(waiters) + len(told.streams) + len(watching)), media_type=errors.JSON
+        )
 
     checkup = readiness.Checkup({"store": readiness.store, "broker": readiness.broker})
 
@@ -105,10 +119,16 @@ def create_app(core: Core, listen: Listen, waiters: Waiters | None = None) -> St
         listening.add_done_callback(_report)
         yield
         listening.cancel()
+        watching.close()
         readers.shutdown(wait=False, cancel_futures=True)
 
-    routes = [Route(f"{base}/tasks/{{task_id}}", show, methods=["GET"]) for base in BASES]
+    async def upgrade(_: Request) -> Response:
+        raise BadRequest("This path speaks WebSocket: open it as ws:// or wss://.")
+
+    routes: list[BaseRoute] = [Route(f"{base}/tasks/{{task_id}}", show, methods=["GET"]) for base in BASES]
     routes += [Route(f"{base}/tasks/{{task_id}}/events", told.show, methods=["GET"]) for base in BASES]
+    for path in (f"{base}/services/{{service_id}}/monitor" for base in BASES):
+        routes += [WebSocketRoute(path, watching.serve), Route(path, upgrade, methods=["GET"])]
     return Starlette(
         routes=[*routes, Route("/healthz", healthz), Route("/readyz", readyz)],
         lifespan=lifespan,

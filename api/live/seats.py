@@ -2,13 +2,16 @@
 
 from collections import Counter
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import peer
 from api.errors import answer
 from api.guard import presented_in
 from inference.errors import TooManyWaiting
+
+CALLS = {"http": "http.response", "websocket": "websocket.http.response"}
+"""What may wait, and how its refusal is sent."""
 
 
 class Seats:
@@ -24,12 +27,14 @@ class Seats:
         self._taken: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._most:
+        if scope["type"] not in CALLS or not self._most:
             await self._app(scope, receive, send)
             return
-        caller = hash(presented_in(Request(scope).headers) or peer.of_asgi(scope, behind_front=self._behind_front))
+        caller = hash(
+            presented_in(HTTPConnection(scope).headers) or peer.of_asgi(scope, behind_front=self._behind_front)
+        )
         if self._taken[caller] >= self._most:
-            await _refuse(self._most, send)
+            await _refuse(self._most, scope, send)
             return
         self._taken[caller] += 1
         try:
@@ -40,7 +45,8 @@ class Seats:
                 del self._taken[caller]
 
 
-async def _refuse(most: int, send: Send) -> None:
+async def _refuse(most: int, scope: Scope, send: Send) -> None:
+    kind = CALLS[scope["type"]]
     refusal = answer(
         TooManyWaiting(
             f"{most} requests of this key or address wait here already; end some first.", limit=most, retry_after_s=5
@@ -49,9 +55,9 @@ async def _refuse(most: int, send: Send) -> None:
     headers = {"Content-Type": "application/json", "Content-Length": str(len(refusal.body)), **refusal.headers}
     await send(
         {
-            "type": "http.response.start",
+            "type": f"{kind}.start",
             "status": refusal.status,
             "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
         }
     )
-    await send({"type": "http.response.body", "body": refusal.body})
+    await send({"type": f"{kind}.body", "body": refusal.body})

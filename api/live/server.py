@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import functools
 import gc
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
     sharing.share(settings.data_dir / "run" / "metrics" / "api")
     # After it was said where metrics are kept: they are declared at import.
     from api import wiring
+    from api.live.monitor import MOST_BYTES
     from inference.wiring import has_keys
 
     if asked.uds is None and opening.must_ask(settings, asked.host, is_closed=lambda: has_keys(settings)):
@@ -46,6 +48,7 @@ def main(arguments: list[str]) -> int:
     else:
         entry.require_free(asked.host, port)
     application, close = assemble(core, settings)
+    logging.getLogger("uvicorn.error").addFilter(_is_true)
     gc.freeze()  # what was made by now stays: no collection needs to go through it again
     waiting.forbid_here()
     try:
@@ -61,12 +64,20 @@ def main(arguments: list[str]) -> int:
             proxy_headers=False,  # who may say where a request came from is decided in api/peer.py
             timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
+            ws="websockets-sansio",
+            ws_max_size=4 * MOST_BYTES,
+            ws_per_message_deflate=False,  # 60 KB a socket, and more CPU than so short messages are worth
         )
     finally:
         waiting.allow_again()
         close()
         core.close()
     return 0
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    """uvicorn takes a WebSocket that was refused by an HTTP answer, as ASGI has it, for one that was forgotten."""
+    return "without completing handshake" not in str(record.msg)
 
 
 def assemble(core: Core, settings: Settings) -> tuple[ASGIApp, Callable[[], None]]:
@@ -79,12 +90,14 @@ def assemble(core: Core, settings: Settings) -> tuple[ASGIApp, Callable[[], None
     from api.live.submit import Submits
     from api.live.waiters import Waiters
     from inference.jobs.commit_loop import LoopCommit
-    from inference.redisio import news
+    from inference.redisio import figures, news
     from inference.redisio.express_asker import Asker
 
     waiters = Waiters()
     seated = Seats(
-        create_app(core, functools.partial(news.listen, settings), waiters),
+        create_app(
+            core, functools.partial(news.listen, settings), waiters, functools.partial(figures.listen, settings)
+        ),
         most=settings.api.waiting_per_caller,
         behind_front=settings.api.behind_front,
     )
