@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from inference.scaling.model import Limits, Memory, Schedule, Signals, Unfinished, decode, encode
 from inference.scaling.policies import POLICIES
 from inference.scaling.policy_slo_drain import SloDrain
+from inference.serving import config
 from tests.unit.scaling.cases import NOW_S, decide, limits, signals
 
 counts = st.integers(0, 2_000)
@@ -113,6 +114,10 @@ def test_nothing_flaps_under_a_constant_load(jobs, rate, jitter):
     downs = [step for step in range(1, 60) if wanted[step] < wanted[step - 1]]
     assert not downs or downs[0] >= 30
     assert len(downs) <= 3
+
+
+def test_a_service_may_choose_every_policy_there_is():
+    assert set(config.POLICIES) == set(POLICIES)
 
 
 def test_memory_stays_small_however_long_a_service_runs():
