@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Container, Iterable
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -39,6 +39,13 @@ claim_time = Histogram("penstock_claim_seconds", "One claim", ["service"], bucke
 run_time = Histogram("penstock_run_seconds", "One engine call with its hooks", ["service"], buckets=STEP_BUCKETS)
 finish_time = Histogram(
     "penstock_finish_seconds", "One finish, the next claim included", ["service"], buckets=STEP_BUCKETS
+)
+scaling_decisions = Counter("penstock_scaling_decisions", "Changes of a service's size", ["service", "direction"])
+scaling_wanted = Gauge(
+    "penstock_scaling_wanted", "Instances that the autoscaler wants", ["service"], multiprocess_mode="mostrecent"
+)
+scaling_ready = Gauge(
+    "penstock_scaling_ready", "Instances that it finds ready", ["service"], multiprocess_mode="mostrecent"
 )
 http_requests = Counter("penstock_http_requests", "HTTP requests", ["route", "status"])
 http_time = Histogram("penstock_http_request_seconds", "HTTP requests", ["route"], buckets=STEP_BUCKETS)
