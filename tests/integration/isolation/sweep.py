@@ -54,7 +54,10 @@ CALLS: dict[str, list[Call]] = {
         Call(body={"name": "by-upload", "framework": "onnx", "model_path": "upload:$model_upload_id"}),
     ],
     f"GET {BASE}/services": [Call(query={"cursor": "$service_id"})],
-    f"PATCH {BASE}/services/{{service_id}}": [Call(body={"config": {"max_batch": 16}})],
+    f"PATCH {BASE}/services/{{service_id}}": [
+        Call(body={"config": {"max_batch": 16}}),
+        Call(body={"model_id": "$newer_model_id"}),
+    ],
     f"POST {BASE}/services/{{service_id}}/scale": [Call(body={"replicas": 2})],
     f"POST {BASE}/services/{{service_id}}/tasks": [Call(body=TASK), Call(body={"input_ref": "upload:$upload_id"})],
     f"POST {BASE}/services/{{service_id}}/predict": [Call(query={"mode": "async"}, body=TASK)],
