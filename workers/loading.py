@@ -14,6 +14,8 @@ from inference.engines.hooks import Hooks
 from inference.errors import NotFound
 from inference.registry import code
 from inference.registry.model import ModelVersion
+from inference.resources import probe
+from inference.resources.footprint import Footprint
 from inference.serving.model import Profile, Service
 from inference.tensors import NanPolicy, Tensors
 
@@ -36,9 +38,11 @@ def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
     began = monotonic_s()
     _refuse_code(core, service, model)
     device = core.settings.process.device
+    is_simulated = probe.is_simulated(core.settings.resources)
+    footprint = Footprint("cpu" if is_simulated else device)
     threads = service.config.threads or core.settings.engines.threads
     provider = service.config.provider
-    if provider == "auto" and device != "cpu":
+    if provider == "auto" and device != "cpu" and not is_simulated:
         provider = "cuda"
     factory = catalog.find(model.framework, core.settings.engines.plugins)
     engine = factory(
@@ -53,7 +57,8 @@ def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
     )
     steps = hooks.compile(model.hooks)
     sample = selfcheck.check(engine, steps, core.registry.blobs.path(model.golden).read_bytes())
-    measured = _profile(core, service, model, engine, sample, device_kind=f"{engine.provider}/{threads}")
+    measured = _profile(core, service, model, engine, sample, footprint, device_kind=f"{engine.provider}/{threads}")
+    footprint.close()
     log.info(
         "engine_loaded",
         service_id=service.id,
@@ -101,9 +106,18 @@ def _refuse_code(core: Core, service: Service, model: ModelVersion) -> None:
 
 
 def _profile(
-    core: Core, service: Service, model: ModelVersion, engine: Engine, sample: Tensors, *, device_kind: str
+    core: Core,
+    service: Service,
+    model: ModelVersion,
+    engine: Engine,
+    sample: Tensors,
+    footprint: Footprint,
+    *,
+    device_kind: str,
 ) -> Profile:
-    """The batch curve, measured once per model and kind of device, and the best batch for this service's objective."""
+    """The batch curve and the memory taken, measured once per model and kind of device, and the best batch for this
+    service's objective.
+    """
     settings, config = core.settings.engines, service.config
     # Where rows influence one another, jobs must not share a call.
     most = (config.max_batch or settings.max_batch) if model.signature.joins else 1
@@ -113,6 +127,7 @@ def _profile(
         best = profile.choose(known.curve, objective_ms=config.objective_ms, max_batch=most)
         return dataclasses.replace(known, max_batch=best)
     curve = profile.measure(engine, sample, max_batch=most, budget_s=settings.profile_budget_s)
+    taken = footprint.taken(engine.provider)
     measured = Profile(
         model_id=model.id,
         device_kind=device_kind,
@@ -120,6 +135,8 @@ def _profile(
         max_batch=profile.choose(curve, objective_ms=config.objective_ms, max_batch=most),
         curve=curve,
         measured_at=epoch_s(),
+        memory_bytes=taken.bytes if taken else None,
+        memory_basis=taken.basis if taken else None,
     )
     core.serving.profiles.put(measured)
     return measured

@@ -94,6 +94,12 @@ class ModelShown(Registered):
     accuracy_metrics = fields.Dict()
     deployment_config = fields.Dict()
     runs_code = fields.Boolean(metadata={"description": "Loading it runs code of its maker; an admin allowed that"})
+    memory_estimate = fields.Dict(
+        metadata={
+            "description": "From the trial run: weight_bytes, row_bytes and fixed_bytes of activations; empty where the "
+            "engine does not say. Services show what an instance takes (memory_per_instance)"
+        }
+    )
 
 
 class ModelPage(ma.Schema):
@@ -184,6 +190,7 @@ def shown(model: ModelVersion) -> dict[str, Any]:
         "accuracy_metrics": dict(model.accuracy_metrics),
         "deployment_config": dict(model.deployment_config),
         "runs_code": model.runs_code,
+        "memory_estimate": dict(model.estimate),
     }
 
 

@@ -56,6 +56,7 @@ SERVICE_EXAMPLE = {
         "curve": [{"rows": 1, "median_ms": 0.1, "p99_ms": 0.2}, {"rows": 64, "median_ms": 0.9, "p99_ms": 1.4}],
         "measured_at": A_TIME,
     },
+    "memory_per_instance": {"bytes": 5242880, "basis": "measured: growth of the process at load and its largest batch"},
     "created_at": A_TIME,
     "updated_at": A_TIME,
     "started_at": A_TIME,
@@ -165,6 +166,13 @@ class ProfileShown(ma.Schema):
     measured_at = time_field("When it was measured", nullable=False)
 
 
+class MemoryShown(ma.Schema):
+    """Of its card, or, on the CPU, of its host beside the bare process."""
+
+    bytes = fields.Integer(metadata={"description": "0: nobody knows yet"})
+    basis = fields.String(metadata={"description": "Where the number comes from: measured, estimated, or unknown"})
+
+
 class ReplicaShown(ma.Schema):
     replica_id = id_field("The replica")
     ordinal = fields.Integer()
@@ -199,6 +207,7 @@ class ServiceShown(ServiceSummary):
     replicas_ready = fields.Integer()
     instances_ready = fields.Integer()
     profile = fields.Nested(ProfileShown, allow_none=True)
+    memory_per_instance = fields.Nested(MemoryShown(), metadata={"description": "What one instance takes"})
     profiles = fields.List(fields.Nested(ProfileShown), metadata={"description": "One per kind of device"})
     replica_list = fields.List(fields.Nested(ReplicaShown))
 
@@ -259,6 +268,7 @@ def full(view: ServiceView) -> dict[str, Any]:
         "replicas_ready": view.replicas_ready,
         "instances_ready": view.instances_ready,
         "profile": _of_its_device(view, profiles),
+        "memory_per_instance": {"bytes": view.memory.bytes, "basis": view.memory.basis},
         "profiles": profiles,
         "replica_list": [_replica(replica) for replica in view.replicas],
     }

@@ -14,8 +14,6 @@ WORKSPACE_BYTES = 128 << 20
 """For cuBLAS (32 MiB a handle on Hopper, says its manual) and the convolutions' scratch space; an assumption."""
 CONTEXT_BYTES = 450 << 20
 """A CUDA context with the kernels of ONNX Runtime, 300 to 500 MiB by card and driver; an assumption."""
-PROCESS_BYTES = 120 << 20
-"""An engine process on the CPU before it has a model: Python, NumPy, ONNX Runtime; 90 to 120 MiB of RSS here."""
 WEIGHT_COPIES = 2
 """On the CPU, weights are packed anew for the processor's kernels beside the old ones while a model loads."""
 
@@ -58,7 +56,8 @@ UNKNOWN = MemoryNeed(bytes=0, basis="unknown")
 def memory_need(
     model: HasEstimate, profile: HasMemory | None, config: HasBatch, *, on_card: bool, max_batch: int = 64
 ) -> MemoryNeed:
-    """What one instance takes on a card (`on_card`) or of the host: as measured, else as estimated, else unknown.
+    """What one instance takes of a card (`on_card`), or of its host beside the bare process: as measured, else as
+    estimated, else unknown.
 
     `profile`: of the kind of device in question, None where the model never ran on it. `max_batch`: the batch limit
     of a service whose config names none.
@@ -72,7 +71,7 @@ def memory_need(
     rows = config.max_batch or max_batch
     activations = told.get("fixed_bytes", 0) + rows * told.get("row_bytes", 0)
     parts = {"weights": weights if on_card else WEIGHT_COPIES * weights, f"activations at batch {rows}": activations}
-    parts |= {"workspace": WORKSPACE_BYTES, "CUDA context": CONTEXT_BYTES} if on_card else {"process": PROCESS_BYTES}
+    parts |= {"workspace": WORKSPACE_BYTES, "CUDA context": CONTEXT_BYTES} if on_card else {}
     if "row_bytes" not in told:
         del parts[f"activations at batch {rows}"]
     said = " + ".join(f"{_mib(size)} MiB {name}" for name, size in parts.items())

@@ -7,7 +7,6 @@ from prometheus_client.registry import Collector
 
 from inference.resources.model import Device, DeviceState, HostReading, Source
 
-LABELS = ("gpu", "uuid", "source")
 FIGURES = {
     "state": "1 for the state that it is in",
     "busy_share": "Share of the time in which a kernel ran",
@@ -36,12 +35,17 @@ class DeviceCollector(Collector):
         families: dict[str, GaugeMetricFamily] = {}
         for name, labels, value in samples(self._read()):
             if name not in families:
-                figure = name.removeprefix("penstock_gpu_").removeprefix("penstock_device_")
-                more = ("state",) if figure == "state" else ()
-                text = f"{FIGURES[figure]} (of a {'card' if name.startswith('penstock_gpu_') else 'simulated device'})"
-                families[name] = GaugeMetricFamily(name, text, labels=(*LABELS, *more))
+                families[name] = _family(name)
             families[name].add_metric(labels, value)
         return families.values()
+
+
+def _family(name: str) -> GaugeMetricFamily:
+    kind = "gpu" if name.startswith("penstock_gpu_") else "device"
+    figure = name.removeprefix(f"penstock_{kind}_")
+    more = ("state",) if figure == "state" else ()
+    text = f"{FIGURES[figure]} (of a {'card' if kind == 'gpu' else 'simulated device'})"
+    return GaugeMetricFamily(name, text, labels=(kind, "uuid", "source", *more))
 
 
 def samples(reading: HostReading) -> Iterator[Sample]:

@@ -52,6 +52,17 @@ def connect(settings: ResourcesSettings, *, visible: str | None = None) -> Probe
     return probe if visible is None else Narrowed(probe, visible)
 
 
+def check(settings: ResourcesSettings) -> None:
+    """Raises BadSettings for devices, or a recording, that cannot be used; asks no driver."""
+    if is_simulated(settings):
+        connect(settings).close()
+
+
+def is_simulated(settings: ResourcesSettings) -> bool:
+    """Whether the devices of this host are named by its configuration: no engine can compute on them."""
+    return bool(settings.devices or settings.replay)
+
+
 def choose(devices: Sequence[Device], visible: str | None) -> list[Device]:
     """The devices that CUDA would show, in its order; like CUDA it stops at the first name that fits none.
 

@@ -4,17 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference.access.model import Scope
+from inference.resources.estimate import MemoryNeed
+from inference.serving import memory
 from inference.serving.model import Desired, Observed, Profile, Replica, Service, ServiceEvent, ServiceState
 from inference.serving.ports import ServingPorts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceView:
-    """A service, its replicas by ordinal, and the batch curves of its model by kind of device."""
+    """A service, its replicas by ordinal, and the batch curves of its model by kind of device.
+
+    `memory`: what one of its instances takes.
+    """
 
     service: Service
     replicas: tuple[Replica, ...]
     profiles: tuple[Profile, ...]
+    memory: MemoryNeed
 
     @property
     def replicas_ready(self) -> int:
@@ -59,11 +65,12 @@ def ids(ports: ServingPorts, *, scope: Scope) -> frozenset[str]:
 def describe(ports: ServingPorts, *, scope: Scope, service_id: str) -> ServiceView:
     """Raises ServiceNotFound."""
     service = ports.services.get(scope, service_id)
-    return ServiceView(
-        service=service,
-        replicas=tuple(ports.replicas.of_service(service_id)),
-        profiles=tuple(ports.profiles.of_model(service.model_id)),
-    )
+    model = ports.models.get(service.tenant_id, service.model_id)
+    replicas = tuple(ports.replicas.of_service(service_id))
+    profiles = tuple(ports.profiles.of_model(service.model_id))
+    on_card = memory.is_on_card(service.config, replicas)
+    need = memory.per_instance(model, profiles, service.config, on_card=on_card)
+    return ServiceView(service=service, replicas=replicas, profiles=profiles, memory=need)
 
 
 def events(ports: ServingPorts, *, scope: Scope, service_id: str, limit: int = 100) -> Sequence[ServiceEvent]:

@@ -30,6 +30,25 @@ probe.close()
 """
 
 
+LOAD = """
+import os, sys
+from inference.resources import footprint
+
+def put(state):
+    with open(os.environ["NVML_STUB"], "w") as file:
+        file.write(state)
+
+before, after, is_outermost = sys.argv[1:]
+footprint._is_outermost = lambda: is_outermost == "yes"
+put(before)
+seen = footprint.Footprint("GPU-0")
+put(after)
+taken = seen.taken("cuda")
+print(taken and taken.bytes, taken and taken.basis)
+seen.close()
+"""
+
+
 @pytest.fixture(scope="module")
 def compiler() -> str:
     found = shutil.which("cc") or shutil.which("gcc")
@@ -57,6 +76,15 @@ def read(folder: Path, *states: str) -> list[list[dict]]:
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def loaded(folder: Path, before: str, after: str, *, is_outermost: bool) -> str:
+    """What a fresh process says that its engine took of card 0."""
+    environ = {**os.environ, "LD_LIBRARY_PATH": str(folder), "NVML_STUB": str(folder / "state")}
+    command = [sys.executable, "-c", LOAD, before, after, "yes" if is_outermost else "no"]
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def test_each_card_is_read_with_all_its_figures(library: Path):
@@ -135,3 +163,17 @@ def test_without_a_driver_or_its_library_there_are_no_devices(compiler: str, tmp
     assert read(build(compiler, tmp_path / "unloaded", "-DNO_DRIVER"), "cards=1") == [[]]
     if shutil.which("nvidia-smi") is None:
         assert read(tmp_path / "none", "cards=1") == [[]]
+
+
+@pytest.mark.parametrize(
+    ("after", "is_outermost", "told"),
+    [
+        ("cards=1 used=9000000", False, "8000000 measured by nvml: growth of the card's use at load"),
+        ("cards=1 used=9000000 own=7000000", True, "7000000 measured by nvml: what the process has of the card"),
+        ("cards=1 used=9000000 own=7000000", False, "8000000 measured by nvml: growth of the card's use at load"),
+        ("cards=1 used=1000000", False, "None None"),
+        ("cards=1 used=9000000 lost=0", True, "None None"),
+    ],
+)
+def test_what_an_engine_took_of_its_card_is_measured(library: Path, after: str, is_outermost: bool, told: str):
+    assert loaded(library, "cards=1 used=1000000", after, is_outermost=is_outermost).startswith(told)

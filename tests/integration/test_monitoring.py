@@ -140,7 +140,11 @@ def work_a_little() -> None:
     """One step of everything that is counted or timed."""
     for metric in vars(metrics).values():
         if isinstance(metric, Counter | Histogram):
-            child = metric.labels(*(LABELS[name] for name in metric._labelnames)) if metric._labelnames else metric
+            child = (
+                metric.labels(*(LABELS.get(name, name) for name in metric._labelnames))
+                if metric._labelnames
+                else metric
+            )
             child.inc() if isinstance(child, Counter) else child.observe(0.02)
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from inference import clock, lifeline
 from inference.errors import BadSettings
+from inference.resources import probe
 from inference.settings import Settings
 from workers.launching import broker, folder, front, opening, roles, tls
 from workers.launching.roles import BROKER, Ports, Role
@@ -39,12 +40,14 @@ def run(
     """Runs the system in the foreground until SIGINT or SIGTERM; gives back the exit code.
 
     Raises KeysNeeded when others can reach the address and there is no key, AlreadyRunning when another launcher has
-    the data folder, BadSettings when the front's address is taken or its certificate cannot be used.
+    the data folder, BadSettings when the front's address is taken, or when its certificate or the devices that the
+    settings list cannot be used.
     """
     began = time.monotonic()
     data_dir = settings.data_dir
     tls.check(settings.front)
     front.networks(settings.front.trusted_proxies)
+    probe.check(settings.resources)
     os.umask(0o077)  # what the parts write is for their owner alone
     lifeline.leave_no_core()
     folder.prepare(data_dir)

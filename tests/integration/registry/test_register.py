@@ -80,13 +80,10 @@ def assert_nothing_kept(ports):
 
 
 def test_a_model_is_kept_with_an_estimate_of_its_memory(ports, tmp_path):
-    path = onnx_models.linear(tmp_path / "wide.onnx", width=256)
-
-    estimate = put(ports, path).estimate
+    estimate = put(ports, onnx_models.linear(tmp_path / "wide.onnx", width=256)).estimate
 
     assert ports.models.find("default", "m", "1.0.0").estimate == estimate
-    assert estimate["weight_bytes"] == 256 * 256 * 4
-    assert estimate["rows_seen"] == 3
+    assert (estimate["weight_bytes"], estimate["rows_seen"]) == (256 * 256 * 4, 3)
     # A row is 1 KiB on its way in and 1 KiB on its way out, and neighbours may hold as much again.
     assert estimate["row_bytes"] == pytest.approx(4 * 1024, rel=0.5)
 
