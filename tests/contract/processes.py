@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,13 +20,18 @@ from inference.errors import PenstockError, StoreUnavailable
 from inference.ids import DEFAULT_TENANT
 from inference.jobs.commit import GroupCommit
 from inference.jobs.submit import deadline_passed
+from inference.resources.fit import Size
+from inference.resources.leases import Ask
 from inference.settings import JobsSettings, StoreSettings
 from inference.store.database import Database
 from inference.store.gate import Gate
 from inference.store.jobs import SqlJobs
 from inference.store.keys import SqlKeys
+from inference.store.leases import SqlLeases
+from inference.store.replicas import SqlReplicas
 from inference.wiring import Silence
 from tests.contract import jobs
+from tests.contract.serving import make_replica
 from tests.services import die_with_tests
 
 ROOT = Path(__file__).parents[2]
@@ -156,6 +163,46 @@ def first_key(url: str) -> bool:
     return SqlKeys(database).insert(key, made.digest, only_first=True)
 
 
+def contend(url: str, workers: str, turns: str) -> dict[str, int]:
+    """So many processes ask for room at once; what they were told, added up."""
+    with get_context("fork").Pool(int(workers)) as pool:
+        told = pool.starmap(_contend, [(url, number, int(turns)) for number in range(int(workers))], chunksize=1)
+    return {name: sum(one[name] for one in told) for name in told[0]}
+
+
+def _contend(url: str, number: int, turns: int) -> dict[str, int]:
+    """Asks for room on one node so many times, at times in somebody's place, and gives most of it back.
+
+    What it asks for it has just seen to be free, so that a refusal means that another was quicker.
+    """
+    database = Database(url, StoreSettings(gate_timeout_s=20.0))
+    replicas, leases, random = SqlReplicas(database), SqlLeases(database), Random(number)
+    told, mine = {"granted": 0, "refused": 0, "evicted": 0}, list[str]()
+    for turn in range(turns):
+        replica = dataclasses.replace(make_replica(f"s{number}", turn), device="g0")
+        here = [lease for lease in leases.all() if lease.device == "g0" and lease.for_id is None]
+        free = 16 - sum(lease.held.card_bytes for lease in leases.all() if lease.device == "g0")
+        victims = random.sample(here, 1) if here and random.random() < 0.3 else []
+        size = Size(card_bytes=max(1, min(6, free + sum(victim.held.card_bytes for victim in victims))))
+        asked = Ask(
+            replica_id=replica.id,
+            service_id=replica.service_id,
+            node_id="n1",
+            device="g0",
+            size=size,
+            victims=tuple(victim.replica_id for victim in victims),
+        )
+        if replicas.insert(replica, asked):
+            mine.append(replica.id)
+            told["granted"] += 1
+            told["evicted"] += len(victims)
+        else:
+            told["refused"] += free >= size.card_bytes
+        if len(mine) > 1:
+            replicas.delete(mine.pop(0))
+    return told
+
+
 def _wait_for_go() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -190,6 +237,7 @@ def main() -> None:
         "fork": fork,
         "keyed": keyed,
         "first-key": first_key,
+        "contend": contend,
     }
     print(json.dumps(verbs[verb](*arguments)), flush=True)  # type: ignore[operator]
 
