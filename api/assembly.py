@@ -24,6 +24,7 @@ from api.v1 import (
     nodes,
     predict,
     results,
+    service_metrics,
     services,
     task_changes,
     tasks,
@@ -36,6 +37,7 @@ from inference.core import Core
 
 UNDER_BASE = (
     services.blueprint,
+    service_metrics.blueprint,
     tasks.blueprint,
     predict.blueprint,
     task_changes.blueprint,

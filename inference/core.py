@@ -16,6 +16,7 @@ from inference.registry.ports import RegistryPorts
 from inference.resources.ports import ResourcesPorts
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
+from inference.telemetry import status
 from inference.telemetry.ports import TelemetryPorts
 
 
@@ -48,6 +49,7 @@ def figures(core: Core) -> Iterator[tuple[str, tuple[str, ...], float]]:
 
 
 def _figures(core: Core) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    yield from status.gauges(core.telemetry.figures)
     counts = core.jobs.store.counts()
     for (service_id, state), count in counts.items():
         yield "penstock_jobs", (service_id, state.value), count

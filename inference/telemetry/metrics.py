@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from inference.telemetry import room
+from inference.telemetry import room, status
 
 room.take_room()
 
@@ -57,6 +57,7 @@ READ_FROM_STORE = {
     "penstock_express_waiting": ("Synchronous predictions that wait to be taken", ("service",)),
     "penstock_queue_oldest_seconds": ("Age of the oldest waiting job", ("service", "priority")),
     "penstock_replicas": ("Replicas by observed state", ("service", "state")),
+    **status.GAUGES,
 }
 
 Samples = Iterable[tuple[str, tuple[str, ...], float]]
