@@ -14,6 +14,7 @@ from inference.jobs.ports import JobPorts
 from inference.notify.ports import NotifyPorts
 from inference.registry.ports import RegistryPorts
 from inference.resources.ports import ResourcesPorts
+from inference.scaling.ports import ScalingPorts
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.telemetry import status
@@ -35,6 +36,7 @@ class Core:
     notify: NotifyPorts
     telemetry: TelemetryPorts
     costs: CostPorts
+    scaling: ScalingPorts
     ping_store: Callable[[], None]
     ping_redis: Callable[[], None]
     close: Callable[[], None]

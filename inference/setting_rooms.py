@@ -248,3 +248,10 @@ class CostsSettings:
     sample_s: float = 15.0
     currency: str = "USD"
     refresh_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingSettings:
+    """`keep_s`: how long a decision of the autoscaler is shown."""
+
+    keep_s: float = 2_592_000.0

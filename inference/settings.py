@@ -29,6 +29,7 @@ from inference.setting_rooms import (
     RegistrySettings,
     ResourcesSettings,
     ResultsSettings,
+    ScalingSettings,
     ServingSettings,
     StoreSettings,
     TelemetrySettings,
@@ -50,6 +51,7 @@ __all__ = [
     "RegistrySettings",
     "ResourcesSettings",
     "ResultsSettings",
+    "ScalingSettings",
     "ServingSettings",
     "Settings",
     "StoreSettings",
@@ -79,6 +81,7 @@ class Settings:
     results: ResultsSettings = field(default_factory=ResultsSettings)
     workers: WorkersSettings = field(default_factory=WorkersSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
+    scaling: ScalingSettings = field(default_factory=ScalingSettings)
     engines: EnginesSettings = field(default_factory=EnginesSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
     access: AccessSettings = field(default_factory=AccessSettings)

@@ -1,5 +1,7 @@
 """Puts the adapters behind the ports: what every entry point calls first."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 from inference.access.door import Door
 from inference.access.ports import AccessPorts
 from inference.access.quotas import Quotas
@@ -9,8 +11,10 @@ from inference.access.sharing import Sharing
 from inference.access.wrong_keys import WrongKeys
 from inference.blobs.files import FileBlobs
 from inference.core import Core
+from inference.costs import budgets
 from inference.costs.gate import BudgetGate
 from inference.costs.ports import CostPorts
+from inference.errors import HotUnavailable
 from inference.jobs import webhook
 from inference.jobs.admission import BacklogQuota
 from inference.jobs.by_model import CachedByModel
@@ -27,6 +31,8 @@ from inference.redisio.figures import RedisFigures
 from inference.redisio.hot import RedisHotResults
 from inference.registry.ports import RegistryPorts
 from inference.resources.ports import ResourcesPorts
+from inference.scaling.ports import ScalingPorts
+from inference.serving.model import Service
 from inference.serving.ports import Kick, ServingPorts
 from inference.settings import Settings
 from inference.store.audit import SqlAudit
@@ -46,6 +52,7 @@ from inference.store.nodes import SqlNodes
 from inference.store.outbox import SqlOutbox
 from inference.store.profiles import SqlProfiles
 from inference.store.replicas import SqlReplicas
+from inference.store.scaling import SqlScaling
 from inference.store.schema import require_current
 from inference.store.series import SqlSeries
 from inference.store.services import SqlServices
@@ -58,6 +65,26 @@ from inference.telemetry.ports import TelemetryPorts
 
 EXPRESS_TIMEOUT_S = 1.0
 """An exchange that is given up loses the predictions that it took."""
+
+
+def _waiting_in(lane: RedisExpress) -> Callable[[Sequence[str]], Mapping[str, int]]:
+    """Without Redis nobody waits for a prediction for long."""
+
+    def waiting_in(service_ids: Sequence[str]) -> Mapping[str, int]:
+        try:
+            return lane.waiting_in(service_ids)
+        except HotUnavailable:
+            return {}
+
+    return waiting_in
+
+
+def _affordable(costs: CostPorts) -> Callable[[Sequence[Service]], Mapping[str, int]]:
+    def affordable(services: Sequence[Service]) -> Mapping[str, int]:
+        limits = {s.id: (s.tenant_id, s.config.auto_scaling.max_cost_per_hour) for s in services}
+        return budgets.affordable(costs, limits)
+
+    return affordable
 
 
 class Silence:
@@ -111,6 +138,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     usage, profiles, replicas = SqlUsage(database), SqlProfiles(database), SqlReplicas(database)
     quotas = Quotas(usage, settings.access, jobs_waiting=settings.jobs.backlog_limit)
     sharing = Sharing(counts, every_s=settings.access.share_every_s)
+    lane = RedisExpress(express)
     figures, ticks = RedisFigures(link), SqlTicks(database)
 
     costs = CostPorts(
@@ -139,7 +167,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             directory=CachedDirectory(services, models),
             settings=settings.jobs,
             pace=CachedPace(replicas, profiles),
-            express=RedisExpress(express),
+            express=lane,
             by_model=CachedByModel(services, models),
             figures=figures,
             spending=BudgetGate(costs.budgets, every_s=settings.costs.refresh_s, currency=settings.costs.currency),
@@ -188,6 +216,13 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             figures=figures,
             turns=ticks,
             settings=settings.telemetry,
+        ),
+        scaling=ScalingPorts(
+            store=SqlScaling(database),
+            turns=ticks,
+            profiles=profiles,
+            predictions=_waiting_in(lane),
+            affordable=_affordable(costs),
         ),
         ping_store=database.ping,
         ping_redis=link.ping,

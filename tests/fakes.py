@@ -19,7 +19,7 @@ from inference.serving.model import Node, Service, ServiceConfig, ServiceEvent, 
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.tensors import TensorSpec
-from tests import fakes_access, fakes_costs, fakes_resources, fakes_telemetry
+from tests import fakes_access, fakes_costs, fakes_resources, fakes_scaling, fakes_telemetry
 from tests.fakes_bulk import FakeBulk
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_leases import FakeLeases
@@ -231,6 +231,7 @@ def make_core(settings=None):
         door=fakes_access.make_door(access, settings),
         notify=fakes_access.make_notify(settings),
         costs=costs,
+        scaling=fakes_scaling.make_scaling(),
         telemetry=fakes_telemetry.make_telemetry(settings),
         ping_store=lambda: None,
         ping_redis=lambda: None,

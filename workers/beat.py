@@ -8,15 +8,16 @@ from inference import settings as settings_room
 from inference.telemetry.log import configure
 from workers.alarm import end_quietly
 from workers.app import make_app
-from workers.queues import CONTROL_QUEUE, RETENTION_TASK
-from workers.tasks.control import RETENTION_S
+from workers.queues import AUTOSCALE_TASK, CONTROL_QUEUE, RECLAIM_TASK, RETENTION_TASK
+from workers.tasks.control import AUTOSCALE_S, RECLAIM_S, RETENTION_S
 
 SCHEDULE = {
-    "retention": {
-        "task": RETENTION_TASK,
-        "schedule": RETENTION_S,
-        "options": {"queue": CONTROL_QUEUE, "expires": RETENTION_S},
-    }
+    name: {"task": task, "schedule": every_s, "options": {"queue": CONTROL_QUEUE, "expires": every_s}}
+    for name, task, every_s in (
+        ("retention", RETENTION_TASK, RETENTION_S),
+        ("autoscale", AUTOSCALE_TASK, AUTOSCALE_S),
+        ("idle_reclaim", RECLAIM_TASK, RECLAIM_S),
+    )
 }
 
 

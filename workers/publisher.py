@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 PAUSE_S = 0.001
 """Rings that come within this time of the last one go together; one that comes later goes at once."""
+CALL_AGAIN_S = 0.2
 
 
 def broker_tls(settings: Settings) -> Any:
@@ -114,11 +115,16 @@ class Publisher:
         self._rings: dict[str, int] = {}
         self._taken: list[Rung] = []
         self._kicks = False
+        self._called_at = float("-inf")
         self._closing = False
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
     def ring(self, service_id: str, *, slots: int) -> None:
+        """Without slots the service rests: whoever can wake it is told, since nobody else would hear."""
+        if not slots:
+            self._call_waker()
+            return
         with self._lock:
             now_s = monotonic_s()
             is_early = now_s < max(self._not_before, self._away_until)
@@ -136,6 +142,13 @@ class Publisher:
     def reconcile(self) -> None:
         self._kicks = True
         self._start()
+
+    def _call_waker(self) -> None:
+        """Not for each of many jobs: it takes a moment until they are seen to ring for somebody."""
+        now_s = monotonic_s()
+        if now_s - self._called_at >= CALL_AGAIN_S:
+            self._called_at = now_s
+            self.reconcile()
 
     def close(self) -> None:
         """Sends what is waiting and ends the thread."""

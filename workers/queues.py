@@ -3,6 +3,8 @@
 CONTROL_QUEUE = "control"
 DRAIN_TASK = "penstock.drain"
 RECONCILE_TASK = "penstock.reconcile"
+AUTOSCALE_TASK = "penstock.autoscale"
+RECLAIM_TASK = "penstock.idle_reclaim"
 RETENTION_TASK = "penstock.retention"
 
 

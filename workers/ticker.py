@@ -12,11 +12,12 @@ from inference.core import Core
 from inference.costs import sample
 from inference.errors import PenstockError
 from inference.jobs import recover
+from inference.scaling.run import Autoscaler
 from inference.serving import reconcile
 
 log = structlog.get_logger(__name__)
 
-RECONCILE, SWEEP, COSTS = "reconcile", "sweep", "costs"
+RECONCILE, SWEEP, COSTS, SCALE = "reconcile", "sweep", "costs", "scale"
 SWEEP_S = 1.0
 RING_S = 5.0
 EARLY = 0.8
@@ -34,7 +35,8 @@ class Ticker:
         self._beat = beat
         self._name = name
         self._wake = threading.Event()
-        self._is_kicked = self._is_stopping = False
+        self._is_kicked = self._is_stopping = self._is_scaled = False
+        self._autoscaler = Autoscaler(core.scaling, name=name)
         self._rung_at = 0.0
         self._counted_at = float("-inf")
         self._away_at = float("-inf")
@@ -58,6 +60,9 @@ class Ticker:
     def turn(self) -> None:
         """Does what is due. Never raises: a store or broker that is away is asked again in the next turn."""
         is_kicked, self._is_kicked = self._is_kicked, False
+        # First, so that a new target is acted on in the same turn. Whose turn it is, the autoscaler asks itself.
+        self._do(SCALE, self._scale)
+        is_kicked, self._is_scaled = is_kicked or self._is_scaled, False
         every_s = self._core.settings.serving.reconcile_s
         if is_kicked:
             self._do(RECONCILE, lambda: reconcile.run(self._core.serving))
@@ -78,6 +83,9 @@ class Ticker:
                     self._beat.touch()
             self._wake.wait(pause_s)
             self._wake.clear()
+
+    def _scale(self) -> None:
+        self._is_scaled = self._autoscaler.turn() > 0
 
     def _mine(self, duty: str, every_s: float) -> bool:
         return self._core.serving.ticks.take(duty, every_s=every_s * EARLY, by=self._name)

@@ -44,5 +44,7 @@ class CachedDirectory:
 
 
 def slots(service: Service) -> int:
-    """Drains that a service may have at a time: one per instance."""
+    """Drains that a service may have at a time: one per instance; 0 when it rests, and must be woken instead."""
+    if service.is_resting:
+        return 0
     return max(1, service.wanted_replicas * service.wanted_instances)

@@ -28,6 +28,8 @@ def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, 
     if ports.spending is not None:
         ports.spending.check(service.tenant_id, service.id, spec.priority)
     ports.admission.admit(by, jobs=0, payload_bytes=0)
+    if service.is_resting:
+        ports.bell.ring(service.id, slots=slots(service))
     now, config = ports.store.now_s(), service.config
     (place,) = ports.fair.places(by, service, (spec,), now=now)
     limit_s = config.timeout_s if spec.timeout_s is None else spec.timeout_s

@@ -212,7 +212,7 @@ class Bell(Protocol):
     """Tells workers that there is work. May lose, delay or repeat; nobody depends on it."""
 
     def ring(self, service_id: str, *, slots: int) -> None:
-        """Returns at once, never raises. `slots`: drains that the service may have, one per instance."""
+        """Returns at once, never raises. `slots`: drains that the service may have, one per instance; 0: it rests."""
         ...
 
     def deliver(self, service_id: str, *, slot: int, token: str, slots: int) -> None:

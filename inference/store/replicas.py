@@ -149,10 +149,11 @@ class SqlReplicas:
         """Plain text: the agent of every node reads its rows four times a second."""
         query = sa.text(f"SELECT {_COLUMNS} FROM replicas {where} ORDER BY service_id, ordinal")
         with self._db.read() as connection:
-            return [_replica(row) for row in connection.execute(query, bound)]
+            return [replica_of(row) for row in connection.execute(query, bound)]
 
 
-def _replica(row: "sa.Row[Any]") -> Replica:
+def replica_of(row: "sa.Row[Any]") -> Replica:
+    """A row of the whole table."""
     usage: Mapping[str, Any] = json.loads(row.usage) if row.usage else {}
     told = {"desired": Desired(row.desired), "observed": Observed(row.observed), "usage": usage}
     return Replica(**{**row._mapping, **told})

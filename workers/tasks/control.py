@@ -1,4 +1,4 @@
-"""Tasks of the control queue: a kick for the reconciler, and retention."""
+"""Tasks of the control queue: a kick for reconciler and autoscaler, idle reclaim, and retention."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,8 @@ import structlog
 
 from inference.core import Core
 from inference.jobs.retain import retain
-from workers.queues import RECONCILE_TASK, RETENTION_TASK
+from inference.scaling import reclaim
+from workers.queues import AUTOSCALE_TASK, RECLAIM_TASK, RECONCILE_TASK, RETENTION_TASK
 from workers.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -15,14 +16,29 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RETENTION_S = 600.0
+AUTOSCALE_S = 10.0
+RECLAIM_S = 5.0
 
 
 def register(app: "Celery", core: Core, ticker: Ticker) -> None:
-    """Ties the tasks to this process's core. Both may be delivered twice, or never."""
+    """Ties the tasks to this process's core. Each may be delivered twice, or never.
+
+    The autoscaler's turn is the ticker's, every second and without a broker; the beat job only sees to it that one
+    comes even in a process whose ticker sleeps.
+    """
 
     @app.task(name=RECONCILE_TASK, ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
     def reconcile() -> None:
         ticker.kick()
+
+    @app.task(name=AUTOSCALE_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+    def autoscale() -> None:
+        ticker.kick()
+
+    @app.task(name=RECLAIM_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+    def idle_reclaim() -> None:
+        if run_reclaim(core):
+            ticker.kick()
 
     @app.task(name=RETENTION_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def retention() -> None:
@@ -36,4 +52,15 @@ def run_retention(core: Core) -> int:
     removed = retain(core.jobs, keep_s=core.settings.results.keep_s)
     if removed:
         log.info("jobs_removed", count=removed)
+    core.scaling.store.forget(keep_s=core.settings.scaling.keep_s)
     return removed
+
+
+def run_reclaim(core: Core) -> int:
+    """Once per period, however many beats ask for it; how many services were sent to rest."""
+    if not core.scaling.turns.take("idle_reclaim", every_s=RECLAIM_S * 0.8, by=core.settings.process.run_id):
+        return 0
+    services = core.serving.services.watched()
+    if not any(reclaim.may_rest(service) for service in services):
+        return 0
+    return reclaim.run(core.scaling, services, core.serving.replicas.all())
