@@ -16,6 +16,7 @@ from inference.errors import BadSettings, DataRefused, NoRoom, PenstockError, St
 from inference.settings import StoreSettings
 from inference.store.gate import Gate
 from inference.store.patience import Connection, LateAnswer
+from inference.store.sqlite_writer import SqliteWriter
 from inference.waiting import refuse_on_loop
 
 T = TypeVar("T")
@@ -36,9 +37,9 @@ class Database:
         self.url = _read_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._gate: Gate | None = None
-        self._sqlite_synchronous = settings.sqlite_synchronous
         if self.is_sqlite:
             self._engine = _open_sqlite(self.url, settings)
+            self._writer = SqliteWriter(self._engine, synchronous=settings.sqlite_synchronous)
             self._gate = Gate(Path(f"{self.url.database}.gate"), timeout_s=settings.gate_timeout_s)
             # A subquery here and below: one instant for all rows, so that what is due is found by an index and not
             # by asking each row. SQLite's own clock counts milliseconds only.
@@ -74,19 +75,8 @@ class Database:
                 with self._engine.begin() as connection:
                     yield connection
                 return
-            with self._gate.turn(), self._engine.connect() as connection:
-                try:
-                    if is_urgent:
-                        _synchronise(connection, "NORMAL")
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                    yield connection
-                    connection.commit()
-                except BaseException:
-                    connection.rollback()
-                    raise
-                finally:
-                    if is_urgent:
-                        _synchronise(connection, self._sqlite_synchronous)
+            with self._gate.turn(), self._writer.transaction(is_urgent=is_urgent) as connection:
+                yield connection
 
     def again(self, work: Callable[[], T], *, tries: int = 4, also_lost: bool = False) -> T:
         """Repeats a whole transaction that a deadlock or a serialisation failure rolled back.
@@ -155,16 +145,10 @@ class Database:
             connection.exec_driver_sql("SELECT 1")
 
     def close(self) -> None:
-        self._engine.dispose()
         if self._gate is not None:
+            self._writer.close()
             self._gate.close()
-
-
-def _synchronise(connection: sa.Connection, how: str) -> None:
-    """Of SQLite, between transactions. With NORMAL it syncs its journal only before it copies it into the file."""
-    cursor = connection.connection.cursor()
-    cursor.execute(f"PRAGMA synchronous={how}")
-    cursor.close()
+        self._engine.dispose()
 
 
 def _read_url(url: str) -> sa.URL:

@@ -30,7 +30,7 @@ def sqlite(tmp_path: Path) -> Iterator[Database]:
 def told(database: Database) -> Iterator[list[str]]:
     """The statements that say how a commit is written, begin it, and end it; and how it then is."""
     said: list[str] = []
-    with database.read() as connection:
+    with database.write() as connection:
         raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     raw.set_trace_callback(lambda text: said.append(text.split(" synchronous=")[-1].split()[0]))
@@ -42,10 +42,8 @@ def told(database: Database) -> Iterator[list[str]]:
 def test_a_disk_that_kept_any_part_of_the_journal_never_has_an_end_without_its_claim(sqlite, tmp_path):
     store, by = SqlJobs(sqlite), jobs.add_instance(sqlite)
     (job_id,) = jobs.queue(store, jobs.job())
-    with sqlite.write() as connection:
-        connection.commit()
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    with closing(sqlite3.connect(tmp_path / "penstock.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     claimed = store.claim(by, max_rows=1)
     store.finish(by, [jobs.completed(claimed.jobs[0])])
 
