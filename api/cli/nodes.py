@@ -17,6 +17,7 @@ DEVICES = {
     "state": "STATE",
     "source": "SOURCE",
     "memory_used_mb": "USED MB",
+    "memory_leased_mb": "LEASED",
     "memory_total_mb": "OF MB",
     "utilisation_percent": "BUSY %",
     "temperature_c": "C",

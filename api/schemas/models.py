@@ -96,8 +96,8 @@ class ModelShown(Registered):
     runs_code = fields.Boolean(metadata={"description": "Loading it runs code of its maker; an admin allowed that"})
     memory_estimate = fields.Dict(
         metadata={
-            "description": "From the trial run: weight_bytes, row_bytes and fixed_bytes of activations; empty where the "
-            "engine does not say. Services show what an instance takes (memory_per_instance)"
+            "description": "From the trial run: weight_bytes, row_bytes and fixed_bytes of activations; empty where "
+            "the engine does not say. Services show what an instance takes (memory_per_instance)"
         }
     )
 

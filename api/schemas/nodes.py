@@ -28,6 +28,7 @@ DEVICE_EXAMPLE = {
     "memory_total_mb": 143_771,
     "memory_used_mb": 20_480,
     "memory_free_mb": 122_650,
+    "memory_leased_mb": 24_576,
     "utilisation_percent": 37.0,
     "temperature_c": 41.0,
     "power_w": 312.5,
@@ -82,6 +83,7 @@ class DeviceShown(ma.Schema):
     memory_total_mb = fields.Integer(metadata={"description": "MB are 1,048,576 bytes, as the driver counts"})
     memory_used_mb = _said(fields.Integer, "In use, by whomever")
     memory_free_mb = _said(fields.Integer, "Neither used nor kept by the driver")
+    memory_leased_mb = fields.Integer(metadata={"description": "Held by replicas, whether they use it yet or not"})
     utilisation_percent = _said(fields.Float, "Of the time, in which a kernel ran")
     temperature_c = _said(fields.Float, "Temperature")
     power_w = _said(fields.Float, "Power drawn")
@@ -171,6 +173,7 @@ def device(view: DeviceView) -> dict[str, Any]:
         "node_is_alive": seen.is_alive,
         "memory_used_mb": _mb(told.memory_used_bytes),
         "memory_free_mb": _mb(told.memory_free_bytes),
+        "memory_leased_mb": _mb(view.leased_bytes),
         "utilisation_percent": told.utilisation_percent,
         "temperature_c": told.temperature_c,
         "power_w": told.power_w,

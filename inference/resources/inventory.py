@@ -10,17 +10,24 @@ from inference.resources.model import Device, Figures, Host, HostReading, usable
 
 
 def of_node(host: Host, reading: HostReading, load: Load | None = None) -> dict[str, Any]:
-    """What a node row keeps. `gpus`: the devices that work may be placed on now, whatever their source."""
+    """What a node row keeps. `gpus`: the devices that work may be placed on now, whatever their source, each with the
+    memory that can be given away.
+    """
     told: dict[str, Any] = {
         "cpus": host.cpus,
         "memory_bytes": host.memory_bytes,
         "source": host.source.value,
         "can_cuda": host.can_cuda,
-        "gpus": [of_device(device) for device in usable(reading.devices)],
+        "gpus": [{**of_device(device), "memory_bytes": _grantable(device)} for device in usable(reading.devices)],
     }
     if load is not None:
         told |= {"cpu_percent": load.cpu_percent, "memory_percent": load.memory_percent}
     return told
+
+
+def _grantable(device: Device) -> int:
+    """What the driver keeps for itself, nobody can have."""
+    return max(device.memory_bytes - (device.figures.memory_reserved_bytes or 0), 0)
 
 
 def of_device(device: Device) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """What the nodes have and what runs on it: devices and nodes as operators see them."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference.errors import NodeNotFound
+from inference.resources.leases import Lease
 from inference.resources.model import DeviceState, SeenDevice
 from inference.resources.ports import ResourcesPorts
 from inference.serving.model import Node, Replica
@@ -13,11 +14,11 @@ from inference.serving.ports import ServingPorts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceView:
-    """A device, and the replicas that were placed on it. `reserved_bytes`: what they hold of its memory."""
+    """A device, and the replicas that were placed on it. `leased_bytes`: what is held of its memory, used or not."""
 
     seen: SeenDevice
     replicas: tuple[Replica, ...] = ()
-    reserved_bytes: int | None = None
+    leased_bytes: int = 0
 
     @property
     def cursor(self) -> str:
@@ -45,8 +46,8 @@ def devices(
     """By node, then by index, the parts of a card after it. `after`: the cursor of the one before the first."""
     silence_s = serving.settings.node_silence_s
     found = resources.devices.list(silence_s=silence_s, node_id=node_id)
-    on = _by_device(serving.replicas.all() if found else ())
-    views = [_device(seen, on) for seen in found if state in (None, seen.device.state)]
+    on = _Held(serving.replicas.all(), serving.leases.all()) if found else NOBODY
+    views = [on.view(seen) for seen in found if state in (None, seen.device.state)]
     return _after(views, after)[:limit]
 
 
@@ -56,7 +57,8 @@ def nodes(
     """By id. `after`: the id of the one before the first."""
     silence_s = serving.settings.node_silence_s
     found = [node for node in serving.nodes.list(silence_s=silence_s) if after is None or node.id > after]
-    return _views(found[:limit], resources.devices.list(silence_s=silence_s), serving.replicas.all())
+    seen = resources.devices.list(silence_s=silence_s)
+    return _views(found[:limit], seen, serving.replicas.all(), serving.leases.all())
 
 
 def node(serving: ServingPorts, resources: ResourcesPorts, *, node_id: str) -> NodeView:
@@ -66,30 +68,44 @@ def node(serving: ServingPorts, resources: ResourcesPorts, *, node_id: str) -> N
     if not found:
         raise NodeNotFound(f"There is no node `{node_id[:128]}`.", node_id=node_id[:128])
     seen = resources.devices.list(silence_s=silence_s, node_id=node_id)
-    return _views(found, seen, serving.replicas.of_node(node_id))[0]
+    return _views(found, seen, serving.replicas.of_node(node_id), serving.leases.all())[0]
 
 
-def _views(found: Sequence[Node], seen: Sequence[SeenDevice], replicas: Sequence[Replica]) -> list[NodeView]:
-    on = _by_device(replicas)
+def _views(
+    found: Sequence[Node], seen: Sequence[SeenDevice], replicas: Sequence[Replica], leases: Sequence[Lease]
+) -> list[NodeView]:
+    on = _Held(replicas, leases)
     return [
         NodeView(
             node=node,
-            devices=tuple(_device(one, on) for one in seen if one.node_id == node.id),
+            devices=tuple(on.view(one) for one in seen if one.node_id == node.id),
             replicas=tuple(replica for replica in replicas if replica.node_id == node.id),
         )
         for node in found
     ]
 
 
-def _by_device(replicas: Sequence[Replica]) -> Mapping[tuple[str, str], list[Replica]]:
-    found: defaultdict[tuple[str, str], list[Replica]] = defaultdict(list)
-    for replica in replicas:
-        found[replica.node_id, replica.device].append(replica)
-    return found
+class _Held:
+    """Who is on each device, and what they hold of it."""
+
+    def __init__(self, replicas: Sequence[Replica], leases: Sequence[Lease]) -> None:
+        self._replicas: defaultdict[tuple[str, str], list[Replica]] = defaultdict(list)
+        self._leases: defaultdict[tuple[str, str], list[Lease]] = defaultdict(list)
+        for replica in replicas:
+            self._replicas[replica.node_id, replica.device].append(replica)
+        for lease in leases:
+            self._leases[lease.node_id, lease.device].append(lease)
+
+    def view(self, seen: SeenDevice) -> DeviceView:
+        """One that is held as a whole is held with all of its memory."""
+        where, total = (seen.node_id, seen.device.uuid), seen.device.memory_bytes
+        leases = self._leases.get(where, ())
+        is_whole = any(lease.held.is_whole for lease in leases)
+        leased = total if is_whole else sum(lease.held.card_bytes for lease in leases)
+        return DeviceView(seen=seen, replicas=tuple(self._replicas.get(where, ())), leased_bytes=leased)
 
 
-def _device(seen: SeenDevice, on: Mapping[tuple[str, str], list[Replica]]) -> DeviceView:
-    return DeviceView(seen=seen, replicas=tuple(on.get((seen.node_id, seen.device.uuid), ())))
+NOBODY = _Held((), ())
 
 
 def _after(views: list[DeviceView], cursor: str | None) -> list[DeviceView]:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from inference.resources.fit import Size
+from inference.resources.leases import Ask
 from inference.resources.model import DeviceState, Figures, SeenDevice, Source
 from inference.serving.model import Desired, Node, Observed, Replica
 from tests.unit.resources.devices import device
@@ -38,7 +40,8 @@ def test_a_device_is_shown_with_its_figures_its_source_and_what_runs_on_it(clien
     assert shown == {
         "index": 0, "uuid": "GPU-aa", "name": "card", "node_id": "n", "node_is_alive": True, "state": "ok",
         "source": "nvml", "parent_uuid": None, "memory_bytes": 1 << 34, "memory_total_mb": 16384,
-        "memory_used_mb": 5120, "memory_free_mb": 11264, "utilisation_percent": 12.5, "temperature_c": 40.0,
+        "memory_used_mb": 5120, "memory_free_mb": 11264, "memory_leased_mb": 0,
+        "utilisation_percent": 12.5, "temperature_c": 40.0,
         "power_w": 71.5, "throttle": ["sw_power_cap"], "ecc_corrected": None, "ecc_uncorrected": None, "xid": 79,
         "xid_at": "1970-01-01T00:00:01.000000Z", "xids": 1, "reported_at": "1970-01-01T00:00:02.000000Z",
         "services": [{"service_id": "2" * 32, "replica_id": "1" * 32, "status": "ready"}],
@@ -75,6 +78,17 @@ def test_a_question_that_makes_no_sense_is_refused(client, query):
 
     assert (response.status_code, response.json["code"]) == (422, response.json["code"])
     assert response.json["code"] in ("invalid_field", "unknown_field")
+
+
+def test_what_replicas_hold_of_a_device_is_shown_whether_they_use_it_or_not(client, core):
+    core.resources.devices.rows = [seen(), seen(uuid="GPU-b", index=1), seen("m")]
+    held = [("GPU-aa", Size(card_bytes=3 << 30)), ("GPU-aa", Size(card_bytes=1 << 30)), ("GPU-b", Size(is_whole=True))]
+    for number, (uuid, size) in enumerate(held):
+        core.serving.leases.add(Ask(replica_id=str(number), service_id="s", node_id="n", device=uuid, size=size))
+
+    shown = client.get(f"{BASE}/gpus").json["gpus"]
+
+    assert [one["memory_leased_mb"] for one in shown] == [4096, 16384, 0]
 
 
 def test_a_static_device_shows_no_figures_that_nobody_measured(client, core):

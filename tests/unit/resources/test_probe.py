@@ -66,6 +66,14 @@ def test_a_node_row_names_the_source_of_every_figure_and_no_device_that_is_lost(
     }
 
 
+def test_what_the_driver_keeps_of_a_card_cannot_be_given_away():
+    card = device(figures=Figures(memory_reserved_bytes=1 << 30))
+
+    kept = inventory.of_node(Host(cpus=1.0, memory_bytes=1, can_cuda=True), reading(card))
+
+    assert [gpu["memory_bytes"] for gpu in kept["gpus"]] == [(1 << 34) - (1 << 30)]
+
+
 def test_figures_come_back_from_a_row_as_they_went_and_newer_ones_do_no_harm():
     told = Figures(memory_used_bytes=5, throttle=("sw_power_cap",), power_w=71.5)
     newer = json.dumps({**json.loads(inventory.write_figures(told)), "fan_percent": 30})
