@@ -1,6 +1,6 @@
 """What a host has: its devices and their figures, each with the source it comes from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -90,6 +90,13 @@ class SeenDevice:
     device: Device
     reported_at: float
     is_alive: bool
+
+
+def lost(device: Device) -> Device:
+    """The device as it was last seen, which answers no more: of its figures only what the driver has reported stays."""
+    told = device.figures
+    figures = Figures(xid=told.xid, xid_at=told.xid_at, xids=told.xids)
+    return replace(device, state=DeviceState.LOST, figures=figures)
 
 
 def is_usable(device: Device, parents: frozenset[str]) -> bool:

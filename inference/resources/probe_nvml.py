@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from inference.clock import epoch_s, monotonic_s
-from inference.resources.model import NOTHING, Device, DeviceState, Figures, HostReading, Source
+from inference.resources.model import NOTHING, Device, DeviceState, Figures, HostReading, Source, lost
 from inference.resources.xids import XidWatch
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class NvmlProbe:
 
     def read(self) -> HostReading:
         """A device that answers no more is `lost`, as it was last seen; so are all while the driver is away."""
-        devices = self._devices() if self._is_open() else [_lost(device) for device in self._known.values()]
+        devices = self._devices() if self._is_open() else [lost(device) for device in self._known.values()]
         self._known = {device.uuid: device for device in devices}
         return HostReading(devices=tuple(devices), source=Source.NVML, at=self._clock())
 
@@ -80,7 +80,7 @@ class NvmlProbe:
             count = self._nvml.nvmlDeviceGetCount()
         except error:
             self.close()
-            return [_lost(device) for device in self._known.values()]
+            return [lost(device) for device in self._known.values()]
         return [device for index in range(count) for device in self._card(index)]
 
     def _card(self, index: int) -> Iterator[Device]:
@@ -100,8 +100,8 @@ class NvmlProbe:
         """What was known of a card that does not even say its UUID any more."""
         cards = [device for device in self._known.values() if device.parent_uuid is None and device.index == index]
         for card in cards:
-            yield _lost(card)
-            yield from (_lost(device) for device in self._known.values() if device.parent_uuid == card.uuid)
+            yield lost(card)
+            yield from (lost(device) for device in self._known.values() if device.parent_uuid == card.uuid)
 
     def _parts(self, handle: Any, card: Device) -> Iterator[Device]:
         nvml = self._nvml
@@ -126,8 +126,8 @@ class NvmlProbe:
             total, memory = self._memory(handle)
             figures = self._figures(handle, memory)
         except nvml.NVMLError:
-            lost = known or Device(index=index, uuid=uuid, name="NVIDIA device", memory_bytes=0, source=Source.NVML)
-            return replace(lost, state=DeviceState.LOST, figures=self._with_xids(NOTHING, uuid))
+            ill = known or Device(index=index, uuid=uuid, name="NVIDIA device", memory_bytes=0, source=Source.NVML)
+            return replace(ill, state=DeviceState.LOST, figures=self._with_xids(NOTHING, uuid))
         return Device(
             index=index,
             uuid=uuid,
@@ -189,8 +189,3 @@ class NvmlProbe:
             if error.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED):
                 raise
             return None
-
-
-def _lost(device: Device) -> Device:
-    figures = Figures(xid=device.figures.xid, xid_at=device.figures.xid_at, xids=device.figures.xids)
-    return replace(device, state=DeviceState.LOST, figures=figures)
