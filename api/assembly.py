@@ -22,8 +22,10 @@ from api.v1 import (
     metrics,
     models,
     nodes,
+    pool,
     predict,
     results,
+    scaling,
     service_metrics,
     services,
     task_changes,
@@ -37,6 +39,7 @@ from inference.core import Core
 
 UNDER_BASE = (
     services.blueprint,
+    scaling.blueprint,
     service_metrics.blueprint,
     tasks.blueprint,
     predict.blueprint,
@@ -50,6 +53,7 @@ UNDER_BASE = (
     usage.blueprint,
     costs.blueprint,
     nodes.blueprint,
+    pool.blueprint,
 )
 ABSOLUTE = (models.blueprint, predict.of_models, deployments.blueprint)
 DOCS = "/docs"

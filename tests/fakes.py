@@ -12,6 +12,7 @@ from inference.errors import DeploymentNotFound, NameExists, ServiceNotFound
 from inference.ids import DEFAULT_TENANT, new_id
 from inference.jobs.by_model import CachedByModel
 from inference.jobs.commit import GroupCommit
+from inference.jobs.fallback import CachedFallback
 from inference.jobs.ports import JobPorts
 from inference.registry.model import ModelState, ModelVersion, Signature
 from inference.registry.ports import RegistryPorts
@@ -52,6 +53,9 @@ class FakeServices:
 
     def workspaces(self, scope):
         return sorted(Counter(row.workspace for row in self.rows.values() if _sees(scope, row)).items())
+
+    def watched(self):
+        return list(self.rows.values())
 
     def ids(self, scope):
         return frozenset(row.id for row in self.rows.values() if _sees(scope, row))
@@ -118,6 +122,23 @@ class FakeReplicas:
 
     def of_node(self, node_id):
         return [row for row in self.rows if row.node_id == node_id]
+
+
+class FakeFallback:
+    """`FallbackStore`: `held` are the services that have room."""
+
+    def __init__(self, services):
+        self.services, self.held, self.handed = services, set(), []
+
+    def naming(self):
+        return [one for one in self.services.rows.values() if one.config.fallback_service_id is not None]
+
+    def is_held(self, service_id):
+        return service_id in self.held
+
+    def hand_over(self, service_id, to, *, older_than_s, limit):
+        self.handed.append((service_id, to, older_than_s))
+        return 0
 
 
 class FakeProfiles:
@@ -207,6 +228,7 @@ def make_core(settings=None):
             directory=FakeDirectory(services, models),
             settings=settings.jobs,
             by_model=CachedByModel(services, models),
+            fallbacks=CachedFallback(services, models, FakeFallback(services), after_s=5.0),
             spending=BudgetGate(costs.budgets, every_s=60.0, currency=settings.costs.currency),
         ),
         bulk=FakeBulk(jobs),

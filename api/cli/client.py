@@ -69,6 +69,12 @@ class Client(AbstractContextManager["Client"]):
     def node(self, node_id: str) -> Json:
         return self._call("GET", f"{BASE}/nodes/{node_id}")
 
+    def pool(self) -> Json:
+        return self._call("GET", f"{BASE}/pool")
+
+    def service_usage(self, service_id: str) -> Json:
+        return self._call("GET", f"{BASE}/services/{service_id}/usage")
+
     # --- keys and tenants ---
 
     def create_key(self, body: Json) -> Json:
@@ -138,6 +144,9 @@ class Client(AbstractContextManager["Client"]):
 
     def service_history(self, service_id: str) -> Json:
         return self._call("GET", f"{BASE}/services/{service_id}/history")
+
+    def service_scaling(self, service_id: str) -> Json:
+        return self._call("GET", f"{BASE}/services/{service_id}/scaling")
 
     def move_service(self, service_id: str, verb: str) -> Json:
         """`verb`: start, stop or restart."""

@@ -2,7 +2,7 @@
 
 import click
 
-from api.cli import audit, cost, job, key, model, nodes, roles, service, tenant
+from api.cli import audit, cost, job, key, model, nodes, pool, roles, service, tenant
 
 
 class _Named(click.Group):
@@ -66,6 +66,7 @@ cli.add_command(service.service)
 cli.add_command(job.job)
 cli.add_command(nodes.gpus)
 cli.add_command(nodes.nodes)
+cli.add_command(pool.pool)
 cli.add_command(key.key)
 cli.add_command(tenant.tenant)
 cli.add_command(audit.audit)
