@@ -58,6 +58,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "node_silence_s": (1, DAY_S),
         "replica_silence_s": (1, DAY_S),
         "restart_backoff_cap_s": (0, DAY_S),
+        "fallback_after_s": (0, DAY_S),
         "residency_s": (0, DAY_S),
         "evictions": (1, 10_000),
         "ageing_s": (0, DAY_S),
@@ -99,6 +100,13 @@ RANGES: dict[str, dict[str, Range]] = {
         "keep_seconds_s": (120, 30 * DAY_S),
         "keep_minutes_s": (7200, CENTURY_S),
         "keep_hours_s": (DAY_S, CENTURY_S),
+    },
+    "logs": {
+        "keep_s": (60, CENTURY_S),
+        "keep_rows": (1_000, 1_000_000_000),
+        "queue": (100, 1_000_000),
+        "file_bytes": (65_536, MOST_BYTES),
+        "files": (1, 1000),
     },
     "notify": {
         "senders": (1, 1000),

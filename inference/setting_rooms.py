@@ -95,6 +95,7 @@ class WorkersSettings:
 class ServingSettings:
     """`replica_silence_s`: a replica whose worker has not reported for this long is started again.
 
+    `fallback_after_s`: how long a task waits at a service without room before its fallback gets it.
     `residency_s`: so long nobody is put out who has just got a place. `evictions`: replicas that may be on their way
     out for others at once. `ageing_s`: so long a wait counts as one level of priority in the order of placement; 0
     never. `unload_s`: how long a driver has to give a card's memory back.
@@ -107,6 +108,7 @@ class ServingSettings:
     node_silence_s: float = 15.0
     replica_silence_s: float = 20.0
     restart_backoff_cap_s: float = 15.0
+    fallback_after_s: float = 5.0
     residency_s: float = 60.0
     evictions: int = 8
     ageing_s: float = 300.0
@@ -255,3 +257,20 @@ class ScalingSettings:
     """`keep_s`: how long a decision of the autoscaler is shown."""
 
     keep_s: float = 2_592_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogsSettings:
+    """`is_kept`: whether entries go to the log store, beside stderr; `level`: from which on.
+
+    The store keeps entries for `keep_s`, and `keep_rows` at most. `queue`: entries of a process that may wait for the
+    database; what comes then is shed, and counted. A log file is rotated at `file_bytes`; `files` older ones are kept.
+    """
+
+    is_kept: bool = True
+    level: str = "info"
+    keep_s: float = 1_209_600.0
+    keep_rows: int = 1_000_000
+    queue: int = 10_000
+    file_bytes: int = 33_554_432
+    files: int = 5

@@ -23,6 +23,7 @@ from inference.setting_rooms import (
     EnginesSettings,
     FrontSettings,
     JobsSettings,
+    LogsSettings,
     NotifySettings,
     ProcessSettings,
     RedisSettings,
@@ -45,6 +46,7 @@ __all__ = [
     "EnginesSettings",
     "FrontSettings",
     "JobsSettings",
+    "LogsSettings",
     "NotifySettings",
     "ProcessSettings",
     "RedisSettings",
@@ -90,6 +92,7 @@ class Settings:
     resources: ResourcesSettings = field(default_factory=ResourcesSettings)
     costs: CostsSettings = field(default_factory=CostsSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
+    logs: LogsSettings = field(default_factory=LogsSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
 
@@ -231,6 +234,10 @@ def _check(settings: Settings) -> None:
         raise BadSettings(
             "PENSTOCK_TELEMETRY__LOG_LEVEL must be debug, info, warning, error or critical.",
             name="PENSTOCK_TELEMETRY__LOG_LEVEL",
+        )
+    if settings.logs.level.lower() not in ("debug", "info", "warning", "error", "critical"):
+        raise BadSettings(
+            "PENSTOCK_LOGS__LEVEL must be debug, info, warning, error or critical.", name="PENSTOCK_LOGS__LEVEL"
         )
     if settings.telemetry.worker_logs not in ("files", "stderr"):
         raise BadSettings(

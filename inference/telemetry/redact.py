@@ -1,0 +1,63 @@
+"""Keeps secrets and payloads out of logs: by the name of a field, and by the look of a text."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+SECRET, PAYLOAD = "[secret]", "[payload]"
+MOST_DEPTH = 6
+
+_SECRET_NAMES = re.compile(
+    r"passw|passphrase|secret|token|authori[sz]ation|api_?key|private_?key|credential|cookie|signature", re.IGNORECASE
+)
+_HARMLESS = frozenset({"tokens", "max_tokens", "token_count", "tokens_in", "tokens_out"})
+_PAYLOADS = frozenset(
+    {"body", "image", "input", "input_data", "input_data_list", "inputs", "messages", "output", "output_data"}
+    | {"outputs", "payload", "payloads", "prompt", "prompts", "result", "results"}
+)
+_TEXTS = (
+    (re.compile(r"pst_([0-9a-f]{12})_[0-9a-f]{8,}"), r"pst_\1_[secret]"),
+    (re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]*@", re.IGNORECASE), rf"\1{SECRET}@"),
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {SECRET}"),
+    (
+        re.compile(r"\b(password|passwd|secret|api_?key)(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]+", re.IGNORECASE),
+        rf"\1\2{SECRET}",
+    ),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), SECRET),
+)
+_SUSPECT = re.compile(r"pst_|://|bearer|basic|passw|secret|api_?key|PRIVATE KEY", re.IGNORECASE)
+
+
+def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, without what must not be logged. Never changes what it is given."""
+    return {name: _field(name, value, 0) for name, value in fields.items()}
+
+
+def text(value: str) -> str:
+    """A text without API keys, passwords in URLs, logins of HTTP and private keys."""
+    if not _SUSPECT.search(value):
+        return value
+    for pattern, instead in _TEXTS:
+        value = pattern.sub(instead, value)
+    return value
+
+
+def _field(name: object, value: Any, depth: int) -> Any:
+    if isinstance(name, str):
+        if name in _PAYLOADS and not isinstance(value, int | float | None):
+            return PAYLOAD
+        if name not in _HARMLESS and _SECRET_NAMES.search(name) and not isinstance(value, bool | None):
+            return SECRET
+    return _value(value, depth)
+
+
+def _value(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return PAYLOAD
+    if isinstance(value, Mapping):
+        return PAYLOAD if depth >= MOST_DEPTH else {key: _field(key, one, depth + 1) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return PAYLOAD if depth >= MOST_DEPTH else [_value(one, depth + 1) for one in value]
+    return value
