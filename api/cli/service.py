@@ -28,6 +28,7 @@ REPLICAS = {
     "restarts": "RESTARTS",
     "reason": "REASON",
 }
+DECISIONS = {"at": "AT", "from": "FROM", "to": "TO", "policy": "POLICY", "reason": "REASON"}
 EVENTS = {"at": "AT", "from": "FROM", "to": "TO", "reason": "REASON"}
 
 
@@ -103,6 +104,26 @@ def history(call: Call, name: str) -> None:
         call.client.service_history(call.service_id(name)),
         lambda body: table(EVENTS, rows_of(body, "events"), nothing="Nothing has happened yet."),
     )
+
+
+@service.command()
+@click.argument("name")
+@shared
+def scaling(call: Call, name: str) -> None:
+    """Show the size a service should have, and what the autoscaler decided."""
+    call.answer(call.client.service_scaling(call.service_id(name)), _draw_scaling)
+
+
+def _draw_scaling(body: dict[str, Any]) -> None:
+    fields({name: value for name, value in body.items() if name not in ("decisions", "limits")})
+    print()
+    rows = [{**row, "from": _size(row.get("from")), "to": _size(row.get("to"))} for row in rows_of(body, "decisions")]
+    table(DECISIONS, rows, nothing="Nothing was decided yet.")
+
+
+def _size(size: Any) -> str:
+    """Replicas x instances of each."""
+    return f"{size.get('replicas')}x{size.get('instances')}" if isinstance(size, dict) else ""
 
 
 def _mover(verb: str, text: str) -> None:

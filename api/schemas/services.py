@@ -247,13 +247,15 @@ def summary(service: Service) -> dict[str, Any]:
         "name": service.name,
         "workspace_id": service.workspace,
         "status": service.state.value,
-        "replicas": service.config.replicas,
-        "instances": service.config.instances,
+        "replicas": service.wanted_replicas,
+        "instances": service.wanted_instances,
         "config": dict(service.config.raw),
         "revision": service.revision,
     }
     for name in ("created_at", "updated_at", "started_at", "stopped_at", "scaled_at"):
         shown[name] = clock.iso(getattr(service, name))
+    if service.is_resting and service.target_reason:
+        shown["reason"] = service.target_reason
     for name in ("reason", "suggested_action"):
         if (text := getattr(service, name)) is not None:
             shown[name] = text
