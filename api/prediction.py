@@ -53,16 +53,21 @@ def prepare(core: Core, by: Principal, service_id: str, text: bytes) -> Asked:
         if _is_written(getattr(task, name)):
             raise InvalidField(f"`{name}` goes with a task: add ?mode=async, or send it to /tasks.", field=name)
     service, model = core.jobs.directory.find(by.scope, service_id)
-    spec = submission.specify(core, by, task, model)
-    return express.prepare(core.jobs, by=by, service=service, spec=spec, most_s=core.settings.api.wait_limit_s)
+    spec, stand_in = submission.fitted(core, service, model, lambda fits: submission.specify(core, by, task, fits))
+    return express.prepare(
+        core.jobs, by=by, service=stand_in or service, spec=spec, most_s=core.settings.api.wait_limit_s
+    )
 
 
 def _is_written(value: object) -> bool:
     return bool(bytes(value)) if isinstance(value, Raw) else value is not UNSET
 
 
-def answer(told: Told | None, asked: Asked, *, took_s: float) -> bytes:
-    """The body of the 200. Raises what went wrong instead; NotInTime when nothing was told."""
+def answer(told: Told | None, asked: Asked, *, took_s: float, sent_to: str) -> bytes:
+    """The body of the 200. Raises what went wrong instead; NotInTime when nothing was told.
+
+    `sent_to`: the service that the client named; another one, its fallback, is told as `answered_by`.
+    """
     if told is None:
         raise NotInTime(
             f"The answer did not come within {asked.deadline - asked.submitted_at:g} s; allow more with `timeout_s`, "
@@ -72,10 +77,12 @@ def answer(told: Told | None, asked: Asked, *, took_s: float) -> bytes:
     if told.result is None:
         kind = _KINDS.get(told.error_code, errors.EngineFailed)
         raise kind(told.error_message)
-    return b'{"prediction":%b,"model_version":%b,"latency_ms":%.3f}' % (
+    by = b"" if asked.service_id == sent_to else b',"answered_by":{"service_id":"%b"}' % asked.service_id.encode()
+    return b'{"prediction":%b,"model_version":%b,"latency_ms":%.3f%b}' % (
         told.result,
         orjson.dumps(told.model_version),
         took_s * 1000,
+        by,
     )
 
 

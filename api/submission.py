@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from api import context
 from api.schemas import task_in
@@ -13,6 +14,9 @@ from inference.jobs import inputs, submit
 from inference.jobs.model import Accepted, JobSpec, Submission
 from inference.notify import guard
 from inference.registry.model import ModelVersion
+from inference.serving.model import Service
+
+T = TypeVar("T")
 
 KEY = "Idempotency-Key"
 MAX_KEY = 255
@@ -25,11 +29,14 @@ def prepare(core: Core, by: Principal, service_id: str, text: bytes, key: str | 
     """
     known_service(service_id)
     task = task_in.read_task(text)
-    _, model = core.jobs.directory.find(by.scope, service_id)
+    service, model = core.jobs.directory.find(by.scope, service_id)
     known, body_hash = idempotency(key, service_id, text)
     refusal: errors.UploadNotFound | None = None
+    stand_in: Service | None = None
     try:
-        spec = specify(core, by, task, model, is_keyed=key is not None)
+        spec, stand_in = fitted(
+            core, service, model, lambda fits: specify(core, by, task, fits, is_keyed=key is not None)
+        )
     except errors.UploadNotFound as error:
         if key is None:
             raise
@@ -42,7 +49,30 @@ def prepare(core: Core, by: Principal, service_id: str, text: bytes, key: str | 
         idempotency_key=known,
         body_hash=body_hash,
         refusal=refusal,
+        stand_in=stand_in,
     )
+
+
+def fitted(
+    core: Core, service: Service, model: ModelVersion, specify: Callable[[ModelVersion], T]
+) -> tuple[T, Service | None]:
+    """What is to run, made for the model that will run it; with the fallback of the service that takes it, if one does.
+
+    It must be right for the service that was asked, and what does not fit its fallback stays with it. Raises what
+    `specify` raises for its own model.
+    """
+    own = specify(model)
+    if service.config.fallback_service_id is None or core.jobs.fallbacks is None:
+        return own, None
+    if (found := core.jobs.fallbacks.find(service)) is None:
+        return own, None
+    other, its_model = found
+    if its_model.signature.inputs == model.signature.inputs:
+        return own, other
+    try:
+        return specify(its_model), other
+    except errors.Invalid:
+        return own, None
 
 
 def known_service(service_id: str) -> None:

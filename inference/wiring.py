@@ -21,6 +21,7 @@ from inference.jobs.by_model import CachedByModel
 from inference.jobs.commit import GroupCommit
 from inference.jobs.directory import CachedDirectory
 from inference.jobs.fair import FairOrder
+from inference.jobs.fallback import CachedFallback
 from inference.jobs.pace import CachedPace
 from inference.jobs.ports import Bell, JobPorts
 from inference.notify.ports import NotifyPorts
@@ -41,6 +42,7 @@ from inference.store.bulk import SqlBulk
 from inference.store.costs import SqlCosts
 from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
+from inference.store.fallback import SqlFallback
 from inference.store.devices import SqlDevices
 from inference.store.flow import SqlFlow
 from inference.store.instances import SqlInstances
@@ -170,6 +172,12 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             express=lane,
             by_model=CachedByModel(services, models),
             figures=figures,
+            fallbacks=CachedFallback(
+                services,
+                models,
+                SqlFallback(database, silence_s=settings.serving.node_silence_s),
+                after_s=settings.serving.fallback_after_s,
+            ),
             spending=BudgetGate(costs.budgets, every_s=settings.costs.refresh_s, currency=settings.costs.currency),
         ),
         bulk=SqlBulk(database),

@@ -80,6 +80,7 @@ class FakeJobs:
                 created_at=job.submitted_at,
                 deadline=job.deadline,
                 metadata_json=job.metadata_json,
+                asked_service_id=job.asked_service_id,
             )
         accepted = Accepted(
             job_ids=tuple(job.id for job in submission.jobs), created_at=submission.jobs[0].submitted_at

@@ -9,9 +9,11 @@ from api import context, errors, prediction
 from api.live.fast import Call, Fast, Route
 from api.live.submit import Submits
 from api.schemas import task_in
+from inference.access.model import Scope
 from inference.core import Core
 from inference.errors import NotFound, PenstockError, Unavailable
 from inference.jobs.express import not_running
+from inference.jobs.express_model import Asked
 from inference.redisio.express_asker import Asker
 from inference.serving.model import ServiceState
 
@@ -62,21 +64,23 @@ class Predicts:
         told = await self._asker.ask(
             asked,
             wait_s=prediction.wait_s(asked),
-            gone=lambda: asyncio.ensure_future(self._watch(call, service_id, over)),
+            gone=lambda: asyncio.ensure_future(self._watch(call, asked, over)),
         )
         if told is None and over:
             if (refusal := over[0]) is not None:
                 raise refusal
             return errors.Answer(status=GONE, body=b"")
         took_s = time.perf_counter() - began
-        return errors.Answer(status=200, body=prediction.answer(told, asked, took_s=took_s))
+        return errors.Answer(status=200, body=prediction.answer(told, asked, took_s=took_s, sent_to=service_id))
 
-    async def _watch(self, call: Call, service_id: str, over: list[PenstockError | None]) -> None:
+    async def _watch(self, call: Call, asked: Asked, over: list[PenstockError | None]) -> None:
         """Returns when it is no use to wait on, and says why: None when the client has gone."""
         try:
             while not (await asyncio.wait({call.gone}, timeout=LOOK_S))[0]:
                 with contextlib.suppress(Unavailable):
-                    service, _ = await self._aside(self._core.jobs.directory.find, call.principal.scope, service_id)
+                    service, _ = await self._aside(
+                        self._core.jobs.directory.find, Scope(asked.tenant_id), asked.service_id
+                    )
                     if service.state is not ServiceState.RUNNING:
                         over.append(not_running(service))
                         return

@@ -103,6 +103,18 @@ def id_field(description: str) -> fields.String:
     return fields.String(metadata={"description": description, "example": AN_ID, "pattern": ID_PATTERN})
 
 
+class FallbackShown(ma.Schema):
+    """The service that took what was sent to one without room."""
+
+    service_id = id_field("The service that answers")
+
+
+class AnsweredBy(FallbackShown):
+    """The same, of a task."""
+
+    model_version = fields.String(allow_none=True, metadata={"description": "Null until it has run"})
+
+
 def id_in(description: str, **options: Any) -> fields.String:
     """The id of another thing, in a body or a query. One of another form is the id of nothing, and answered so."""
     return fields.String(metadata={"description": description, "example": AN_ID, "pattern": ID_PATTERN}, **options)

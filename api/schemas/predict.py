@@ -3,7 +3,7 @@
 import marshmallow as ma
 from marshmallow import fields
 
-from api.schemas.common import A_TIME
+from api.schemas.common import A_TIME, FallbackShown
 from api.schemas.inputs import INPUT_DATA as INPUT_SCHEMA
 from api.schemas.task_in import MAX_TIMEOUT_S
 from api.schemas.tasks import INPUT_DATA, PRIORITY
@@ -41,4 +41,5 @@ PREDICT = {
 class Predicted(ma.Schema):
     prediction = fields.Dict(required=True, metadata={"description": "Output name -> nested list, as a task's result"})
     model_version = fields.String(required=True)
+    answered_by = fields.Nested(FallbackShown(), metadata={"description": "Only of a prediction that a fallback took"})
     latency_ms = fields.Float(required=True, metadata={"description": "From the whole request to its answer"})

@@ -104,7 +104,7 @@ PROPERTIES: Schema = {
         "minLength": 1,
         "maxLength": 32,
         "nullable": True,
-        "description": "A lighter service that takes the tasks while this one cannot be placed",
+        "description": "A lighter service that takes the tasks while this one has no room: docs/jobs.md",
     },
 }
 CONFIG: Schema = _object(PROPERTIES, "See docs/api.md")

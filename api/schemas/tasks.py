@@ -3,7 +3,7 @@
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from api.schemas.common import A_TIME, AN_ID, ANOTHER_ID, PageIn, id_field, id_in, next_field, time_field
+from api.schemas.common import A_TIME, AN_ID, ANOTHER_ID, AnsweredBy, PageIn, id_field, id_in, next_field, time_field
 from api.schemas.inputs import INPUT_DATA as INPUT_SCHEMA
 from api.schemas.task_filter import TaskFilter
 from api.schemas.task_in import MAX_TIMEOUT_S
@@ -128,6 +128,9 @@ class TaskSummary(ma.Schema):
 
     task_id = id_field("The task")
     service_id = id_field("The service it was sent to")
+    answered_by = fields.Nested(
+        AnsweredBy(), metadata={"description": "Only of a task that a fallback of the service took"}
+    )
     status = fields.String(validate=validate.OneOf([state.value for state in JobState]))
     priority = fields.Integer()
     error = fields.Nested(TaskError, metadata={"description": "Of a failed or dead task only"})

@@ -58,15 +58,18 @@ def submit_batch(service_id: str) -> Response:
         core.settings.api.body_limit_bytes, " Send JSON Lines (Content-Type: application/x-ndjson) instead."
     )
     batch = task_in.read_batch(text, limit=core.settings.jobs.batch_limit)
-    _, model = core.jobs.directory.find(by.scope, service_id)
+    service, model = core.jobs.directory.find(by.scope, service_id)
     key, body_hash = submission.idempotency(request.headers.get(submission.KEY), service_id, text)
+    priority = _default_priority()
+    specs, stand_in = submission.fitted(core, service, model, lambda fits: _specify(core, batch, fits, priority))
     accepted = submit.submit(
         core.jobs,
         by=by,
         service_id=service_id,
-        specs=_specify(core, batch, model, _default_priority()),
+        specs=specs,
         idempotency_key=key,
         body_hash=body_hash,
+        stand_in=stand_in,
     )
     shown = {
         "task_ids": accepted.job_ids,

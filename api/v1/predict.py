@@ -80,7 +80,7 @@ def _predict(service_id: str, mode: str) -> Response:
     began = time.perf_counter()
     asked = prediction.prepare(core, by, service_id, text)
     told = current_app.extensions.setdefault(EXTENSION, _Asking(core)).ask(asked)
-    return Ready.of(prediction.answer(told, asked, took_s=time.perf_counter() - began))
+    return Ready.of(prediction.answer(told, asked, took_s=time.perf_counter() - began, sent_to=service_id))
 
 
 class _Asking:

@@ -29,7 +29,7 @@ def requeue(ports: JobPorts, *, by: Principal, job_id: str) -> Renewed:
 def prioritise(ports: JobPorts, *, scope: Scope, job_id: str, priority: int) -> None:
     """Puts a waiting job where it would stand had it come with this priority. Raises JobNotFound, WrongState."""
     view = ports.store.get(scope, job_id)
-    service, _ = ports.directory.find(scope, view.service_id)
+    service, _ = ports.directory.find(Scope(scope.tenant_id), view.service_id)
     config = service.config
 
     def move(key: float, before: int, deadline: float | None, submitted_at: float) -> float:
@@ -59,7 +59,7 @@ def _again(ports: JobPorts, *, by: Principal, job_id: str, action: str, allowed:
     view = ports.store.get(by.scope, job_id)
     if view.state not in allowed:
         raise wrong_state(job_id, view.state, allowed, action=action)
-    service, _ = ports.directory.find(by.scope, view.service_id)
+    service, _ = ports.directory.find(Scope(by.scope.tenant_id), view.service_id)
     ports.admission.admit(by, jobs=1, payload_bytes=0)
     as_new = JobSpec(payload=b"", rows=1, bucket="", priority=view.priority)
     (place,) = ports.fair.places(by, service, [as_new], now=ports.store.now_s())

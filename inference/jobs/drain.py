@@ -378,4 +378,5 @@ def _view(outcome: Outcome, change: Moved, by: Claimant) -> JobView:
         error_message=outcome.error_message,
         metadata_json=job.metadata_json,
         result=outcome.result if change.state == "completed" else None,
+        asked_service_id=job.asked_service_id,
     )

@@ -62,7 +62,7 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A row about to be inserted."""
+    """A row about to be inserted. `asked_service_id`: the service that it was sent to, where that is another one."""
 
     id: str
     tenant_id: str
@@ -80,6 +80,7 @@ class NewJob:
     payload: bytes
     key_id: str | None = None
     callback_events: int = 1
+    asked_service_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +141,7 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str | None = None
     callback_events: int = 1
     generation: int = 1
+    asked_service_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job as its owner may see it. Times are epoch seconds; `result` is JSON text.
 
     `attempts`: of its newest `generation`; each retry or requeue of a finished job begins one.
+    `asked_service_id`: where it was sent to, when `service_id` took it as the fallback of that.
     """
 
     id: str
@@ -199,6 +202,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     metadata_json: str | None = None
     result: bytes | None = None
     generation: int = 1
+    asked_service_id: str | None = None
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):

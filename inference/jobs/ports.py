@@ -282,6 +282,21 @@ class Directory(Protocol):
         ...
 
 
+class Fallbacks(Protocol):
+    """Who takes the work of services that have no room, as `Directory` sees them: up to a second old."""
+
+    def find(self, service: Service) -> tuple[Service, ModelVersion] | None:
+        """The service that takes it instead, running, and its model; None while it has room, or names nobody."""
+        ...
+
+    def hand_over(self, bell: Bell) -> int:
+        """Gives what has waited for a while at services without room to those, and rings for it; how many jobs.
+
+        Only where both models take the same inputs: the jobs were checked, and packed, for the one asked for.
+        """
+        ...
+
+
 class ByModel(Protocol):
     """Which service answers for a model, as `Directory` sees them: up to a second old."""
 
@@ -355,3 +370,4 @@ class JobPorts:
     by_model: ByModel | None = None
     figures: Figures | None = None
     spending: Spending | None = None
+    fallbacks: Fallbacks | None = None

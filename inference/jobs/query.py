@@ -1,5 +1,6 @@
 """What a job's owner may ask."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from inference.access.model import Scope
@@ -17,7 +18,7 @@ def get(ports: JobPorts, *, scope: Scope, job_id: str) -> JobView:
     if view is None:
         return ports.store.get(scope, job_id)
     # A hot copy knows its tenant and its service only.
-    if not scope.is_whole_tenant and not _sees(ports, scope, view.service_id):
+    if not scope.is_whole_tenant and not _sees(ports, scope, view):
         raise JobNotFound(f"There is no task {job_id}.", task_id=job_id)
     return view
 
@@ -26,20 +27,20 @@ def get_many(ports: JobPorts, *, scope: Scope, job_ids: Sequence[str]) -> Mappin
     """`get` of several at the price of one; by id, those that are there for the caller."""
     found = dict(ports.hot.get_many(scope.tenant_id, job_ids))
     if not scope.is_whole_tenant:
-        known = {service_id: _sees(ports, scope, service_id) for service_id in {v.service_id for v in found.values()}}
-        found = {job_id: view for job_id, view in found.items() if known[view.service_id]}
+        found = {job_id: view for job_id, view in found.items() if _sees(ports, scope, view)}
     rest = [job_id for job_id in job_ids if job_id not in found]
     if rest:
         found.update(ports.store.get_many(scope, rest))
     return found
 
 
-def _sees(ports: JobPorts, scope: Scope, service_id: str) -> bool:
-    try:
-        ports.directory.find(scope, service_id)
-    except ServiceNotFound:
-        return False
-    return True
+def _sees(ports: JobPorts, scope: Scope, view: JobView) -> bool:
+    """Whoever sees the service that took the job, or the one that it was sent to. The directory remembers them."""
+    for service_id in filter(None, (view.service_id, view.asked_service_id)):
+        with contextlib.suppress(ServiceNotFound):
+            ports.directory.find(scope, service_id)
+            return True
+    return False
 
 
 def standing(ports: JobPorts, *, scope: Scope, view: JobView) -> Standing:
@@ -53,7 +54,7 @@ def standing(ports: JobPorts, *, scope: Scope, view: JobView) -> Standing:
     if position is None or position > MOST_AHEAD or ports.pace is None:
         return Standing(position=position if position is not None and position <= MOST_AHEAD else None)
     try:
-        service, _ = ports.directory.find(scope, view.service_id)
+        service, _ = ports.directory.find(Scope(scope.tenant_id), view.service_id)
     except ServiceNotFound:
         return Standing(position=position)
     pace = ports.pace.find(service)

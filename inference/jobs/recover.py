@@ -11,16 +11,18 @@ from inference.jobs.ports import JobPorts
 def sweep(ports: JobPorts, *, rings: bool = True, reaps: bool = True) -> int:
     """Promotes delayed jobs, ends late ones, returns or buries those of dead instances; how many it moved.
 
-    `rings`: rings again for every service that has work waiting, in case a bell was lost. Any number of
+    `rings`: rings again for every service that has work waiting, in case a bell was lost, and gives what waits at
+    services without room to their fallbacks. Any number of
     processes may sweep at once. Without `reaps`, a lease that is over costs nobody anything yet.
     """
     promoted = ports.store.promote()
     expired = ports.store.expire()
     reaped = ports.store.reap() if reaps else []
+    moved = ports.fallbacks.hand_over(ports.bell) if rings and ports.fallbacks is not None else 0
     announce(ports, [*expired, *(job_id for job_id, state in reaped if state in FINAL)])
     if rings or promoted or reaped:
         ring_all(ports)
-    return len(promoted) + len(expired) + len(reaped)
+    return len(promoted) + len(expired) + len(reaped) + moved
 
 
 def ring_all(ports: JobPorts) -> None:

@@ -9,11 +9,14 @@ from inference.jobs.model import FINAL, JobState, JobView
 
 
 def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
-    """`result` only of a completed task, `error` only of one that went wrong; `latency` in seconds."""
+    """`result` only of a completed task, `error` only of one that went wrong; `latency` in seconds.
+
+    `answered_by` only of one that a fallback took: `service_id` is the one that it was sent to.
+    """
     is_over = view.state in FINAL and view.completed_at is not None
     shown: dict[str, Any] = {
         "task_id": view.id,
-        "service_id": view.service_id,
+        "service_id": view.asked_service_id or view.service_id,
         "status": view.state.value,
         "priority": view.priority,
         "latency": round(view.completed_at - view.created_at, 6) if is_over and view.completed_at else None,
@@ -28,6 +31,8 @@ def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
         "worker": view.worker,
         "metadata": orjson.Fragment(view.metadata_json) if view.metadata_json else None,
     }
+    if view.asked_service_id is not None:
+        shown["answered_by"] = {"service_id": view.service_id, "model_version": view.model_version}
     if with_result and view.state is JobState.COMPLETED and view.result is not None:
         shown["result"] = orjson.Fragment(view.result)
     if view.error_code is not None and view.state is not JobState.COMPLETED:

@@ -22,6 +22,7 @@ def submit(
     specs: Sequence[JobSpec],
     idempotency_key: str | None = None,
     body_hash: bytes = b"",
+    stand_in: Service | None = None,
 ) -> Accepted:
     """Returns when the jobs, all of them, are committed; then they will run. Order of ids = order of `specs`.
 
@@ -31,7 +32,15 @@ def submit(
     case nothing was stored.
     """
     return ports.commit(
-        prepare(ports, by=by, service_id=service_id, specs=specs, idempotency_key=idempotency_key, body_hash=body_hash)
+        prepare(
+            ports,
+            by=by,
+            service_id=service_id,
+            specs=specs,
+            idempotency_key=idempotency_key,
+            body_hash=body_hash,
+            stand_in=stand_in,
+        )
     )
 
 
@@ -44,13 +53,16 @@ def prepare(
     idempotency_key: str | None = None,
     body_hash: bytes = b"",
     refusal: PenstockError | None = None,
+    stand_in: Service | None = None,
 ) -> Submission:
     """What is to be committed, with its place in the queue; it counts against quotas from here on.
 
-    `refusal`: what the caller has found wrong that was right once: the answer, unless the key is known.
+    `refusal`: what the caller has found wrong that was right once: the answer, unless the key is known. `stand_in`:
+    the fallback that takes the jobs, which are made for its model.
     Raises ServiceNotFound, BacklogFull, QuotaExceeded, BudgetExhausted, StoreUnavailable.
     """
-    service, _ = ports.directory.find(by.scope, service_id)
+    service = stand_in or ports.directory.find(by.scope, service_id)[0]
+    asked = None if stand_in is None else service_id
     now = ports.store.now_s()
     is_late = idempotency_key is not None and any(_is_past(spec.deadline, now) for spec in specs)
     if refusal is None:
@@ -61,7 +73,8 @@ def prepare(
     return Submission(
         tenant_id=by.scope.tenant_id,
         jobs=tuple(
-            _new_job(spec, service, by=by, now=now, place=place) for spec, place in zip(specs, places, strict=True)
+            _new_job(spec, service, by=by, now=now, place=place, asked=asked)
+            for spec, place in zip(specs, places, strict=True)
         ),
         idempotency_key=idempotency_key,
         body_hash=body_hash,
@@ -89,7 +102,7 @@ def _is_past(deadline: float | None, now: float) -> bool:
     return deadline is not None and deadline <= now
 
 
-def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float, place: float) -> NewJob:
+def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float, place: float, asked: str | None) -> NewJob:
     config = service.config
     return NewJob(
         id=new_id(),
@@ -108,4 +121,5 @@ def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float, plac
         metadata_json=None if spec.metadata is None else orjson.dumps(spec.metadata).decode(),
         payload=spec.payload,
         key_id=by.key_id,
+        asked_service_id=asked,
     )

@@ -58,6 +58,7 @@ class _Copy(msgspec.Struct, array_like=True):
     metadata_json: str | None
     result: bytes | None
     generation: int = 1
+    asked_service_id: str | None = None
 
 
 _decoder = msgspec.msgpack.Decoder(_Copy)

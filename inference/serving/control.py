@@ -10,7 +10,7 @@ from typing import Any
 from inference.access.model import Scope
 from inference.errors import WrongState
 from inference.serving import config as configs
-from inference.serving import switch
+from inference.serving import fallback, switch
 from inference.serving.model import MEANT_TO_RUN, SERVICE_MOVES, Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
 
@@ -87,6 +87,8 @@ def update(
     """
     service = ports.services.get(scope, service_id)
     wanted = configs.change(service.config, config_changes, defaults)
+    if wanted.fallback_service_id != service.config.fallback_service_id:
+        fallback.require_sound(ports, scope=scope, service_id=service_id, config=wanted)
     is_switched = model_id is not None and model_id != service.model_id
     if model_id is not None and is_switched:
         switch.require_successor(ports, scope=scope, service=service, model_id=model_id, config=wanted)

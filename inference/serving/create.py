@@ -5,7 +5,7 @@ from inference.access.model import Scope
 from inference.clock import epoch_s
 from inference.errors import InvalidField
 from inference.ids import new_id
-from inference.serving import switch
+from inference.serving import fallback, switch
 from inference.serving.model import Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
 
@@ -25,8 +25,8 @@ def create(
 
     A caller that sees one workspace creates in that one, whatever `workspace` says.
 
-    Raises ModelNotFound, NameExists, InvalidField for impossible names, WrongState for a deprecated model,
-    ModelRunsCode for one that runs code where `config` does not allow it.
+    Raises ModelNotFound, NameExists, InvalidField for impossible names and fallbacks, WrongState for a deprecated
+    model, ModelRunsCode for one that runs code where `config` does not allow it.
     """
     if name is not None and not _is_name(name):
         raise InvalidField(f"name must be 1 to {MAX_NAME} printable characters.", field="name")
@@ -35,6 +35,7 @@ def create(
     model = ports.models.get(scope.tenant_id, model_id)
     switch.require_usable(model, config)
     service_id, now = new_id(), epoch_s()
+    fallback.require_sound(ports, scope=scope, service_id=service_id, config=config)
     service = Service(
         id=service_id,
         tenant_id=scope.tenant_id,

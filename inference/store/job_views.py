@@ -9,7 +9,7 @@ from inference.jobs.model import JobState, JobView
 VIEW = (
     "j.id, j.service_id, j.state, j.priority, j.attempt AS attempts, j.submitted_at AS created_at, j.started_at, "
     "j.completed_at, j.deadline, j.batch_size, j.model_version, j.worker, j.error_code, j.error_message, "
-    "j.metadata AS metadata_json, j.generation"
+    "j.metadata AS metadata_json, j.generation, j.asked_service_id"
 )
 """The columns of a view; `result` comes from another table."""
 

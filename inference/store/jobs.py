@@ -89,7 +89,7 @@ class SqlJobs:
         return jobs_claim.disown(self._db, by)
 
     def cancel(self, scope: Scope, job_id: str) -> JobState:
-        inside, bound = jobs_in(scope)
+        inside, bound = jobs_in(scope, asked_too=True)
         # Locked, since a job may come back to the queue, or leave it, between the two statements.
         found = sa.text(
             "SELECT state, state = 'running' AND cancel_requested_at IS NOT NULL AS is_asked, service_id FROM jobs "
@@ -157,7 +157,7 @@ class SqlJobs:
         jobs_cancel.note_cancelled(self._db, scope, which, cancelled=cancelled, requested=requested)
 
     def ahead(self, scope: Scope, job_id: str, *, limit: int) -> int | None:
-        inside, bound = jobs_in(scope, "j")
+        inside, bound = jobs_in(scope, "j", asked_too=True)
         before = (
             "SELECT 1 FROM jobs o WHERE o.service_id = j.service_id AND o.state = 'pending' AND o.not_before IS NULL "
             "AND (o.order_key, o.id) < (j.order_key, j.id) LIMIT :limit"
@@ -180,7 +180,7 @@ class SqlJobs:
         return found
 
     def get_many(self, scope: Scope, job_ids: Sequence[str]) -> Mapping[str, JobView]:
-        inside, bound = jobs_in(scope, "j")
+        inside, bound = jobs_in(scope, "j", asked_too=True)
         with self._db.read() as connection:
             rows = connection.execute(
                 sa.text(

@@ -88,7 +88,7 @@ def prioritise(db: Database, scope: Scope, job_id: str, *, priority: int, move: 
 
 def _locked(db: Database, connection: sa.Connection, scope: Scope, job_id: str) -> "sa.Row[Any]":
     """The job, which nobody else moves until this transaction ends."""
-    inside, bound = jobs_in(scope)
+    inside, bound = jobs_in(scope, asked_too=True)
     lock = "" if db.is_sqlite else " FOR UPDATE"
     row = connection.execute(
         sa.text(
@@ -126,7 +126,7 @@ def _note(
 
 def histories(db: Database, scope: Scope, job_ids: Sequence[str]) -> dict[str, JobHistory]:
     """See `JobStore.histories`. One statement, so that job and attempts are of one instant."""
-    inside, bound = jobs_in(scope, "j")
+    inside, bound = jobs_in(scope, "j", asked_too=True)
     with db.read() as connection:
         rows = connection.execute(
             sa.text(

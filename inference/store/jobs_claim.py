@@ -30,6 +30,7 @@ COLUMNS = (
     "timeout_s",
     "key_id",
     "metadata AS metadata_json",
+    "asked_service_id",
 )
 FIELDS = (*(column.rpartition(" ")[2] for column in COLUMNS), "payload")
 BODY = "(SELECT p.body FROM payloads p WHERE p.job_id = jobs.id)"

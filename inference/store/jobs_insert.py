@@ -202,9 +202,20 @@ def _insert_jobs(db: Database, connection: sa.Connection, jobs: Sequence[NewJob]
     if db.is_sqlite:
         into_jobs.run_each(connection, rows)
         into_payloads.run_each(connection, payloads)
-        return
-    into_jobs.run(connection, db.rows("r", JOB_COLUMNS, rows))
-    into_payloads.run(connection, db.rows("r", PAYLOAD_COLUMNS, payloads))
+    else:
+        into_jobs.run(connection, db.rows("r", JOB_COLUMNS, rows))
+        into_payloads.run(connection, db.rows("r", PAYLOAD_COLUMNS, payloads))
+    if moved := [(job.id, job.asked_service_id) for job in jobs if job.asked_service_id is not None]:
+        _note_asked(db, connection, moved)
+
+
+def _note_asked(db: Database, connection: sa.Connection, moved: Sequence[tuple[str, str]]) -> None:
+    """Apart from the insert, which has no need of a column that is empty for nearly all."""
+    columns = {"id": "text", "asked": "text"}
+    connection.execute(
+        sa.text(f"UPDATE jobs SET asked_service_id = r.asked FROM {db.rows_from('r', columns)} WHERE jobs.id = r.id"),
+        db.rows("r", columns, moved),
+    )
 
 
 def _row(job: NewJob) -> tuple[object, ...]:

@@ -28,16 +28,19 @@ def rows_in(scope: Scope, table: sa.Table) -> sa.ColumnElement[bool]:
     return inside
 
 
-def jobs_in(scope: Scope, alias: str = "jobs") -> tuple[str, dict[str, Any]]:
-    """The same as text, for `jobs` under an alias: the condition and what it binds."""
+def jobs_in(scope: Scope, alias: str = "jobs", *, asked_too: bool = False) -> tuple[str, dict[str, Any]]:
+    """The same as text, for `jobs` under an alias: the condition and what it binds.
+
+    `asked_too`: also what was sent to a service inside and taken by its fallback; for statements that name their jobs,
+    since no index knows of it.
+    """
     text, bound = f"{alias}.tenant_id = :scope_tenant", {"scope_tenant": scope.tenant_id}
+    columns = ("service_id", "asked_service_id") if asked_too else ("service_id",)
     if scope.service_id is not None:
-        text += f" AND {alias}.service_id = :scope_service"
+        text += f" AND ({' OR '.join(f'{alias}.{column} = :scope_service' for column in columns)})"
         bound["scope_service"] = scope.service_id
     if scope.workspace is not None:
-        text += (
-            f" AND {alias}.service_id IN "
-            "(SELECT id FROM services WHERE tenant_id = :scope_tenant AND workspace = :scope_workspace)"
-        )
+        mine = "(SELECT id FROM services WHERE tenant_id = :scope_tenant AND workspace = :scope_workspace)"
+        text += f" AND ({' OR '.join(f'{alias}.{column} IN {mine}' for column in columns)})"
         bound["scope_workspace"] = scope.workspace
     return text, bound
