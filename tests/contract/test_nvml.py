@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from inference.resources import probe_replay
+
 SOURCE = Path(__file__).with_name("nvml_stub.c")
 ROOT = Path(__file__).parents[2]
 READ = """
@@ -177,3 +179,17 @@ def test_without_a_driver_or_its_library_there_are_no_devices(compiler: str, tmp
 )
 def test_what_an_engine_took_of_its_card_is_measured(library: Path, after: str, is_outermost: bool, told: str):
     assert loaded(library, "cards=1 used=1000000", after, is_outermost=is_outermost).startswith(told)
+
+
+def test_what_is_recorded_from_a_card_can_be_played(library: Path, tmp_path: Path):
+    target = tmp_path / "card.jsonl"
+    (library / "state").write_text("cards=1")
+    environ = {**os.environ, "LD_LIBRARY_PATH": str(library), "NVML_STUB": str(library / "state")}
+    command = [sys.executable, "-m", "api.cli.main", "gpus", "--record", str(target), "--for", "0.3", "--every", "0.1"]
+
+    done = subprocess.run([*command, "--json"], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    frames = probe_replay.read(target)
+    assert json.loads(done.stdout) == {"file": str(target), "readings": len(frames), "devices": 1}
+    assert frames[0].devices[0].figures.power_w == 71.5
