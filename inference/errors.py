@@ -215,7 +215,8 @@ class RateLimited(TooMany):
 
 
 class QuotaExceeded(TooMany):
-    """`details`: of (key or tenant), quota (bytes_stored, gpu_seconds_per_day), limit, used."""
+    """`details`: of (key or tenant), quota (bytes_stored, gpu_seconds_per_day, replicas, gpus, gpu_memory_bytes),
+    limit, used."""
 
 
 class BudgetExhausted(TooMany):

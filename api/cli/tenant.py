@@ -9,7 +9,10 @@ from api.cli.asking import read_object
 from api.cli.output import fields, rows_of, say, table
 
 COLUMNS = {"tenant_id": "ID", "name": "NAME", "disabled": "DISABLED", "limits": "LIMITS", "created_at": "CREATED"}
-_LIMITS = "JSON: requests_per_s, jobs_waiting, bytes_stored, gpu_seconds_per_day, weight; null is none."
+_LIMITS = (
+    "JSON: requests_per_s, jobs_waiting, bytes_stored, gpu_seconds_per_day, replicas, gpus, gpu_memory_bytes, weight; "
+    "null is none."
+)
 
 
 @click.group()

@@ -71,8 +71,20 @@ class LimitsIn(ma.Schema):
     )
 
 
+class TenantLimitsIn(LimitsIn):
+    """Those of a tenant: also what its services may hold together."""
+
+    replicas = WholeNumber(allow_none=True, metadata={"description": "Replicas of all its services", **_FREE})
+    gpus = WholeNumber(allow_none=True, metadata={"description": "Replicas that ask for a GPU", **_FREE})
+    gpu_memory_bytes = WholeNumber(allow_none=True, metadata={"description": "That its replicas ask for", **_FREE})
+
+
 class LimitsShown(ma.Schema):
     """Those that are set."""
+
+    replicas = fields.Integer()
+    gpus = fields.Integer()
+    gpu_memory_bytes = fields.Integer()
 
     requests_per_s = fields.Float()
     jobs_waiting = fields.Integer()
@@ -186,12 +198,12 @@ class KeyQuery(PageOf):
 class TenantIn(ma.Schema):
     tenant_id = Text(required=True, metadata={"description": "Chosen by you; never changes", **TENANT_ID})
     name = Text(metadata=NAME)
-    limits = fields.Nested(LimitsIn, load_default=dict)
+    limits = fields.Nested(TenantLimitsIn, load_default=dict)
 
 
 class TenantChange(ma.Schema):
     name = Text(metadata=NAME)
-    limits = fields.Nested(LimitsIn)
+    limits = fields.Nested(TenantLimitsIn)
     disabled = Flag(metadata={"description": "Its keys open nothing; its tasks run to their end"})
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api import context, paging
+from api import context, paging, pool_quota
 from api.blueprint import Blueprint
 from api.documented import READING, refuses
 from api.schemas import models as schemas
@@ -24,12 +24,13 @@ Json = dict[str, Any]
 @blueprint.arguments(
     schemas.DeployIn(), example={"model_id": AN_ID, "environment": "production", "config": {"replicas": 2}}
 )
-@refuses(*READING, errors.ModelNotFound, errors.WrongState, errors.ModelRunsCode)
+@refuses(*READING, errors.ModelNotFound, errors.WrongState, errors.ModelRunsCode, errors.QuotaExceeded)
 @blueprint.response(201, schemas.DeploymentShown())
 def create_deployment(wanted: Json) -> tuple[Json, int, dict[str, str]]:
     """Deploy a model version: a record, and a service that is created and started"""
     config = configs.read(wanted["config"], config_defaults())
     require_admin_for_code(config.allow_code)
+    pool_quota.require(config)
     made = deploy.deploy(
         context.core().serving,
         scope=context.scope(),

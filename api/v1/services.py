@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import request
 
-from api import context, paging
+from api import context, paging, pool_quota
 from api.blueprint import Blueprint
 from api.documented import READING, refuses
 from api.errors import JSON
@@ -38,6 +38,7 @@ Json = dict[str, Any]
     errors.ModelPathRefused,
     errors.UploadNotFound,
     errors.NoRoom,
+    errors.QuotaExceeded,
 )
 @blueprint.response(201, schemas.ServiceCreated(), example=schemas.CREATED_EXAMPLE)
 def create_service(wanted: Json) -> tuple[Json, int, dict[str, str]]:
@@ -54,6 +55,7 @@ def create_service(wanted: Json) -> tuple[Json, int, dict[str, str]]:
     if "model_path" in wanted or "framework" in wanted:
         if isinstance(wanted.get("model_path"), str):
             require_own_file(wanted["model_path"])
+        pool_quota.require(config)
         service = short_form.create(core, scope=scope, wanted=wanted, config=config)
     else:
         _only_with_model_path(wanted)
@@ -157,7 +159,14 @@ def show_history(asked: Json, service_id: str) -> Json:
 
 @blueprint.route("/services/<service_id>", methods=["PATCH"], needs=Role.OPERATOR)
 @blueprint.arguments(schemas.UpdateIn(), examples=schemas.UPDATE_EXAMPLES)
-@refuses(*READING, errors.ServiceNotFound, errors.ModelNotFound, errors.ModelRunsCode, errors.WrongState)
+@refuses(
+    *READING,
+    errors.ServiceNotFound,
+    errors.ModelNotFound,
+    errors.ModelRunsCode,
+    errors.WrongState,
+    errors.QuotaExceeded,
+)
 @blueprint.response(200, schemas.ServiceShown())
 def update_service(changes: Json, service_id: str) -> Json:
     """Change some of a service's config, or the version of its model
@@ -170,6 +179,8 @@ def update_service(changes: Json, service_id: str) -> Json:
     if model_id is not None:
         context.known_form(model_id, errors.ModelNotFound, "model")
     serving = context.core().serving
+    context.known_form(service_id, errors.ServiceNotFound, "service")
+    pool_quota.require_for_change(service_id, config, config_defaults())
     control.update(serving, **_named(service_id), config_changes=config, model_id=model_id, defaults=config_defaults())
     return schemas.full(query.describe(serving, **_named(service_id)))
 
@@ -184,11 +195,13 @@ def delete_service(service_id: str) -> None:
 
 @blueprint.route("/services/<service_id>/start", methods=["POST"], needs=Role.OPERATOR)
 @blueprint.arguments(EmptyIn(), required=False)
-@refuses(*READING, errors.ServiceNotFound, errors.WrongState)
+@refuses(*READING, errors.ServiceNotFound, errors.WrongState, errors.QuotaExceeded)
 @blueprint.response(200, schemas.Started())
 def start_service(_: Json, service_id: str) -> Json:
     """Start a service; it is `running` when its first replica is ready"""
-    service = control.start(context.core().serving, **_named(service_id))
+    named = _named(service_id)
+    pool_quota.require_for_start(service_id)
+    service = control.start(context.core().serving, **named)
     at = clock.iso(service.started_at)
     return {"service_id": service.id, "status": service.state.value, "started_at": at}
 
@@ -206,22 +219,26 @@ def stop_service(_: Json, service_id: str) -> Json:
 
 @blueprint.route("/services/<service_id>/restart", methods=["POST"], needs=Role.OPERATOR)
 @blueprint.arguments(EmptyIn(), required=False)
-@refuses(*READING, errors.ServiceNotFound, errors.WrongState)
+@refuses(*READING, errors.ServiceNotFound, errors.WrongState, errors.QuotaExceeded)
 @blueprint.response(200, schemas.Started())
 def restart_service(_: Json, service_id: str) -> Json:
     """Replace the replicas one by one; start the service when it does not run"""
-    service = control.restart(context.core().serving, **_named(service_id))
+    named = _named(service_id)
+    pool_quota.require_for_start(service_id)
+    service = control.restart(context.core().serving, **named)
     at = clock.iso(service.updated_at)
     return {"service_id": service.id, "status": service.state.value, "started_at": at}
 
 
 @blueprint.route("/services/<service_id>/scale", methods=["POST"], needs=Role.OPERATOR)
 @blueprint.arguments(schemas.ScaleIn(), example={"replicas": 2})
-@refuses(*READING, errors.ServiceNotFound, errors.WrongState)
+@refuses(*READING, errors.ServiceNotFound, errors.WrongState, errors.QuotaExceeded)
 @blueprint.response(200, schemas.Scaled())
 def scale_service(size: Json, service_id: str) -> Json:
     """Set how many replicas a service has, and how many instances each"""
-    service = control.scale(context.core().serving, **_named(service_id), **size)
+    named = _named(service_id)
+    pool_quota.require_for_scale(service_id, size["replicas"])
+    service = control.scale(context.core().serving, **named, **size)
     return {
         "service_id": service.id,
         "status": service.state.value,

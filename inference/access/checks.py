@@ -1,5 +1,6 @@
 """What names, ids and limits may be: asked of what people write, before it is kept."""
 
+import dataclasses
 import re
 
 from inference.access.model import Limits
@@ -46,7 +47,7 @@ def known_tenant_id(text: str) -> str:
 
 def limits(wanted: Limits) -> Limits:
     """Limits that can be kept. Raises InvalidField."""
-    for field in ("requests_per_s", "jobs_waiting", "bytes_stored", "gpu_seconds_per_day"):
+    for field in (one.name for one in dataclasses.fields(Limits) if one.name != "weight"):
         value = getattr(wanted, field)
         if value is not None and not 0 <= value <= MAX_LIMIT:
             raise InvalidField(f"limits.{field} must be 0 to {MAX_LIMIT}, or null for none.", field=f"limits.{field}")

@@ -66,13 +66,17 @@ class Scope:
 class Limits:
     """What a tenant or a key may use; None is no limit of its own.
 
-    `weight`: share of a service that several keys load at once, relative to the others.
+    `weight`: share of a service that several keys load at once, relative to the others. Of tenants alone: `replicas`
+    and `gpus` (replicas that ask for one) of their services, and the `gpu_memory_bytes` that those ask for.
     """
 
     requests_per_s: float | None = None
     jobs_waiting: int | None = None
     bytes_stored: int | None = None
     gpu_seconds_per_day: float | None = None
+    replicas: int | None = None
+    gpus: int | None = None
+    gpu_memory_bytes: int | None = None
     weight: float = 1.0
 
 
