@@ -12,8 +12,8 @@ def sweep(ports: JobPorts, *, rings: bool = True, reaps: bool = True) -> int:
     """Promotes delayed jobs, ends late ones, returns or buries those of dead instances; how many it moved.
 
     `rings`: rings again for every service that has work waiting, in case a bell was lost, and gives what waits at
-    services without room to their fallbacks. Any number of
-    processes may sweep at once. Without `reaps`, a lease that is over costs nobody anything yet.
+    services without room to their fallbacks. Any number of processes may sweep at once. Without `reaps`, a lease that
+    is over costs nobody anything yet.
     """
     promoted = ports.store.promote()
     expired = ports.store.expire()
