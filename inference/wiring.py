@@ -81,6 +81,17 @@ def _waiting_in(lane: RedisExpress) -> Callable[[Sequence[str]], Mapping[str, in
     return waiting_in
 
 
+def _predicted(figures: RedisFigures) -> Callable[[], Mapping[str, float]]:
+    def predicted() -> Mapping[str, float]:
+        try:
+            found = figures.newest()
+        except HotUnavailable:
+            return {}
+        return {} if found is None else {one: s.predictions for one, s in found.services.items() if s.predictions}
+
+    return predicted
+
+
 def _affordable(costs: CostPorts) -> Callable[[Sequence[Service]], Mapping[str, int]]:
     def affordable(services: Sequence[Service]) -> Mapping[str, int]:
         limits = {s.id: (s.tenant_id, s.config.auto_scaling.max_cost_per_hour) for s in services}
@@ -230,6 +241,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             turns=ticks,
             profiles=profiles,
             predictions=_waiting_in(lane),
+            predicted=_predicted(figures),
             affordable=_affordable(costs),
         ),
         ping_store=database.ping,

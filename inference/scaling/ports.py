@@ -133,17 +133,23 @@ def _nobody(_service_ids: Sequence[str]) -> Mapping[str, int]:
     return {}
 
 
+def _no_rates() -> Mapping[str, float]:
+    return {}
+
+
 def _unlimited(_services: Sequence[Service]) -> Mapping[str, int]:
     return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingPorts:
-    """`predictions`: how many wait in the express lane, by service. `affordable`: instances that budgets still pay
-    for; a service without such a limit is not named."""
+    """`predictions`: how many wait in the express lane, by service; `predicted`: how many are answered a second, of
+    services that answer any. `affordable`: instances that budgets still pay for; who has no such limit is not named.
+    """
 
     store: ScalingStore
     turns: Turns
     profiles: Profiles
     predictions: Callable[[Sequence[str]], Mapping[str, int]] = field(default=_nobody)
+    predicted: Callable[[], Mapping[str, float]] = field(default=_no_rates)
     affordable: Callable[[Sequence[Service]], Mapping[str, int]] = field(default=_unlimited)

@@ -61,9 +61,13 @@ class Autoscaler:
         self._recall(services)
         glances = store.glances(known)
         predictions = self._ports.predictions(list(known))
-        due = [s for s in services if self._is_due(s, glances.get(s.id), predictions.get(s.id, 0), now)]
+        rates = self._ports.predicted()
+        asked = {i: predictions.get(i, 0) + rates.get(i, 0.0) for i in known}
+        due = [s for s in services if self._is_due(s, glances.get(s.id), asked[s.id], now)]
         if not due:
             return 0
+        for service_id in rates.keys() & {service.id for service in due}:
+            self._windows[service_id].answered(rates[service_id], until=now - LAG_S)
         self._count(due, glances, now)
         ids = [service.id for service in due]
         busy = [i for i in ids if (glance := glances.get(i)) and (glance.waits or glance.runs)]
@@ -90,9 +94,8 @@ class Autoscaler:
                 saved = kept.get(service.id, Kept())
                 window.memory = began(service, model.decode(saved.memory or None))
                 window.start_s, window.work_s = saved.start_s, saved.work_s
-                window.profile = next(iter(self._ports.profiles.of_model(service.model_id)), None)
 
-    def _is_due(self, service: Service, glance: Glance | None, predictions: int, now: float) -> bool:
+    def _is_due(self, service: Service, glance: Glance | None, predictions: float, now: float) -> bool:
         window = self._windows[service.id]
         is_moving = glance is not None and (glance.waits or glance.runs or glance.newest_id != window.newest_id)
         return is_moving or predictions > 0 or now - window.decided_at >= CALM_S
@@ -137,6 +140,8 @@ class Autoscaler:
         self, service: Service, unfinished: Sequence[Unfinished], replicas: Sequence[Replica], now: float
     ) -> int:
         window = self._windows[service.id]
+        if window.profile is None or window.profile.model_id != service.model_id:
+            window.profile = next(iter(self._ports.profiles.of_model(service.model_id)), None)
         signals = gather(service, window, unfinished=unfinished, replicas=replicas, now=now)
         is_met = placed(replicas) >= service.wanted_replicas * service.wanted_instances
         window.unmet_since = None if is_met else window.unmet_since or now

@@ -11,6 +11,7 @@ from inference.serving.model import Desired, Observed, Profile, Replica, Service
 WINDOW_S = 60
 MOST_ENDED = 500
 """Finished jobs of a service that are remembered: enough for a p95 and a mean, however many there were."""
+MOST_OWED_S = 5.0
 FEW = 10
 """Fewer than so many say nothing about a spread."""
 
@@ -28,6 +29,7 @@ class Window:
         "ended",
         "memory",
         "newest_id",
+        "owed",
         "profile",
         "saved_at",
         "start_s",
@@ -38,7 +40,7 @@ class Window:
     def __init__(self) -> None:
         self.arrivals: deque[tuple[float, int]] = deque()
         self.ended: deque[Ended] = deque(maxlen=MOST_ENDED)
-        self.counted_until = self.decided_at = self.saved_at = 0.0
+        self.owed = self.counted_until = self.decided_at = self.saved_at = 0.0
         self.newest_id = ""
         self.memory = Memory()
         self.start_s: float | None = None
@@ -53,6 +55,14 @@ class Window:
         self.counted_until = until
         while self.arrivals and self.arrivals[0][0] <= until - WINDOW_S:
             self.arrivals.popleft()
+
+    def answered(self, per_s: float, *, until: float) -> None:
+        """Predictions leave no row; at this rate so many came since the count before. Call it before `came`."""
+        self.owed += per_s * min(max(0.0, until - self.counted_until), MOST_OWED_S)
+        count = int(self.owed)
+        self.owed -= count
+        if count:
+            self.arrivals.append((until, count))
 
     def finished(self, jobs: Sequence[Ended]) -> None:
         """In order of time."""

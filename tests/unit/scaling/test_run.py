@@ -116,6 +116,19 @@ def test_predictions_that_wait_count_as_the_most_urgent_work(ports):
     assert '"priority":9,"jobs":50' in ports.store.records[0].signals
 
 
+def test_predictions_that_are_answered_keep_a_service_awake(ports):
+    ports.store.jobs_ended = [Ended(service_id="s", at=ports.store.now, latency_s=1, run_s=1.0, batch_size=1)]
+    answers = make_scaling(ports.store, predicted=lambda: {"s": 0.4})
+    scaler = Autoscaler(answers, name="a")
+
+    for _ in range(100):
+        scaler.turn()
+        ports.store.now += 1.0
+
+    assert 20 <= scaler._windows["s"].within(60, ports.store.now) <= 25
+    assert not ports.store.services["s"].is_resting
+
+
 def test_a_budget_caps_what_is_asked_for(ports):
     burst(ports.store)
     capped = make_scaling(ports.store, affordable=lambda services: {"s": 2})
