@@ -1,5 +1,6 @@
 """What a service asks of a place, in the planner's words; and why there is none, in a person's."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,10 +43,17 @@ def where_of(wants: Requirements, provider: str) -> Where:
     return Where.CPU if provider == "cpu" else Where.EITHER
 
 
-def needs_of(service: Service, count: int, *, now: float, may_evict: bool = True) -> list[Need]:
-    """So many more replicas. Only the wait of a service that has none yet, or has none any more, counts as one."""
+def needs_of(
+    service: Service, count: int, *, now: float, may_evict: bool = True, card_bytes: int | None = None
+) -> list[Need]:
+    """So many more replicas. Only the wait of a service that has none yet, or has none any more, counts as one.
+
+    `card_bytes`: what each takes of a card, where the config leaves that open.
+    """
     config = service.config
     size, where = size_of(config.requirements), where_of(config.requirements, config.provider)
+    if card_bytes is not None:
+        size = dataclasses.replace(size, card_bytes=card_bytes)
     waiting_s = max(0.0, now - service.updated_at) if service.state in _WAITING else 0.0
     return [
         Need(

@@ -10,6 +10,7 @@ import structlog
 from inference.ids import new_id
 from inference.resources import plan as planner
 from inference.resources.leases import Ask, Lease
+from inference.serving import card_memory
 from inference.serving.actions import (
     Action,
     AddReplica,
@@ -44,10 +45,15 @@ def run(ports: ServingPorts) -> int:
         if not services and not replicas and not leases:
             return done
         nodes = ports.nodes.list(silence_s=ports.settings.node_silence_s)
-        world = World(
-            Rows(services=services, replicas=replicas, nodes=nodes, leases=leases, now=ports.leases.now()),
-            ports.settings,
+        rows = Rows(
+            services=services,
+            replicas=replicas,
+            nodes=nodes,
+            leases=leases,
+            now=ports.leases.now(),
+            card_bytes=card_memory.of_hungry(ports, services, replicas, nodes),
         )
+        world = World(rows, ports.settings)
         for replica in world.unleased():
             ports.leases.adopt(_ask(replica, world))
         actions = _plan(services, replicas, world)

@@ -74,7 +74,8 @@ def wish(service: Service, replicas: Sequence[Replica], world: World) -> Wish:
     if service.state is ServiceState.PREEMPTED:
         # It comes back as a whole, when it has left as a whole.
         count = 0 if replicas else service.wanted_replicas
-        return Wish(service=service, replicas=replicas, needs=needs_of(service, count, now=world.now))
+        needs = needs_of(service, count, now=world.now, card_bytes=world.card_bytes.get(service.id))
+        return Wish(service=service, replicas=replicas, needs=needs)
     leaving = [replica for replica in replicas if replica.desired is Desired.STOPPED]
     kept = [replica for replica in replicas if replica.desired is Desired.RUNNING]
     want = service.wanted_replicas
@@ -99,7 +100,8 @@ def wish(service: Service, replicas: Sequence[Replica], world: World) -> Wish:
         missing = min(missing, max(0, 1 - waiting))
     gives_way = old_ready and missing and too_many <= 0 and not waiting and not leaving
     # While an old replica serves, nobody is put out for its successor.
-    needs = needs_of(service, len(lost) + missing, now=world.now, may_evict=not old_ready)
+    size = {"card_bytes": world.card_bytes.get(service.id)}
+    needs = needs_of(service, len(lost) + missing, now=world.now, may_evict=not old_ready, **size)
     return Wish(
         service=service,
         replicas=replicas,

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inference.resources.fit import CPU, NOTHING, Holding, Room, Size
 from inference.resources.leases import Lease, is_back
@@ -16,13 +16,14 @@ GONE = frozenset({Observed.PENDING, Observed.STOPPED, Observed.FAILED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What was read. `now`: by the clock of the leases."""
+    """What was read. `now`: by the clock of the leases. `card_bytes`: of a replica, by service, where nobody says."""
 
     services: Sequence[Service]
     replicas: Sequence[Replica]
     nodes: Sequence[Node]
     leases: Sequence[Lease] = ()
     now: float = 0.0
+    card_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 class World:
@@ -39,6 +40,7 @@ class World:
             for gpu in node.inventory.get("gpus", ())
             if gpu.get("source") == "nvml"
         )
+        self.card_bytes = rows.card_bytes
         self.services = {service.id: service for service in rows.services}
         self.replicas = {replica.id: replica for replica in rows.replicas}
         self._leases = {lease.replica_id: lease for lease in rows.leases}

@@ -220,3 +220,16 @@ def test_a_replica_without_a_lease_is_given_one():
 
     (lease,) = ports.leases.rows.values()
     assert lease.held.card_bytes == 16
+
+
+def test_what_a_service_leaves_open_is_reserved_as_estimated():
+    ports = world(dataclasses.replace(service("s"), config=ServiceConfig(provider="cuda", instances=2)))
+    ports.models.row = dataclasses.replace(ports.models.row, estimate={"weight_bytes": 1 << 30})
+    node = ports.nodes.rows[0]
+    big = {"cpus": 2, "gpus": [CARD | {"memory_bytes": 8 << 30}]}
+    ports.nodes.rows = [dataclasses.replace(node, inventory=big)]
+
+    reconcile.run(ports)
+
+    (lease,) = ports.leases.rows.values()
+    assert 2 << 30 < lease.held.card_bytes < 4 << 30
