@@ -31,7 +31,13 @@ BEST_KNOWN_INSTANCES = {"tiny": 1, "medium": 2}
 BEST_KNOWN = Tuning(pool="solo", concurrency=1, workers=2, prefetch=4)
 QUIET_SHARE = 0.05
 Taken = TypeVar("Taken")
-WANTED = {"tiny": 2.5, "medium": 2.2}
+WANTED_RATIO = {"tiny": 3.8}
+WANTED_PER_S = {"tiny": 3_300.0, "medium": 500.0}
+WANTED_CPU_S = {"tiny": 0.6}
+LATENCY_RATES = (50.0, 200.0)
+WANTED_MS = {"p50": 3.0, "p99": 8.0}
+QUICK_DISK_MS, WAITS = 0.2, 3
+"""On a disk whose fdatasync takes longer, a job alone may take so many of them more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +105,7 @@ def _model(plan: Plan, model: Model, folder: Path) -> dict[str, Any]:
                 runs[name].append(_throughput(running, model, folder, plan))
                 if number == 0:
                     limit = runs[name][0].done_per_s
-                    part["systems"][name] = _at_rates(running, model, plan, limit=limit)
+                    part["systems"][name] = _at_rates(running, model, folder, plan, limit=limit)
     for name, done in runs.items():
         part["systems"][name] |= _summary(done)
         part["systems"][name]["sweep"] = tried.get(name, {})
@@ -187,16 +193,20 @@ def _undisturbed(plan: Plan, take: Callable[[], Taken], foreign_share: Callable[
     return min(tries, key=foreign_share)
 
 
-def _at_rates(running: Running, model: Model, plan: Plan, *, limit: float) -> dict[str, Any]:
+def _at_rates(running: Running, model: Model, folder: Path, plan: Plan, *, limit: float) -> dict[str, Any]:
     part: dict[str, Any] = {"settings": dict(running.settings), "facts": dict(running.facts), "rates": []}
     for rate in RATES:
         if rate > 0.8 * limit:
             part["rates"].append({"rate": rate, "skipped": f"above 80 % of its {limit:.0f} jobs/s"})
             continue
         ask = functools.partial(measure.at_rate, running, model, rate=rate, seconds=plan.seconds)
-        seen = _undisturbed(plan, ask, lambda one: float(one["foreign_share"]))
+        disk = machine.fdatasync_ms(folder)
+        seen = _undisturbed(plan, ask, lambda one: float(one["foreign_share"])) | {"fdatasync_ms": disk}
         part["rates"].append(seen)
-        say(f"{model.kind}: {running.name} at {rate:.0f}/s: {seen['done_ms']} ms submit to done")
+        say(
+            f"{model.kind}: {running.name} at {rate:.0f}/s: {seen['done_ms']} ms submit to done, "
+            f"fdatasync {disk['p50']} ms, {seen['foreign_share']:.0%} of the machine used by others"
+        )
     return part
 
 
@@ -230,16 +240,34 @@ def figures(report: dict[str, Any]) -> list[dict[str, Any]]:
     """The figures that this benchmark must reach, each beside what was measured."""
     rows = [_figure("generator over fastest submit", report["generator"]["times_fastest_submit"], ">=", 3.0)]
     for kind, part in report["models"].items():
-        if "done" in part["ratios"]:
-            rows.append(_figure(f"{kind}: jobs/s over baseline", part["ratios"]["done"], ">=", WANTED[kind]))
-        for seen in part["systems"].get("penstock", {}).get("rates", []):
-            if seen["rate"] == 100.0 and "done_ms" in seen:
-                rows.append(_figure(f"{kind}: p50 ms at 100/s", seen["done_ms"]["p50"], "<=", 10.0))
+        if "done" in part["ratios"] and kind in WANTED_RATIO:
+            rows.append(_figure(f"{kind}: jobs/s over baseline", part["ratios"]["done"], ">=", WANTED_RATIO[kind]))
+        if (ours := part["systems"].get("penstock")) is not None:
+            rows += _own_figures(kind, ours)
         for name, system in part["systems"].items():
             others = max(run["foreign_share"] for run in system["runs"])
             rows.append(_figure(f"{kind}: {name}: others' share of the machine", others, "<=", QUIET_SHARE))
             rows.append(_figure(f"{kind}: {name}: share completed", _completed_share(system), ">=", 1.0))
     return rows
+
+
+def _own_figures(kind: str, ours: dict[str, Any]) -> list[dict[str, Any]]:
+    """Throughput and CPU at the full rate; latency of the tiny model, beside the disk that it was measured on."""
+    rows = [_figure(f"{kind}: jobs/s submit to done", ours["done_per_s"], ">=", WANTED_PER_S[kind])]
+    if kind in WANTED_CPU_S:
+        rows.append(_figure(f"{kind}: CPU s per 1,000 jobs", ours["cpu_s_per_1000"], "<=", WANTED_CPU_S[kind]))
+    for seen in ours["rates"] if kind == "tiny" else ():
+        if seen["rate"] in LATENCY_RATES and "done_ms" in seen:
+            disk_ms = seen["fdatasync_ms"]["p50"]
+            for name, wanted in WANTED_MS.items():
+                title = f"{kind}: {name} ms at {seen['rate']:.0f}/s (fdatasync {disk_ms:.2f} ms)"
+                rows.append(_figure(title, seen["done_ms"][name], "<=", wanted + disk_allowance_ms(disk_ms)))
+    return rows
+
+
+def disk_allowance_ms(fdatasync_ms: float) -> float:
+    """What is added to the wanted latencies: nothing on a quick disk, else some waits for it."""
+    return WAITS * fdatasync_ms if fdatasync_ms > QUICK_DISK_MS else 0.0
 
 
 def _completed_share(system: dict[str, Any]) -> float:
