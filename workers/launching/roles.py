@@ -156,6 +156,8 @@ def environment(settings: Settings, *, run_id: str, redis_url: str, inherited: M
     )
     if config := values.get("PENSTOCK_CONFIG"):
         values["PENSTOCK_CONFIG"] = str(Path(config).absolute())
+    if settings.resources.replay:
+        values["PENSTOCK_RESOURCES__REPLAY"] = str(Path(settings.resources.replay).absolute())
     return values
 
 

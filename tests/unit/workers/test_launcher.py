@@ -78,6 +78,14 @@ def test_a_database_beside_the_caller_is_the_same_file_for_every_part(settings, 
     assert values["PENSTOCK_CONFIG"] == f"{Path.cwd()}/p.toml"
 
 
+def test_a_recording_beside_the_caller_is_found_by_every_part(settings):
+    with_recording = replace(settings, resources=replace(settings.resources, replay="card.jsonl"))
+
+    values = roles.environment(with_recording, run_id="r", redis_url="redis://x", inherited={})
+
+    assert values["PENSTOCK_RESOURCES__REPLAY"] == f"{Path.cwd()}/card.jsonl"
+
+
 def test_where_the_broker_has_users_each_role_comes_under_its_own_name(settings):
     passwords = {"api": "a1", "worker": "b2", "monitor": "c3"}
     found = {
