@@ -22,6 +22,7 @@ from benchmarks import (
     predict,
     profile,
     scale,
+    series,
     servers,
     start,
     tables,
@@ -108,6 +109,11 @@ def _scale(options: argparse.Namespace) -> dict[str, Any]:
     return scale.run(dataclasses.replace(plan, kinds=(options.database,)) if options.database else plan)
 
 
+def _series(options: argparse.Namespace) -> dict[str, Any]:
+    plan = series.Plan(rows=200_000, seconds=10) if options.quick else series.Plan()
+    return series.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
+
+
 def _nodes(options: argparse.Namespace) -> dict[str, Any]:
     return nodes.run(nodes.Plan(jobs=options.jobs or (400 if options.quick else 2_400)))
 
@@ -135,6 +141,7 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "backlog": (_backlog, backlog.show),
     "predict": (_predict, predict.show),
     "scale": (_scale, scale.show),
+    "series": (_series, series.show),
     "nodes": (_nodes, nodes.show),
     "hosts": (_hosts, nodes.show),
     "autoscale": (_autoscale, autoscale.show),

@@ -1,14 +1,14 @@
 """Rows of measured series."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
 from inference.store.database import Database
-from inference.store.tables_series import COUNTS, GAUGES, SUMS, series
+from inference.store.tables_series import COUNTS, GAUGES, SKETCHES, SUMS, series
 from inference.telemetry.percentiles import Sketch
 from inference.telemetry.sample import Work
 from inference.telemetry.series import Span
@@ -17,6 +17,7 @@ MOST_DELETED = 20_000
 OF_WORK = frozenset(
     {"completed", "failed", "other", "predictions", "tasks_run", "batches", "latency_s", "run_s", "wait_s"}
 )
+NOT_AS_THEY_ARE = frozenset({"errors", *SKETCHES})
 
 
 class SqlSeries:
@@ -87,13 +88,18 @@ def _values(span: Span) -> dict[str, Any]:
     return values
 
 
+_read_work = itemgetter(*(index for index, column in enumerate(series.columns) if column.name in OF_WORK))
+_work_names = [column.name for column in series.columns if column.name in OF_WORK]
+_span_names = [column.name for column in series.columns if column.name not in OF_WORK | NOT_AS_THEY_ARE]
+_read_span = itemgetter(
+    *(index for index, column in enumerate(series.columns) if column.name not in OF_WORK | NOT_AS_THEY_ARE)
+)
+
+
 def _span(row: Any) -> Span:
-    values = row._mapping
-    work = Work(
-        **{name: values[name] for name in (*COUNTS, *SUMS) if name in OF_WORK},
-        errors=Counter(json.loads(row.errors)) if row.errors else Counter(),
-        latencies=Sketch.of_bytes(row.latencies),
-        waits=Sketch.of_bytes(row.waits),
-    )
-    names = (*COUNTS, *SUMS, *GAUGES, "queue_most", "looks", "gpu_source", "service_id", "step_s", "at")
-    return Span(**{name: values[name] for name in names if name not in OF_WORK}, work=work)
+    """By place and not by name: an answer may be made of ten thousand rows."""
+    work = Work(**dict(zip(_work_names, _read_work(row), strict=True)))
+    if row.errors:
+        work.errors.update(json.loads(row.errors))
+    work.latencies, work.waits = Sketch.of_bytes(row.latencies), Sketch.of_bytes(row.waits)
+    return Span(work=work, **dict(zip(_span_names, _read_span(row), strict=True)))

@@ -118,6 +118,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 def sample(work: Work, look: Look, *, span_s: float, submitted: float = 0.0, max_batch: int = 0) -> Sample:
     """The figures of a span. `submitted` is a rate already; `max_batch` 0 when nobody measured it."""
     done, tasks = work.completed, work.completed - work.predictions
+    p50, p95, p99 = work.latencies.quantiles(0.5, 0.95, 0.99)
     batch = work.tasks_run / work.batches if work.batches else None
     return Sample(
         submitted=round(submitted, 6),
@@ -127,9 +128,9 @@ def sample(work: Work, look: Look, *, span_s: float, submitted: float = 0.0, max
         error_codes=dict(work.errors),
         error_ratio=_ratio(work.failed, done + work.failed),
         latency=_ratio(work.latency_s, done),
-        latency_p50=_rounded(work.latencies.quantile(0.5)),
-        latency_p95=_rounded(work.latencies.quantile(0.95)),
-        latency_p99=_rounded(work.latencies.quantile(0.99)),
+        latency_p50=_rounded(p50),
+        latency_p95=_rounded(p95),
+        latency_p99=_rounded(p99),
         run_time=_ratio(work.run_s, tasks),
         queue_wait=_ratio(work.wait_s, tasks),
         queue_wait_p95=_rounded(work.waits.quantile(0.95)),
@@ -155,5 +156,5 @@ def _ratio(part: float, whole: float) -> float | None:
     return round(part / whole, 6) if whole else None
 
 
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 6)
