@@ -15,7 +15,7 @@ COLOURS = {
     "completed": "green", "running": "green", "ready": "green", "registered": "green", "ok": "green", "right": "green",
     "pending": "yellow", "deploying": "yellow", "stopping": "yellow", "warn": "yellow", "deprecated": "yellow",
     "starting": "yellow", "draining": "yellow", "expired": "yellow", "cancelled": "yellow", "preempted": "yellow",
-    "failed": "red", "dead": "red", "error": "red", "fail": "red", "wrong": "red",
+    "failed": "red", "dead": "red", "error": "red", "fail": "red", "wrong": "red", "lost": "red", "gone": "yellow",
 }  # fmt: skip
 
 
