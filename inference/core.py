@@ -11,6 +11,7 @@ from inference.costs.ports import CostPorts
 from inference.errors import HotUnavailable, StoreUnavailable
 from inference.jobs.block import BulkStore
 from inference.jobs.ports import JobPorts
+from inference.logs.ports import LogsPorts
 from inference.notify.ports import NotifyPorts
 from inference.registry.ports import RegistryPorts
 from inference.resources.ports import ResourcesPorts
@@ -37,6 +38,7 @@ class Core:
     telemetry: TelemetryPorts
     costs: CostPorts
     scaling: ScalingPorts
+    logs: LogsPorts
     ping_store: Callable[[], None]
     ping_redis: Callable[[], None]
     close: Callable[[], None]

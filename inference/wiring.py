@@ -24,6 +24,8 @@ from inference.jobs.fair import FairOrder
 from inference.jobs.fallback import CachedFallback
 from inference.jobs.pace import CachedPace
 from inference.jobs.ports import Bell, JobPorts
+from inference.logs.keeper import Keeper
+from inference.logs.ports import LogsPorts
 from inference.notify.ports import NotifyPorts
 from inference.redisio.client import RedisLink
 from inference.redisio.counts import RedisCounts
@@ -42,13 +44,14 @@ from inference.store.bulk import SqlBulk
 from inference.store.costs import SqlCosts
 from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
-from inference.store.fallback import SqlFallback
 from inference.store.devices import SqlDevices
+from inference.store.fallback import SqlFallback
 from inference.store.flow import SqlFlow
 from inference.store.instances import SqlInstances
 from inference.store.jobs import SqlJobs
 from inference.store.keys import SqlKeys
 from inference.store.leases import SqlLeases
+from inference.store.logs import SqlLogs
 from inference.store.models import SqlModels
 from inference.store.nodes import SqlNodes
 from inference.store.outbox import SqlOutbox
@@ -63,6 +66,7 @@ from inference.store.ticks import SqlTicks
 from inference.store.uploads import SqlUploads
 from inference.store.usage import SqlUsage
 from inference.store.webhook_secrets import SqlWebhookSecrets
+from inference.telemetry.log_queue import Here
 from inference.telemetry.ports import TelemetryPorts
 
 EXPRESS_TIMEOUT_S = 1.0
@@ -98,6 +102,15 @@ def _affordable(costs: CostPorts) -> Callable[[Sequence[Service]], Mapping[str, 
         return budgets.affordable(costs, limits)
 
     return affordable
+
+
+def _keeper(store: SqlLogs, settings: Settings) -> Keeper | None:
+    """Of a process that logs: a command at a terminal has nothing to keep."""
+    if not (Here.is_logging and settings.logs.is_kept):
+        return None
+    from inference.telemetry import metrics  # once it was said where metrics are kept
+
+    return Keeper(store, settings.logs, shed=metrics.log_entries_shed.inc).start()
 
 
 class Silence:
@@ -162,8 +175,13 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         now_s=store.now_s,
     )
 
+    logs = SqlLogs(database)
+    keeper = _keeper(logs, settings)
+
     def close() -> None:
         sharing.close()
+        if keeper is not None:
+            keeper.close()
         express.close()
         link.close()
         database.close()
@@ -244,6 +262,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             predicted=_predicted(figures),
             affordable=_affordable(costs),
         ),
+        logs=LogsPorts(store=logs, deploys=logs, settings=settings.logs),
         ping_store=database.ping,
         ping_redis=link.ping,
         close=close,

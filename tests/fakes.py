@@ -20,7 +20,7 @@ from inference.serving.model import Node, Service, ServiceConfig, ServiceEvent, 
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.tensors import TensorSpec
-from tests import fakes_access, fakes_costs, fakes_resources, fakes_scaling, fakes_telemetry
+from tests import fakes_access, fakes_costs, fakes_logs, fakes_resources, fakes_scaling, fakes_telemetry
 from tests.fakes_bulk import FakeBulk
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_leases import FakeLeases
@@ -254,6 +254,7 @@ def make_core(settings=None):
         notify=fakes_access.make_notify(settings),
         costs=costs,
         scaling=fakes_scaling.make_scaling(),
+        logs=fakes_logs.make_logs(),
         telemetry=fakes_telemetry.make_telemetry(settings),
         ping_store=lambda: None,
         ping_redis=lambda: None,

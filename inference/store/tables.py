@@ -17,6 +17,7 @@ from inference.store.tables_access import (
     webhook_secrets,
 )
 from inference.store.tables_costs import budgets, cost_days, cost_instances, prices
+from inference.store.tables_logs import log_entries
 from inference.store.tables_resources import devices, leases
 from inference.store.tables_scaling import scaling, scaling_decisions
 from inference.store.tables_series import series
@@ -35,6 +36,7 @@ __all__ = [
     "instances",
     "jobs",
     "leases",
+    "log_entries",
     "metadata",
     "models",
     "nodes",

@@ -6,6 +6,7 @@ import structlog
 
 from inference.core import Core
 from inference.jobs.retain import retain
+from inference.logs.retain import retain as retain_logs
 from inference.scaling import reclaim
 from workers.queues import AUTOSCALE_TASK, RECLAIM_TASK, RECONCILE_TASK, RETENTION_TASK
 from workers.ticker import Ticker
@@ -53,6 +54,7 @@ def run_retention(core: Core) -> int:
     if removed:
         log.info("jobs_removed", count=removed)
     core.scaling.store.forget(keep_s=core.settings.scaling.keep_s)
+    retain_logs(core.logs)
     return removed
 
 

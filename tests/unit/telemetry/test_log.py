@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from inference.settings import Settings
+from inference.telemetry import log_queue
 from inference.telemetry.log import configure
 
 
@@ -21,6 +22,7 @@ def full_disk(monkeypatch):
     monkeypatch.setattr(sys, "stderr", stream)
     yield stream
     root.handlers[:], root.level = handlers, level
+    log_queue.Here.is_logging = False
     structlog.reset_defaults()
     with suppress(OSError):
         stream.close()

@@ -1,0 +1,188 @@
+"""Rows of log entries, and the index of their words."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from inference.access.model import Scope
+from inference.logs.fingerprint import message
+from inference.logs.model import EPOCH_S, TICKS, Entry, Group, Level, Question, Row, at_of, id_at
+from inference.store.database import Database
+from inference.store.scoped import services_in
+from inference.store.tables import service_events, services
+from inference.store.tables_logs import WARNING
+
+COLUMNS = {
+    "id": "bigint",
+    "level": "int",
+    "event": "text",
+    "service_id": "text",
+    "task_id": "text",
+    "trace_id": "text",
+    "fingerprint": "text",
+    "fields": "text",
+    "words": "text",
+}
+SHOWN = "e.id, e.level, e.event, e.service_id, e.task_id, e.trace_id, e.fields"
+DEPLOYING = "deploying"
+
+
+class SqlLogs:
+    """`LogStore` and `Deploys` on SQLite and PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        names = ", ".join(COLUMNS)
+        values = ", ".join(
+            "to_tsvector('simple', r.words)" if name == "words" and not database.is_sqlite else f"r.{name}"
+            for name in COLUMNS
+        )
+        self._put = sa.text(
+            f"INSERT INTO log_entries ({names}) SELECT {values} FROM {database.rows_from('r', COLUMNS)} "
+            "WHERE true ON CONFLICT (id) DO NOTHING"
+        )
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Does not wait for the disk: a machine that loses its power may lose the entries of its last second."""
+        if not rows:
+            return
+        listed = [tuple(getattr(row, name) for name in COLUMNS) for row in rows]
+        bound = self._db.rows("r", COLUMNS, listed)
+
+        def work() -> None:
+            with self._db.write(is_urgent=True) as connection:
+                if not self._db.is_sqlite:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                connection.execute(self._put, bound)
+
+        self._db.again(work, also_lost=True)
+
+    def find(self, asked: Question) -> Sequence[Entry]:
+        source, where, bound = self._where(asked)
+        query = sa.text(f"SELECT {SHOWN} FROM {source}{where} ORDER BY {self._order(asked)} DESC LIMIT :limit")
+        with self._db.read() as connection:
+            return [_entry(row) for row in connection.execute(query, {**bound, "limit": asked.limit})]
+
+    def counts(self, asked: Question, *, step_s: int) -> Sequence[tuple[int, int, int]]:
+        source, where, bound = self._where(asked)
+        # In whole numbers on both databases; steps are counted from 1970.
+        width = step_s * 1_000_000 * TICKS
+        step = f"((e.id + {(EPOCH_S % step_s) * 1_000_000 * TICKS}) / {width})"
+        query = sa.text(f"SELECT {step} AS step, e.level, count(*) AS n FROM {source}{where} GROUP BY 1, 2")
+        with self._db.read() as connection:
+            found = connection.execute(query, bound).all()
+        return [(row.step + EPOCH_S // step_s, row.level, row.n) for row in found]
+
+    def top(self, asked: Question, *, limit: int) -> Sequence[tuple[str, int]]:
+        source, where, bound = self._where(asked)
+        query = sa.text(
+            f"SELECT e.event, count(*) AS n FROM {source}{where} GROUP BY e.event ORDER BY n DESC, e.event LIMIT :limit"
+        )
+        with self._db.read() as connection:
+            return [(row.event, row.n) for row in connection.execute(query, {**bound, "limit": limit})]
+
+    def groups(self, asked: Question, *, limit: int) -> Sequence[Group]:
+        if asked.level.number < WARNING:
+            asked = replace(asked, level=Level.WARNING)
+        source, where, bound = self._where(asked)
+        ranked = (
+            "SELECT e.fingerprint, max(e.level) AS level, count(*) AS n, min(e.id) AS first_id, max(e.id) AS last_id "
+            f"FROM {source}{where} AND e.fingerprint IS NOT NULL GROUP BY e.fingerprint ORDER BY n DESC LIMIT :limit"
+        )
+        mine = "" if asked.service_id is None else " AND o.service_id = :service"
+        query = sa.text(
+            f"SELECT g.*, e.event, e.fields, EXISTS (SELECT 1 FROM log_entries o WHERE o.fingerprint = g.fingerprint "
+            f"AND o.id < :since_id{mine}) AS was_there FROM ({ranked}) g JOIN log_entries e ON e.id = g.last_id "
+            "ORDER BY g.n DESC, g.last_id DESC"
+        )
+        bound = {"since_id": 0, **bound, "limit": limit}
+        with self._db.read() as connection:
+            return [
+                Group(
+                    fingerprint=row.fingerprint,
+                    level=row.level,
+                    count=row.n,
+                    first_at=at_of(row.first_id),
+                    last_at=at_of(row.last_id),
+                    message=message(row.event, json.loads(row.fields)),
+                    is_new=not row.was_there,
+                )
+                for row in connection.execute(query, bound)
+            ]
+
+    def forget(self, *, keep_s: float, keep_rows: int, limit: int) -> int:
+        newest = sa.text("SELECT id FROM log_entries ORDER BY id DESC LIMIT 1 OFFSET :rows")
+        with self._db.read() as connection:
+            beyond = connection.execute(newest, {"rows": keep_rows}).scalar_one_or_none()
+            until = max(id_at(self._db.now_s(connection) - keep_s), (beyond or -1) + 1)
+        delete = sa.text(
+            "DELETE FROM log_entries WHERE id IN "
+            "(SELECT id FROM log_entries WHERE id < :until ORDER BY id LIMIT :limit)"
+        )
+        with self._db.write(is_urgent=True) as connection:
+            return connection.execute(delete, {"until": until, "limit": limit}).rowcount
+
+    def deployed_at(self, scope: Scope, service_id: str) -> float | None:
+        events = service_events.c
+        query = (
+            sa.select(sa.func.max(events.at))
+            .join(services, services.c.id == events.service_id)
+            .where(events.service_id == service_id, events.to_state == DEPLOYING, services_in(scope))
+        )
+        with self._db.read() as connection:
+            at = connection.execute(query).scalar_one_or_none()
+        return None if at is None else float(at)
+
+    def _order(self, asked: Question) -> str:
+        """By the index of words where it is asked: SQLite reads it backwards, and stops at the limit."""
+        return "w.rowid" if asked.terms and self._db.is_sqlite else "e.id"
+
+    def _where(self, asked: Question) -> tuple[str, str, dict[str, Any]]:
+        """FROM, WHERE and what is bound. Levels stand in the text: only so are partial indexes taken."""
+        source, bound = "log_entries e", dict[str, Any]()
+        parts = list[str]()
+        key = self._order(asked)
+        if asked.terms:
+            if self._db.is_sqlite:
+                source = "log_words w JOIN log_entries e ON e.id = w.rowid"
+                parts.append("log_words MATCH :words")
+                bound["words"] = _fts5(asked.terms)
+            else:
+                parts.append("e.words @@ to_tsquery('simple', :words)")
+                bound["words"] = _tsquery(asked.terms)
+        if asked.service_id is not None:
+            parts.append("e.service_id = :service")
+            bound["service"] = asked.service_id
+        if asked.task_id is not None:
+            parts.append("e.task_id = :task")
+            bound["task"] = asked.task_id
+        if asked.level is not Level.DEBUG:
+            parts.append(f"e.level >= {asked.level.number}")
+        if asked.since is not None:
+            parts.append(f"{key} >= :since_id")
+            bound["since_id"] = id_at(asked.since)
+        if asked.until is not None:
+            parts.append(f"{key} < :until_id")
+            bound["until_id"] = id_at(asked.until)
+        if asked.before_id is not None:
+            parts.append(f"{key} < :before_id")
+            bound["before_id"] = asked.before_id
+        return source, f" WHERE {' AND '.join(parts or ['true'])}", bound
+
+
+def _fts5(terms: Sequence[Sequence[str]]) -> str:
+    """Words are letters and digits alone: in quotes there is nothing left that FTS5 could take for its own."""
+    return " ".join(f'"{" ".join(words)}" *' for words in terms)
+
+
+def _tsquery(terms: Sequence[Sequence[str]]) -> str:
+    phrases = (" <-> ".join([*(f"'{word}'" for word in words[:-1]), f"'{words[-1]}':*"]) for words in terms)
+    return " & ".join(f"({phrase})" for phrase in phrases)
+
+
+def _entry(row: "sa.Row[Any]") -> Entry:
+    values = dict(row._mapping)
+    return Entry(**{**values, "fields": json.loads(values["fields"])})
