@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks import (
     access,
     autoscale,
+    autoscale_live,
     backlog,
     bulk,
     front,
@@ -24,6 +25,7 @@ from benchmarks import (
     scale,
     series,
     servers,
+    sockets,
     start,
     tables,
     worker,
@@ -114,6 +116,11 @@ def _series(options: argparse.Namespace) -> dict[str, Any]:
     return series.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
 
 
+def _sockets(options: argparse.Namespace) -> dict[str, Any]:
+    plan = sockets.Plan(sockets=200, seconds=6.0) if options.quick else sockets.Plan()
+    return sockets.run(dataclasses.replace(plan, seconds=options.duration) if options.duration else plan)
+
+
 def _nodes(options: argparse.Namespace) -> dict[str, Any]:
     return nodes.run(nodes.Plan(jobs=options.jobs or (400 if options.quick else 2_400)))
 
@@ -124,9 +131,16 @@ def _hosts(options: argparse.Namespace) -> dict[str, Any]:
 
 def _autoscale(options: argparse.Namespace) -> dict[str, Any]:
     try:
+        if options.live:
+            return autoscale_live.run(options.trace, seconds=options.duration or (30.0 if options.quick else 120.0))
         return autoscale.run(options.trace, is_quick=options.quick)
     except (OSError, ValueError) as error:  # of the file that a person named
         raise SystemExit(f"penstock bench: {error}") from error
+
+
+def _show_autoscale(report: dict[str, Any], console: Console) -> None:
+    show = autoscale_live.show if report["benchmark"] == "autoscale_live" else autoscale.show
+    show(report, console)
 
 
 NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any], Console], None]]] = {
@@ -142,9 +156,10 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "predict": (_predict, predict.show),
     "scale": (_scale, scale.show),
     "series": (_series, series.show),
+    "sockets": (_sockets, sockets.show),
     "nodes": (_nodes, nodes.show),
     "hosts": (_hosts, nodes.show),
-    "autoscale": (_autoscale, autoscale.show),
+    "autoscale": (_autoscale, _show_autoscale),
     "gpu": (_gpu, gpu_tables.show),
 }
 
@@ -166,13 +181,14 @@ def main() -> int:
     parser.add_argument("--prefer", action="store_true", help="go before all else on the machine (needs root)")
     parser.add_argument("--replay", type=Path, metavar="REPORT", help="of gpu: a rehearsal with that report's card")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="of autoscale: another trace of Azure's format")
+    parser.add_argument("--live", action="store_true", help="of autoscale: through the whole system, on this machine")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the report is kept")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a PENSTOCK_ setting to try")
     options = parser.parse_args()
     measure, show = NAMES[options.name]
     report = measure(options)
     options.out.mkdir(parents=True, exist_ok=True)
-    kept = options.out / f"{options.name}.json"
+    kept = options.out / f"{report['benchmark'] if options.live else options.name}.json"
     kept.write_text(json.dumps(report, indent=1) + "\n")
     if options.json:
         print(json.dumps(report))
