@@ -14,6 +14,7 @@ COLUMNS = {
     "service_id": "ID",
     "name": "NAME",
     "status": "STATUS",
+    "priority": "PRIORITY",
     "replicas": "REPLICAS",
     "instances": "INSTANCES",
     "reason": "REASON",

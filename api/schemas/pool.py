@@ -54,7 +54,7 @@ USAGE_EXAMPLE = {
 }
 
 
-class PartShown(ma.Schema):
+class CpusShown(ma.Schema):
     """`reserved`: promised, its replica starts or waits. `unloading`: its process has ended, the memory may lag."""
 
     total = fields.Float()
@@ -64,24 +64,34 @@ class PartShown(ma.Schema):
     free = fields.Float()
 
 
+class BytesShown(ma.Schema):
+    """As of CPUs."""
+
+    total = fields.Integer()
+    reserved = fields.Integer()
+    allocated = fields.Integer()
+    unloading = fields.Integer()
+    free = fields.Integer()
+
+
 class Totals(ma.Schema):
     nodes = fields.Integer(metadata={"description": "That are alive"})
     devices = fields.Integer(metadata={"description": "That work may be placed on"})
-    device_memory_bytes = fields.Nested(PartShown())
-    cpus = fields.Nested(PartShown())
-    memory_bytes = fields.Nested(PartShown())
+    device_memory_bytes = fields.Nested(BytesShown())
+    cpus = fields.Nested(CpusShown())
+    memory_bytes = fields.Nested(BytesShown())
 
 
 class NodeHeld(ma.Schema):
     node_id = fields.String()
-    cpus = fields.Nested(PartShown())
-    memory_bytes = fields.Nested(PartShown())
+    cpus = fields.Nested(CpusShown())
+    memory_bytes = fields.Nested(BytesShown())
 
 
 class DeviceHeld(ma.Schema):
     node_id = fields.String()
     device = fields.String(metadata={"description": "Its UUID"})
-    memory_bytes = fields.Nested(PartShown())
+    memory_bytes = fields.Nested(BytesShown())
     replicas = fields.Integer(metadata={"description": "How many are on it"})
     is_whole = fields.Boolean(metadata={"description": "One of them has it for itself"})
 

@@ -46,6 +46,7 @@ SERVICE_EXAMPLE = {
     "replicas": 1,
     "replicas_ready": 1,
     "instances": 1,
+    "priority": 5,
     "instances_ready": 1,
     "config": CONFIG_EXAMPLE,
     "revision": 1,
@@ -192,6 +193,7 @@ class ServiceSummary(ma.Schema):
     status = fields.String(validate=validate.OneOf(STATES))
     replicas = fields.Integer(metadata={"description": "Celery nodes wanted"})
     instances = fields.Integer(metadata={"description": "Engine processes per node"})
+    priority = fields.Integer(metadata={"description": "1 to 10: 10 is placed first, and puts out lower ones"})
     reason = fields.String(metadata={"description": "Why it is in this state; absent when there is nothing to say"})
     suggested_action = fields.String(metadata={"description": "What to do about it"})
     config = fields.Dict()
@@ -249,6 +251,7 @@ def summary(service: Service) -> dict[str, Any]:
         "status": service.state.value,
         "replicas": service.wanted_replicas,
         "instances": service.wanted_instances,
+        "priority": service.config.priority,
         "config": dict(service.config.raw),
         "revision": service.revision,
     }

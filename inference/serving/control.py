@@ -11,7 +11,7 @@ from inference.access.model import Scope
 from inference.errors import WrongState
 from inference.serving import config as configs
 from inference.serving import fallback, switch
-from inference.serving.model import MEANT_TO_RUN, SERVICE_MOVES, Service, ServiceConfig, ServiceState
+from inference.serving.model import MEANT_TO_RUN, SERVICE_MOVES, TAKES_TASKS, Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
 
 LIVE = (
@@ -106,14 +106,15 @@ def update(
 def delete(ports: ServingPorts, *, scope: Scope, service_id: str) -> None:
     """Removes the service with its jobs and results. Its workers, if any still drain, are ended by their agents.
 
-    Raises ServiceNotFound, and WrongState while the service is meant to run: its waiting jobs would be lost.
+    Raises ServiceNotFound, and WrongState while the service is meant to run, or will again by itself: its waiting jobs
+    would be lost.
     """
     service = ports.services.get(scope, service_id)
-    if service.state in MEANT_TO_RUN:
+    if service.state in TAKES_TASKS:
         raise WrongState(
             f"Service {service_id} is {service.state.value}; stop it first (POST .../services/{service_id}/stop).",
             state=service.state.value,
-            allowed=sorted(state.value for state in ServiceState if state not in MEANT_TO_RUN),
+            allowed=sorted(state.value for state in ServiceState if state not in TAKES_TASKS),
         )
     ports.services.delete(scope, service_id)
 

@@ -99,6 +99,12 @@ def _too_little(need: Need, board: Board) -> NoPlace:
             reason=f"No node has room for {_amount(size.cpu_milli, size.memory_bytes)}: at most {free} is free.",
             suggested_action="Lower resource_requirements, stop or shrink another service, or add a node.",
         )
+    most = max((card.memory_bytes for _, card in board.cards), default=0)
+    if need.where is Where.CARD and size.card_bytes > most:
+        return NoPlace(
+            reason=f"No GPU has {_gib(size.card_bytes)}: the largest has {_gib(most)}.",
+            suggested_action="Lower gpu_memory, or add a node with a larger GPU.",
+        )
     advice = "Stop or shrink a service that holds a GPU, raise the priority of this one, or add a node."
     free_bytes = _free_bytes(board)
     if size.card_bytes > free_bytes and not size.is_whole:

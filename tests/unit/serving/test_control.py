@@ -222,7 +222,7 @@ def test_an_update_that_says_something_impossible_changes_nothing(ports):
     assert ports.services.get(Scope("t"), service_id) == before
 
 
-@pytest.mark.parametrize("state", [S.PENDING, S.STOPPING, S.STOPPED, S.ERROR, S.PREEMPTED])
+@pytest.mark.parametrize("state", [S.PENDING, S.STOPPING, S.STOPPED, S.ERROR])
 def test_a_service_that_is_not_meant_to_run_can_be_deleted(ports, state):
     service_id = made(ports, state)
 
@@ -232,7 +232,7 @@ def test_a_service_that_is_not_meant_to_run_can_be_deleted(ports, state):
         query.get(ports, **TENANT, service_id=service_id)
 
 
-@pytest.mark.parametrize("state", [S.DEPLOYING, S.RUNNING])
+@pytest.mark.parametrize("state", [S.DEPLOYING, S.RUNNING, S.PREEMPTED])
 def test_a_service_that_is_meant_to_run_must_be_stopped_first(ports, state):
     service_id = made(ports, state)
 

@@ -107,8 +107,10 @@ def test_a_part_of_a_gpu_goes_where_least_is_left():
     holdings = [held(device="GPU-b", gpu_memory_bytes=10 << 30)]
 
     assert placed(service(gpu=1, gpu_memory_bytes=6 << 30), nodes, holdings) == ("n1", "GPU-b")
-    too_much = placed(service(gpu=1, gpu_memory_bytes=17 << 30), nodes, holdings)
-    assert too_much.reason == "No GPU has 17.0 GiB free: at most 16.0 GiB is."
+    for_now = placed(service(gpu=1, gpu_memory_bytes=15 << 30), [node(gpus=[GPU_B])], holdings)
+    for_ever = placed(service(gpu=1, gpu_memory_bytes=17 << 30), nodes, holdings)
+    assert for_now.reason == "No GPU has 15.0 GiB free: at most 6.0 GiB is."
+    assert for_ever.reason == "No GPU has 17.0 GiB: the largest has 16.0 GiB."
 
 
 def test_auto_takes_a_gpu_only_where_the_runtime_can_use_it():
