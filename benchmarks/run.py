@@ -20,6 +20,7 @@ from benchmarks import (
     idle,
     jobs,
     nodes,
+    placement,
     predict,
     profile,
     scale,
@@ -121,6 +122,10 @@ def _sockets(options: argparse.Namespace) -> dict[str, Any]:
     return sockets.run(dataclasses.replace(plan, seconds=options.duration) if options.duration else plan)
 
 
+def _placement(options: argparse.Namespace) -> dict[str, Any]:
+    return placement.run(rounds=options.rounds or (3 if options.quick else 9))
+
+
 def _nodes(options: argparse.Namespace) -> dict[str, Any]:
     return nodes.run(nodes.Plan(jobs=options.jobs or (400 if options.quick else 2_400)))
 
@@ -158,6 +163,7 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "series": (_series, series.show),
     "sockets": (_sockets, sockets.show),
     "nodes": (_nodes, nodes.show),
+    "placement": (_placement, placement.show),
     "hosts": (_hosts, nodes.show),
     "autoscale": (_autoscale, _show_autoscale),
     "gpu": (_gpu, gpu_tables.show),
