@@ -11,9 +11,10 @@ from inference.engines.base import Engine, Stoppable
 from inference.engines.hooks import Hooks
 from inference.jobs import drain, execute
 from inference.jobs.execute import Batch
-from inference.jobs.model import Claimant, ClaimedJob, Moved, Outcome
+from inference.jobs.model import Claimant, ClaimedJob, JobState, Moved, Outcome
 from inference.settings import JobsSettings
 from inference.telemetry import metrics
+from inference.telemetry.allowance import Allowance
 from inference.tensors import NanPolicy
 from workers.pulse import Field, Phase, Record
 
@@ -26,6 +27,8 @@ PHASES = {
     drain.Phase.FINISHING: Phase.FINISHING,
 }
 SMOOTHING = 0.2
+FAILURES_PER_S, FAILURE_CHARS = 50.0, 500
+"""What is logged of failed jobs at most: the rows of the jobs tell of each."""
 
 Told = Callable[[Sequence[Outcome], Mapping[str, Moved]], None]
 
@@ -49,6 +52,7 @@ class Instance:
     _run_time: Histogram = field(init=False)
     _batch_size: Histogram = field(init=False)
     _call: execute.Call = field(init=False)
+    _failures: Allowance = field(default_factory=lambda: Allowance(per_s=FAILURES_PER_S, burst=200), init=False)
 
     def __post_init__(self) -> None:
         self._run_time = metrics.run_time.labels(self.claimant.service_id)
@@ -72,8 +76,29 @@ class Instance:
         self.batch_s += SMOOTHING * (took - self.batch_s)
         self._run_time.observe(took)
         self._batch_size.observe(sum(job.rows for job in batch.jobs))
+        for outcome in outcomes:
+            if outcome.error_code is not None:
+                self._log_failure(outcome)
         log.debug("batch_done", jobs=len(batch.jobs), took_ms=round(took * 1000, 3))
         return outcomes
+
+    def _log_failure(self, outcome: Outcome) -> None:
+        if not self._failures.take():
+            return
+        job, is_over = outcome.job, outcome.state is not JobState.PENDING
+        told: dict[str, object] = {"will_retry": not is_over}
+        if unlogged := self._failures.unlogged():
+            told["unlogged_before"] = unlogged
+        (log.error if is_over else log.warning)(
+            "job_failed",
+            service_id=self.claimant.service_id,
+            task_id=job.id,
+            attempt=job.attempt,
+            error_code=outcome.error_code,
+            reason=(outcome.error_message or "")[:FAILURE_CHARS],
+            model_version=self.claimant.model_version,
+            **told,
+        )
 
     def _begin(self, jobs: Sequence[ClaimedJob]) -> float:
         """Each call has its own time: halves of a batch that failed begin anew."""
