@@ -1,6 +1,7 @@
 """`python -m benchmarks.gpu.bare MODEL PROVIDER SECONDS ROWS...`: a bare `session.run` loop in a process of its own.
 
-Nothing of Penstock runs here but the choice of what a session is opened with. One JSON object on stdout.
+Nothing of Penstock runs here but the choice of what a session is opened with and, after the loop, its engine's bound
+inputs and outputs. One JSON object on stdout.
 """
 
 import importlib.metadata
@@ -39,6 +40,7 @@ def measure(path: Path, *, provider: str, seconds: float, sizes: tuple[int, ...]
         if point is None:
             break
         curve.append(point)
+    largest = curve[-1]["rows"] if curve else 0
     return {
         "asked": provider,
         "got": got,
@@ -49,6 +51,7 @@ def measure(path: Path, *, provider: str, seconds: float, sizes: tuple[int, ...]
         "first_call_s": first_s,
         "off_by_share": _off_by(onnxruntime, session, path) if got == "cuda" else None,
         "curve": curve,
+        "bound": _rate(_bound(onnxruntime, session), largest, seconds) if largest else None,
     }
 
 
@@ -65,6 +68,30 @@ def _session(onnxruntime: Any, path: Path, chosen: list[Any]) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(str(path), options, providers=chosen)
+
+
+class _Bound:
+    """`session.run`, by way of the engine's binding; what it gives is checked against the session's own first."""
+
+    def __init__(self, binding: Any, options: Any, session: Any) -> None:
+        self._binding, self._options, self._session = binding, options, session
+
+    def run(self, _names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        answers: list[np.ndarray] = self._binding.run(feeds, self._options)
+        if self._session is not None:
+            for one, other in zip(answers, self._session.run(None, feeds), strict=True):
+                if not np.allclose(one, other, rtol=SHARE):
+                    raise ValueError("bound outputs are not those of session.run")
+            self._session = None
+        return answers
+
+
+def _bound(onnxruntime: Any, session: Any) -> _Bound:
+    from inference.engines.onnx import OnnxEngine
+    from inference.engines.onnx_binding import Binding, pinned
+
+    outputs = OnnxEngine(session, "cpu", onnxruntime.RunOptions).outputs
+    return _Bound(Binding(session, outputs, pinned()), onnxruntime.RunOptions(), session)
 
 
 def _feeds(rows: int) -> dict[str, np.ndarray]:

@@ -44,7 +44,17 @@ def _provider(report: dict[str, Any], console: Console) -> None:
 
 def _curves(report: dict[str, Any]) -> Table:
     table = Table(title="bare session.run, one process, one session")
-    for title in ("model", "on", "load s", "first call ms", "rows/s by batch", "busy", "memory MiB, most", "source"):
+    for title in (
+        "model",
+        "on",
+        "load s",
+        "first call ms",
+        "rows/s by batch",
+        "bound",
+        "busy",
+        "memory MiB, most",
+        "source",
+    ):
         table.add_column(title, justify="right" if "s" in title.split() or "ms" in title else "left")
     for kind, bare in report["bare"].items():
         curve = ", ".join(f"{point['rows_per_s']:,.0f} at {point['rows']}" for point in bare["curve"])
@@ -55,11 +65,19 @@ def _curves(report: dict[str, Any]) -> Table:
             f"{bare['load_s']:.2f}",
             f"{bare['first_call_s'] * 1000:.1f}",
             curve,
+            _beside(bare.get("bound"), bare["curve"]),
             f"{card['busy_share']:.0%}" if card else "not read",
             f"{card['memory_bytes'] / MIB:,.0f}" if card else "not read",
             f"{CLOCK}; card: {card['source']}" if card else CLOCK,
         )
     return table
+
+
+def _beside(bound: dict[str, float] | None, curve: list[dict[str, float]]) -> str:
+    """The engine's bound inputs and outputs over a plain call, at the largest batch."""
+    if not bound or not curve:
+        return "not taken"
+    return f"{bound['rows_per_s']:,.0f} at {bound['rows']:.0f} ({bound['rows_per_s'] / curve[-1]['rows_per_s']:.2f}x)"
 
 
 def _system(report: dict[str, Any]) -> Table:

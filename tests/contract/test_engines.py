@@ -105,7 +105,7 @@ def test_a_session_that_fell_back_to_the_cpu_does_not_pass_for_cuda(tmp_path, mo
     ("changes", "sentence"),
     [
         ({"provider": "tpu"}, "Provider 'tpu' is unknown to onnx; known: auto, cpu, cuda"),
-        ({"options": {"speed": 1}}, "option 'speed' is unknown to onnx; known: gpu_memory_bytes, optimisation"),
+        ({"options": {"speed": 1}}, "option 'speed' is unknown to onnx; known: gpu_memory_bytes, io_binding"),
         ({"options": {"optimisation": "max"}}, "must be one of none, basic, extended, all"),
         ({"options": {"optimisation": ["all"]}}, "must be one of"),
         ({"options": {"gpu_memory_bytes": 0}}, "whole number above 0"),

@@ -48,3 +48,18 @@ def test_the_gpu_has_a_batch_curve(tmp_path):
     curve = profile.measure(engine, {"x": np.ones((1, 4), np.float32)})
 
     assert [rows for rows, *_ in curve] == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_bound_outputs_are_those_of_a_plain_call(tmp_path):
+    path = onnx_models.linear(tmp_path / "model", width=64)
+    bound, plain = (
+        load(path, "cuda"),
+        catalog.find("onnx")(LoadSpec(path=path, provider="cuda", device="GPU-0", options={"io_binding": False})),
+    )
+    batches = [np.random.default_rng(rows).random((rows, 64), np.float32) for rows in (1, 8, 64, 3)]
+
+    answers = [(bound.run({"x": x})["y"], plain.run({"x": x})["y"]) for x in batches]
+
+    assert all(np.allclose(one, other, rtol=1e-3) for one, other in answers)
+    assert bound._binding is not None
+    assert plain._binding is None
