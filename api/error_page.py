@@ -48,6 +48,8 @@ MEANINGS = {
     "node_not_found": "No node has this id; one that signed off is none any more.",
     "tenant_not_found": "No tenant has this id.",
     "budget_not_found": "No budget has this id.",
+    "alert_rule_not_found": "No alert rule has this id.",
+    "silence_not_found": "No silence has this id, or it is over.",
     "route_not_found": "There is nothing at this path.",
     "conflict": "It does not go with what is there.",
     "wrong_state": "Not in this state. `details.state`, `details.allowed`; the message says what to do first.",

@@ -14,7 +14,7 @@ PenstockError
 |   |-- RoleTooLow, ScopeTooNarrow, HostRefused, CrossOrigin
 |-- NotFound
 |   |-- JobNotFound, ServiceNotFound, ModelNotFound, DeploymentNotFound, UploadNotFound, RouteNotFound
-|   |-- NodeNotFound, KeyNotFound, TenantNotFound, BudgetNotFound
+|   |-- NodeNotFound, KeyNotFound, TenantNotFound, BudgetNotFound, AlertRuleNotFound, SilenceNotFound
 |-- Conflict
 |   |-- WrongState, VersionExists, NameExists, IdempotencyMismatch, InUse, AlreadyRunning
 |-- TooMany
@@ -176,6 +176,12 @@ class NodeNotFound(NotFound): ...
 
 
 class BudgetNotFound(NotFound): ...
+
+
+class AlertRuleNotFound(NotFound): ...
+
+
+class SilenceNotFound(NotFound): ...
 
 
 class Conflict(PenstockError): ...

@@ -108,6 +108,13 @@ RANGES: dict[str, dict[str, Range]] = {
         "file_bytes": (65_536, MOST_BYTES),
         "files": (1, 1000),
     },
+    "scaling": {"keep_s": (0, CENTURY_S)},
+    "alerts": {
+        "every_s": (0.5, 300),
+        "keep_s": (60, CENTURY_S),
+        "smtp_port": (1, 65_535),
+        "smtp_timeout_s": (0.1, 300),
+    },
     "notify": {
         "senders": (1, 1000),
         "timeout_s": (0.1, 3600),

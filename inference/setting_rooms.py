@@ -274,3 +274,27 @@ class LogsSettings:
     queue: int = 10_000
     file_bytes: int = 33_554_432
     files: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertsSettings:
+    """`every_s`: how often rules are looked at; `keep_s`: how long a resolved alert is shown.
+
+    `email_to` (addresses, separated by commas) and `webhook_url` are told by the rules that ship with Penstock.
+    E-mail goes through `smtp_host`, empty: none is sent; `smtp_security`: none, starttls or tls. `language` (en, zh):
+    of what is sent.
+    """
+
+    is_evaluated: bool = True
+    every_s: float = 5.0
+    keep_s: float = 7_776_000.0
+    language: str = "en"
+    email_to: str = ""
+    webhook_url: str = ""
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_security: str = "starttls"
+    smtp_user: str = ""
+    smtp_password: str = field(default="", repr=False)
+    smtp_from: str = "penstock@localhost"
+    smtp_timeout_s: float = 15.0

@@ -18,6 +18,7 @@ from inference import production, ranges
 from inference.errors import BadSettings
 from inference.setting_rooms import (
     AccessSettings,
+    AlertsSettings,
     ApiSettings,
     CostsSettings,
     EnginesSettings,
@@ -41,6 +42,7 @@ __all__ = [
     "IGNORED",
     "PREFIX",
     "AccessSettings",
+    "AlertsSettings",
     "ApiSettings",
     "CostsSettings",
     "EnginesSettings",
@@ -93,6 +95,7 @@ class Settings:
     costs: CostsSettings = field(default_factory=CostsSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     logs: LogsSettings = field(default_factory=LogsSettings)
+    alerts: AlertsSettings = field(default_factory=AlertsSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
 
@@ -239,6 +242,12 @@ def _check(settings: Settings) -> None:
         raise BadSettings(
             "PENSTOCK_LOGS__LEVEL must be debug, info, warning, error or critical.", name="PENSTOCK_LOGS__LEVEL"
         )
+    if settings.alerts.smtp_security not in ("none", "starttls", "tls"):
+        raise BadSettings(
+            "PENSTOCK_ALERTS__SMTP_SECURITY must be none, starttls or tls.", name="PENSTOCK_ALERTS__SMTP_SECURITY"
+        )
+    if settings.alerts.language not in ("en", "zh"):
+        raise BadSettings("PENSTOCK_ALERTS__LANGUAGE must be en or zh.", name="PENSTOCK_ALERTS__LANGUAGE")
     if settings.telemetry.worker_logs not in ("files", "stderr"):
         raise BadSettings(
             "PENSTOCK_TELEMETRY__WORKER_LOGS must be files or stderr.", name="PENSTOCK_TELEMETRY__WORKER_LOGS"
