@@ -77,7 +77,7 @@ class _Bound:
         self._binding, self._options, self._session = binding, options, session
 
     def run(self, _names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        answers: list[np.ndarray] = self._binding.run(feeds, self._options)
+        answers: list[np.ndarray] = self._binding.run(feeds, self._options())
         if self._session is not None:
             for one, other in zip(answers, self._session.run(None, feeds), strict=True):
                 if not np.allclose(one, other, rtol=SHARE):
@@ -91,7 +91,7 @@ def _bound(onnxruntime: Any, session: Any) -> _Bound:
     from inference.engines.onnx_binding import Binding, pinned
 
     outputs = OnnxEngine(session, "cpu", onnxruntime.RunOptions).outputs
-    return _Bound(Binding(session, outputs, pinned()), onnxruntime.RunOptions(), session)
+    return _Bound(Binding(session, outputs, pinned()), onnxruntime.RunOptions, session)
 
 
 def _feeds(rows: int) -> dict[str, np.ndarray]:

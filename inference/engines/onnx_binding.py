@@ -31,7 +31,7 @@ class Binding:
         self._follows: dict[str, bool] = {}
 
     def run(self, inputs: Tensors, options: Any) -> list[Array]:
-        """The outputs in their order. Raises what ONNX Runtime raises."""
+        """The outputs in their order. `options`: new ones. Raises what ONNX Runtime raises."""
         binding = self._binding
         for name, array in inputs.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
