@@ -40,6 +40,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "express_share": (0.01, 0.99),
     },
     "results": {"hot_ttl_s": (1, 30 * DAY_S), "hot_max_bytes": (0, 1 << 26), "keep_s": (0, CENTURY_S)},
+    "scaling": {"keep_s": (60, CENTURY_S)},
     "workers": {
         "lease_s": (1, 3600),
         "renew_s": (0.1, 1800),
