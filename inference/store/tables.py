@@ -16,6 +16,7 @@ from inference.store.tables_access import (
     usage,
     webhook_secrets,
 )
+from inference.store.tables_alerts import alert_orders, alert_rules, alert_silences, alerts
 from inference.store.tables_costs import budgets, cost_days, cost_instances, prices
 from inference.store.tables_logs import log_entries
 from inference.store.tables_resources import devices, leases
@@ -24,6 +25,10 @@ from inference.store.tables_series import series
 
 __all__ = [
     "access_epoch",
+    "alert_orders",
+    "alert_rules",
+    "alert_silences",
+    "alerts",
     "api_keys",
     "attempts",
     "audit",
