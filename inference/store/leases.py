@@ -11,6 +11,7 @@ from inference.resources.leases import Ask, Lease, LeaseState, grant, room_of
 from inference.serving.model import Desired, Observed
 from inference.store.database import Database
 from inference.store.tables import leases, nodes, replicas
+from inference.store.unchanged import Unchanged
 from inference.store.upsert import insert_new
 
 _READ = f"SELECT {', '.join(column.name for column in leases.columns)} FROM leases"
@@ -22,11 +23,12 @@ class SqlLeases:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._seen = Unchanged(_lease)
 
     def all(self) -> "list[Lease]":
         """By node, then replica."""
         with self._db.read() as connection:
-            return _rows(connection, "ORDER BY node_id, replica_id", {})
+            return self._seen.of(connection.execute(sa.text(f"{_READ} ORDER BY node_id, replica_id")))
 
     def now(self) -> float:
         with self._db.read() as connection:
@@ -141,7 +143,6 @@ def _least(one: sa.ColumnElement[int], other: sa.ColumnElement[int]) -> sa.Colum
 
 
 def _rows(connection: sa.Connection, rest: str, bound: "dict[str, str]") -> "list[Lease]":
-    """Plain text: the reconciler reads all of them every second."""
     found: Sequence[sa.Row[Any]] = connection.execute(sa.text(f"{_READ} {rest}"), bound).all()
     return [_lease(row) for row in found]
 

@@ -11,6 +11,7 @@ from inference.serving.model import Desired, Observed, Replica
 from inference.store import leases
 from inference.store.database import Database
 from inference.store.tables import instances, replicas
+from inference.store.unchanged import Unchanged
 from inference.store.upsert import insert_new
 
 _LEAVING = (Observed.DRAINING.value, Observed.STOPPED.value, Observed.FAILED.value)
@@ -24,10 +25,13 @@ class SqlReplicas:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._clock: sa.ColumnElement[float] = sa.literal_column(database.clock, sa.Double())
+        self._seen = Unchanged(replica_of)
 
     def all(self) -> "list[Replica]":
         """By service, then ordinal."""
-        return self._read("", {})
+        query = sa.text(f"SELECT {_COLUMNS} FROM replicas ORDER BY service_id, ordinal")
+        with self._db.read() as connection:
+            return self._seen.of(connection.execute(query))
 
     def of_service(self, service_id: str) -> "list[Replica]":
         return self._read("WHERE service_id = :id", {"id": service_id})

@@ -38,6 +38,7 @@ from inference.store.tables import (
     service_events,
     services,
 )
+from inference.store.unchanged import Unchanged
 from inference.store.upsert import insert_new
 
 DELETE_CHUNK = 1000
@@ -58,6 +59,7 @@ class SqlServices:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._clock: sa.ColumnElement[float] = sa.literal_column(database.clock, sa.Double())
+        self._seen = Unchanged(service_of)
 
     def insert(self, service: Service) -> None:
         """The row and the first event of its history. Raises NameExists."""
@@ -212,7 +214,7 @@ class SqlServices:
     def watched(self) -> "builtins.list[Service]":
         """Read the replicas first: a replica without a watched service is then one whose service is gone."""
         with self._db.read() as connection:
-            return [service_of(row) for row in connection.execute(_WATCHED)]
+            return self._seen.of(connection.execute(_WATCHED))
 
     def events(self, scope: Scope, service_id: str, *, limit: int = 100) -> "builtins.list[ServiceEvent]":
         """Raises ServiceNotFound."""

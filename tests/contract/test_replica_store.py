@@ -50,6 +50,20 @@ def test_a_replica_reads_back_and_an_ordinal_is_taken_once(replicas: SqlReplicas
     assert replicas.of_node("n2") == []
 
 
+def test_a_row_that_changed_is_read_anew_and_the_others_are_not(replicas: SqlReplicas):
+    for ordinal in range(2):
+        replicas.insert(make_replica(ordinal=ordinal))
+    before = replicas.all()
+
+    replicas.begin(before[0].id)
+    after = replicas.all()
+    replicas.delete(before[0].id)
+
+    assert (before[0].generation, after[0].generation) == (0, 1)
+    assert after[1] is before[1]
+    assert replicas.all() == after[1:]
+
+
 def test_each_beginning_is_a_generation_that_fences_the_one_before(replicas: SqlReplicas):
     replica = make_replica()
     replicas.insert(replica)
