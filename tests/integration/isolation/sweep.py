@@ -68,6 +68,10 @@ CALLS: dict[str, list[Call]] = {
     ],
     f"GET {BASE}/services/{{service_id}}/tasks": [Call(), Call(query={"cursor": "$task_id"})],
     f"GET {BASE}/services/{{service_id}}/results": [Call(), Call(query={"after": "$task_id"})],
+    f"GET {BASE}/scaling/decisions": [
+        Call(query={"service_id": "$service_id"}),
+        Call(query={"cursor": "$service_id"}),
+    ],
     f"GET {BASE}/tasks": [Call(query={"service_id": "$service_id"}), Call(query={"cursor": "$task_id"})],
     f"GET {BASE}/tasks/{{task_id}}": [Call(), Call(query={"wait": "0.1"})],
     f"PATCH {BASE}/tasks/{{task_id}}": [Call(body={"priority": 5})],
