@@ -12,6 +12,7 @@ from inference.engines.hooks import Hooks
 from inference.jobs import drain, execute
 from inference.jobs.execute import Batch
 from inference.jobs.model import Claimant, ClaimedJob, JobState, Moved, Outcome
+from inference.logs import fingerprint
 from inference.settings import JobsSettings
 from inference.telemetry import metrics
 from inference.telemetry.allowance import Allowance
@@ -27,7 +28,7 @@ PHASES = {
     drain.Phase.FINISHING: Phase.FINISHING,
 }
 SMOOTHING = 0.2
-FAILURES_PER_S, FAILURE_CHARS = 50.0, 500
+FAILURES_PER_S, FAILURE_CHARS = 50.0, 200
 """What is logged of failed jobs at most: the rows of the jobs tell of each."""
 
 Told = Callable[[Sequence[Outcome], Mapping[str, Moved]], None]
@@ -95,7 +96,8 @@ class Instance:
             task_id=job.id,
             attempt=job.attempt,
             error_code=outcome.error_code,
-            reason=(outcome.error_message or "")[:FAILURE_CHARS],
+            # An engine's error may quote its input: numbers and quoted texts stay with the task.
+            reason=fingerprint.normal(outcome.error_message or "")[:FAILURE_CHARS],
             model_version=self.claimant.model_version,
             **told,
         )

@@ -234,6 +234,22 @@ class Client(AbstractContextManager["Client"]):
     def delete_budget(self, budget_id: str) -> Json:
         return self._call("DELETE", f"{BASE}/budgets/{budget_id}")
 
+    # --- logs ---
+
+    def logs(self, service_id: str | None, **filters: Any) -> Json:
+        """Of a service; of the whole system without one."""
+        return self._call("GET", f"{_logs_of(service_id)}", params=_given(filters))
+
+    def analyse_logs(self, service_id: str | None, **filters: Any) -> Json:
+        return self._call("GET", f"{_logs_of(service_id)}/analysis", params=_given(filters))
+
+    def export_logs(self, service_id: str | None, **filters: Any) -> Iterator[bytes]:
+        return self._stream("GET", f"{_logs_of(service_id)}/export", params=_given(filters))
+
+    def tail_logs(self, service_id: str | None, **filters: Any) -> Iterator[bytes]:
+        """The events as they come, in pieces of whole lines."""
+        return self._stream("GET", f"{_logs_of(service_id)}/tail", params=_given(filters))
+
     # --- the audit record ---
 
     def audit(self, **filters: Any) -> Json:
@@ -342,6 +358,10 @@ def _whole(lines: Iterable[bytes]) -> Iterator[bytes]:
             gathered.clear()
     if gathered:
         yield bytes(gathered)
+
+
+def _logs_of(service_id: str | None) -> str:
+    return f"{BASE}/logs" if service_id is None else f"{BASE}/services/{service_id}/logs"
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

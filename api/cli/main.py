@@ -2,7 +2,7 @@
 
 import click
 
-from api.cli import audit, cost, job, key, model, nodes, pool, roles, service, tenant
+from api.cli import audit, cost, job, key, logs, model, nodes, pool, roles, service, tenant
 
 
 class _Named(click.Group):
@@ -70,6 +70,7 @@ cli.add_command(pool.pool)
 cli.add_command(key.key)
 cli.add_command(tenant.tenant)
 cli.add_command(audit.audit)
+cli.add_command(logs.logs)
 cli.add_command(cost.costs)
 cli.add_command(cost.price)
 cli.add_command(cost.budget)

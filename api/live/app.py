@@ -19,11 +19,12 @@ from api.guard import presented_in
 from api.live import sockets
 from api.live.aside import aside
 from api.live.events import Events
+from api.live.logs import LogTails
 from api.live.reading import Reading
 from api.live.waiters import Waiters, id_of
 from api.schemas import costs, task_view
 from inference.access.door import allow
-from inference.access.model import Reach, Role, Scope
+from inference.access.model import Principal, Reach, Role, Scope
 from inference.core import Core
 from inference.errors import BadRequest, JobNotFound, PenstockError
 from inference.ids import is_id, new_id
@@ -54,7 +55,7 @@ def create_app(
     waiters = Waiters() if waiters is None else waiters
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
 
-    def enter(request: Request, is_new: bool = True) -> Scope:
+    def enter_as(request: Request, is_new: bool, needs: Role, reach: Reach) -> Principal:
         principal = (core.door.enter if is_new else core.door.stay)(
             presented_in(request.headers),
             address=peer.of_asgi(request.scope, behind_front=core.settings.api.behind_front),
@@ -62,11 +63,15 @@ def create_app(
         )
         if is_new:
             core.door.count(principal)
-        allow(principal, Role.VIEWER, Reach.SERVICE)
-        return principal.scope
+        allow(principal, needs, reach)
+        return principal
+
+    def enter(request: Request, is_new: bool = True) -> Scope:
+        return enter_as(request, is_new, Role.VIEWER, Reach.SERVICE).scope
 
     views = Reading[JobView](lambda scope, task_ids: query.get_many(core.jobs, scope=scope, job_ids=task_ids), readers)
     told = Events(core, readers, enter)
+    tails = LogTails(core, readers, enter_as)
     watching = sockets.Sockets(core, readers, listen_figures)
 
     async def show(request: Request) -> Response:
@@ -99,7 +104,8 @@ def create_app(
 
     async def healthz(_: Request) -> Response:
         return Response(
-            b'{"status":"ok","waiting":%d}' % (len(waiters) + len(told.streams) + len(watching)), media_type=errors.JSON
+            b'{"status":"ok","waiting":%d}' % (len(waiters) + len(told.streams) + len(tails) + len(watching)),
+            media_type=errors.JSON,
         )
 
     checkup = readiness.Checkup({"store": readiness.store, "broker": readiness.broker})
@@ -127,6 +133,8 @@ def create_app(
 
     routes: list[BaseRoute] = [Route(f"{base}/tasks/{{task_id}}", show, methods=["GET"]) for base in BASES]
     routes += [Route(f"{base}/tasks/{{task_id}}/events", told.show, methods=["GET"]) for base in BASES]
+    for path in ("/services/{service_id}/logs/tail", "/logs/tail"):
+        routes += [Route(f"{base}{path}", tails.show, methods=["GET"]) for base in BASES]
     for path in (f"{base}/services/{{service_id}}/monitor" for base in BASES):
         routes += [WebSocketRoute(path, watching.serve), Route(path, upgrade, methods=["GET"])]
     return Starlette(

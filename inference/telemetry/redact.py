@@ -8,7 +8,8 @@ SECRET, PAYLOAD = "[secret]", "[payload]"
 MOST_DEPTH = 6
 
 _SECRET_NAMES = re.compile(
-    r"passw|passphrase|secret|token|authori[sz]ation|api_?key|private_?key|credential|cookie|signature", re.IGNORECASE
+    r"passw|passphrase|secret|token|authori[sz]ation|api[-_]?key|private[-_]?key|credential|cookie|signature",
+    re.IGNORECASE,
 )
 _HARMLESS = frozenset({"tokens", "max_tokens", "token_count", "tokens_in", "tokens_out"})
 _PAYLOADS = frozenset(
@@ -20,12 +21,12 @@ _TEXTS = (
     (re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]*@", re.IGNORECASE), rf"\1{SECRET}@"),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {SECRET}"),
     (
-        re.compile(r"\b(password|passwd|secret|api_?key)(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]+", re.IGNORECASE),
+        re.compile(r"\b(password|passwd|secret|api[-_]?key)(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]+", re.IGNORECASE),
         rf"\1\2{SECRET}",
     ),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), SECRET),
 )
-_SUSPECT = re.compile(r"pst_|://|bearer|basic|passw|secret|api_?key|PRIVATE KEY", re.IGNORECASE)
+_SUSPECT = re.compile(r"pst_|://|bearer|basic|passw|secret|api[-_]?key|PRIVATE KEY", re.IGNORECASE)
 
 
 def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -286,6 +286,7 @@ http {
         "~^POST \S* (@BASE@/services|/v1/models)/[^/]+/predict/?$" live;
         "~^\S+ \S* @BASE@/tasks/[^/]+/events/?$" live;
         "~^\S+ \S* @BASE@/services/[^/]+/(monitor|logs/tail)/?$" live;
+        "~^\S+ \S* @BASE@/logs/tail/?$" live;
     }
     # What is long is streamed: uploads, JSON Lines to a batch path, results. Each holds a thread of the API, so that
     # slow ones may hold half of them and no more: health checks and all else must go on.
@@ -295,6 +296,7 @@ http {
         default 0;
         "~^(POST|PUT|PATCH) .* (/v1|@BASE@)/uploads(/[^/]+)*/?$" 1;
         "~^GET .* @BASE@/services/[^/]+/results/?$" 1;
+        "~^GET .* @BASE@(/services/[^/]+)?/logs/export/?$" 1;
         "~*^POST .*(ndjson|jsonl|jsonlines|json-lines|json-seq).* @BASE@/services/[^/]+/tasks/batch/?$" 1;
     }
     map $http_upgrade $connection_header { default upgrade; "" ""; }
