@@ -69,12 +69,12 @@ def celery_backend(settings: Settings) -> None:
         app.close()
 
 
-def heard(settings: Settings, plain_url: str) -> list[str]:
+def heard(settings: Settings, plain_url: str) -> list[object]:
     """What an asynchronous process hears of two ids that are told while it listens."""
-    ids: list[str] = []
+    ids: list[object] = []
 
     async def listen() -> None:
-        task = asyncio.create_task(news.listen(settings, ids.extend))
+        task = asyncio.create_task(news.listen(settings, lambda told: ids.extend(told or ())))
         client = redis.Redis.from_url(plain_url)
         for _ in range(20):
             await asyncio.sleep(0.05)
