@@ -91,7 +91,8 @@ def scaling(view: ServiceView) -> dict[str, Any]:
         "replicas_ready": view.replicas_ready,
         "instances_ready": view.instances_ready,
     }
-    if service.target_replicas is not None and service.target_reason:
+    is_sized = service.config.auto_scaling.enabled or service.is_resting
+    if is_sized and service.target_reason:
         shown["reason"] = service.target_reason
     return shown
 

@@ -92,7 +92,7 @@ class Autoscaler:
             for service in (s for s in services if s.id in new):
                 window = self._windows[service.id] = Window()
                 saved = kept.get(service.id, Kept())
-                window.memory = began(service, model.decode(saved.memory or None))
+                window.memory = model.decode(saved.memory or None)
                 window.start_s, window.work_s = saved.start_s, saved.work_s
 
     def _is_due(self, service: Service, glance: Glance | None, predictions: float, now: float) -> bool:
@@ -142,6 +142,8 @@ class Autoscaler:
         window = self._windows[service.id]
         if window.profile is None or window.profile.model_id != service.model_id:
             window.profile = next(iter(self._ports.profiles.of_model(service.model_id)), None)
+        if window.started_at != service.started_at:
+            window.memory, window.started_at = began(service, window.memory), service.started_at
         signals = gather(service, window, unfinished=unfinished, replicas=replicas, now=now)
         is_met = placed(replicas) >= service.wanted_replicas * service.wanted_instances
         window.unmet_since = None if is_met else window.unmet_since or now

@@ -33,6 +33,7 @@ class Window:
         "profile",
         "saved_at",
         "start_s",
+        "started_at",
         "unmet_since",
         "work_s",
     )
@@ -44,6 +45,7 @@ class Window:
         self.newest_id = ""
         self.memory = Memory()
         self.start_s: float | None = None
+        self.started_at: float | None = None
         self.work_s: float | None = None
         self.profile: Profile | None = None
         self.unmet_since: float | None = None

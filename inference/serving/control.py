@@ -28,8 +28,14 @@ LIVE = (
 
 
 def start(ports: ServingPorts, *, scope: Scope, service_id: str) -> Service:
-    """The service, deploying; or as it is, when it is already meant to run. Raises ServiceNotFound."""
-    return _move(ports, scope, service_id, to=ServiceState.DEPLOYING, settled=MEANT_TO_RUN, reason="started by request")
+    """The service, deploying; or as it is, when it is already meant to run, but no longer at rest.
+
+    Raises ServiceNotFound.
+    """
+    found = _move(
+        ports, scope, service_id, to=ServiceState.DEPLOYING, settled=MEANT_TO_RUN, reason="started by request"
+    )
+    return _woken(ports, scope, found)
 
 
 def stop(ports: ServingPorts, *, scope: Scope, service_id: str) -> Service:
@@ -67,7 +73,7 @@ def scale(
         wanted = configs.change(wanted, {"instances": instances})
     scaled = ports.services.configure(scope, service_id, config=wanted, replicas_only=True)
     ports.kick.reconcile()
-    return scaled
+    return _woken(ports, scope, scaled)
 
 
 def update(
@@ -117,6 +123,15 @@ def delete(ports: ServingPorts, *, scope: Scope, service_id: str) -> None:
             allowed=sorted(state.value for state in ServiceState if state not in TAKES_TASKS),
         )
     ports.services.delete(scope, service_id)
+
+
+def _woken(ports: ServingPorts, scope: Scope, service: Service) -> Service:
+    """Who starts or scales a service that rests wants it to be there."""
+    if not service.is_resting:
+        return service
+    awake = ports.services.wake(scope, service.id)
+    ports.kick.reconcile()
+    return awake
 
 
 def _settled(config: ServiceConfig) -> ServiceConfig:

@@ -92,6 +92,13 @@ class ServiceStore(Protocol):
         `revision` + 1."""
         ...
 
+    def wake(self, scope: Scope, service_id: str) -> Service:
+        """A service at rest begins anew with the size of its config; any other stays as it is.
+
+        Raises ServiceNotFound.
+        """
+        ...
+
     def delete(self, scope: Scope, service_id: str) -> None:
         """Removes the service with its replicas, events and jobs."""
         ...

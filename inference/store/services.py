@@ -191,6 +191,13 @@ class SqlServices:
             self._audit(connection, "service.configure", after, _told(before), _told(after))
         return after
 
+    def wake(self, scope: Scope, service_id: str) -> Service:
+        mine = (services.c.id == service_id) & services_in(scope) & (services.c.target_replicas == 0)
+        size = {"target_replicas": None, "target_instances": None, "target_reason": None, "started_at": self._clock}
+        with self._db.write() as connection:
+            connection.execute(sa.update(services).where(mine).values(size))
+        return self.get(scope, service_id)
+
     def delete(self, scope: Scope, service_id: str) -> None:
         """Jobs go in short transactions first, so that other writers get their turn; the row goes last.
 

@@ -134,6 +134,19 @@ def test_a_decision_is_written_with_its_record_unless_something_changed(scaling:
     assert services.of_any_tenant(service.id).target_reason is None
 
 
+def test_a_service_at_rest_is_woken_and_any_other_keeps_its_target(scaling: SqlScaling, services: SqlServices):
+    service = make_service("scaled", state=ServiceState.RUNNING, config=SCALED)
+    services.insert(service)
+    scaling.decide(service, Target(replicas=2, instances=1), policy="p", reason="r", signals="{}")
+    busy = services.wake(Scope("t"), service.id)
+    scaling.decide(busy, Target(replicas=0, instances=1), policy="p", reason="r", signals="{}")
+
+    woken = services.wake(Scope("t"), service.id)
+
+    assert busy.target_replicas == 2
+    assert (woken.target_replicas, woken.wanted_replicas, woken.target_reason) == (None, 1, None)
+
+
 def test_a_stopped_service_is_not_scaled(scaling: SqlScaling, services: SqlServices):
     service = make_service("scaled", state=ServiceState.STOPPED, config=SCALED)
     services.insert(service)

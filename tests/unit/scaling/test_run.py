@@ -68,6 +68,22 @@ def test_a_quiet_service_is_looked_at_seldom_and_rests_when_its_hold_down_is_ove
     assert [record.to_replicas for record in store.records] == [0]
 
 
+def test_a_service_that_is_started_anew_has_its_hold_down_before_it_rests_again(ports):
+    scaler, store = Autoscaler(ports, name="a"), ports.store
+    store.now += 100.0
+    scaler.turn()
+    rested = store.services["s"]
+    store.services["s"] = dataclasses.replace(rested, target_replicas=None, started_at=store.now)
+
+    store.now += 10.0
+    scaler.turn()
+    soon = store.services["s"].is_resting
+    store.now += 70.0
+    scaler.turn()
+
+    assert (rested.is_resting, soon, store.services["s"].is_resting) == (True, False, True)
+
+
 def test_who_does_not_hold_the_duty_decides_nothing_but_wakes_who_rests(ports):
     burst(ports.store)
     ports.turns.is_mine = False

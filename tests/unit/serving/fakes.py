@@ -88,6 +88,11 @@ class FakeServices:
         self.rows[service_id] = dataclasses.replace(row, config=config, model_id=model_id or row.model_id, **change)
         return self.rows[service_id]
 
+    def wake(self, scope: Scope, service_id: str) -> Service:
+        row = self.rows[service_id]
+        self.rows[service_id] = dataclasses.replace(row, target_replicas=None, target_instances=None)
+        return self.rows[service_id]
+
     def delete(self, scope: Scope, service_id: str) -> None:
         del self.rows[service_id]
 

@@ -156,6 +156,21 @@ def test_scaling_instances_resizes_the_replicas_that_are_there(ports):
     assert again.revision == 1
 
 
+@pytest.mark.parametrize("ask", ["start", "scale"])
+def test_who_starts_or_scales_a_service_at_rest_wakes_it(ports, ask):
+    service_id = made(ports, S.RUNNING)
+    row = ports.services.rows[service_id]
+    resting = dataclasses.replace(row, target_replicas=0, config=dataclasses.replace(row.config, idle_ttl_s=60.0))
+    ports.services.rows[service_id] = resting
+
+    more = {"replicas": 1} if ask == "scale" else {}
+    woken = getattr(control, ask)(ports, **TENANT, service_id=service_id, **more)
+
+    assert resting.is_resting
+    assert (woken.is_resting, woken.wanted_replicas) == (False, 1)
+    assert ports.kick.count >= 1
+
+
 @pytest.mark.parametrize("replicas", [-1, 65, "2", True, 1.5])
 def test_an_impossible_size_is_refused(ports, replicas):
     with pytest.raises(InvalidField, match=r"config\.replicas"):
