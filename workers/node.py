@@ -24,6 +24,7 @@ from workers.alarm import Alarm, end_quietly
 from workers.launching import cradle
 from workers.launching.folder import write_json
 from workers.launching.nursery import Nursery
+from workers.launching.rotate import Sweep
 from workers.node_decide import Figures, Step, decide, limits, restart_delay_s
 from workers.node_leases import is_taken, owner_of, release_orphans
 from workers.node_process import (
@@ -90,6 +91,7 @@ class Agent:
         self._metrics = metrics_folder(core.settings)
         self._charges: dict[str, Charge] = {}
         self._alarm = Alarm()
+        self._sweep = Sweep(core.settings.data_dir / "logs", f"{WORKER}-*.log", core.settings.logs)
         self._is_stopping = self._is_recovered = self._is_store_away = False
         self._beat_at = 0.0
         self._told: object = None
@@ -131,6 +133,7 @@ class Agent:
         if self._nursery is not None:
             lifeline.reap_orphans({charge.process.pid for charge in self._charges.values() if charge.process})
         self._tell()
+        self._sweep.turn()
 
     def close(self) -> None:
         """Ends all workers, gives their jobs back, and leaves the replicas to be started again."""

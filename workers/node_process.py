@@ -14,7 +14,6 @@ from inference.clock import monotonic_s
 from inference.serving.model import Replica
 from inference.settings import Settings
 from workers.launching.born import Task
-from workers.launching.folder import cap_log
 from workers.launching.nursery import Forked, Nursery
 from workers.queues import service_queue
 
@@ -117,12 +116,11 @@ def _forked(
 
 @contextlib.contextmanager
 def _log(path: Path | None) -> Iterator[IO[bytes]]:
-    """The file at `path`, kept from growing for ever; without a path, what this process writes its own log to."""
+    """The file at `path`; without a path, what this process writes its own log to."""
     if path is None:
         yield sys.stderr.buffer
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    cap_log(path)
     with path.open("ab") as log:
         yield log
 

@@ -14,8 +14,6 @@ from typing import Any
 from inference.errors import AlreadyRunning, BadSettings
 from workers.launching.roles import Ports
 
-_LOG_LIMIT_BYTES = 32 << 20
-
 
 def prepare(data_dir: Path) -> None:
     """Makes the folders of a run. What may hold payloads is for its owner alone.
@@ -158,22 +156,6 @@ def kill(found: list[tuple[int, str]], softly: dict[str, int]) -> None:
     for pid, role in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, softly.get(role, signal.SIGKILL))
-
-
-def cap_log(path: Path) -> None:
-    """Keeps a log below its limit: what was written so far moves to `.1`. The writer must append.
-
-    Where there is no room for that, what was written so far goes.
-    """
-    with contextlib.suppress(OSError):
-        if path.stat().st_size <= _LOG_LIMIT_BYTES:
-            return
-        before = path.with_name(path.name + ".1")
-        try:
-            before.write_bytes(path.read_bytes())
-        except OSError:
-            before.unlink(missing_ok=True)
-        os.truncate(path, 0)
 
 
 def last_lines(path: Path, count: int) -> list[str]:

@@ -51,6 +51,11 @@ class Role:
     beats_at: str = ""
     is_forked: bool = False
 
+    @property
+    def logs_ours(self) -> bool:
+        """Whether it logs as our own processes do: Flower has its own way."""
+        return self.is_forked and self.name != FLOWER
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:

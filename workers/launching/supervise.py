@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from inference import lifeline
-from workers.launching import folder
+from inference.settings import LogsSettings
+from workers.launching import folder, rotate
 from workers.launching.born import Task
 from workers.launching.nursery import Forked, Nursery
 from workers.launching.roles import NO_URLS, Role, Stage
@@ -68,6 +69,7 @@ class Supervisor:
         environment: Mapping[str, str],
         say: Callable[[str], None],
         changed: Callable[["Supervisor"], None] = lambda _: None,
+        logs: LogsSettings | None = None,
     ) -> None:
         self.children: dict[str, Child] = {}
         self.stopping = False
@@ -76,6 +78,7 @@ class Supervisor:
         self._environment = dict(environment)
         self._say = say
         self._changed = changed
+        self._log_limits = logs or LogsSettings()
         self._asked_at = 0.0
         self._errand: subprocess.Popen[bytes] | None = None
         self._nursery: Nursery | None = None
@@ -154,8 +157,7 @@ class Supervisor:
             self._end_hanging()
         if time.monotonic() - self._swept_logs > _HOUSEKEEPING_S:
             self._swept_logs = time.monotonic()
-            for name in self.children:
-                folder.cap_log(self.log_of(name))
+            self._rotate_logs(self.children)
 
     def run_once(self, name: str, argv: tuple[str, ...], environment: Mapping[str, str] | None = None) -> int | None:
         """Runs one short-lived process to its end, supervising meanwhile; its exit code, None if the end came first."""
@@ -170,6 +172,16 @@ class Supervisor:
     def log_of(self, name: str) -> Path:
         return self._data_dir / "logs" / f"{name}.log"
 
+    def _rotate_logs(self, names: Iterable[str]) -> None:
+        """Of parts of ours, which look where their log is, and of others, which do not."""
+        ours = {name for name, child in self.children.items() if child.role.logs_ours}
+        limits = self._log_limits
+        rotated = [name for name in names if rotate.rotate(self.log_of(name), limits, is_followed=name in ours)]
+        if rotated:
+            packing = rotate.compress_beside(self._data_dir / "logs")
+            if packing is not None:
+                packing.returncode = 0  # waited for as any orphan is
+
     def _start(self, child: Child) -> None:
         child.due = None
         child.started = time.monotonic()
@@ -180,7 +192,7 @@ class Supervisor:
         """None where the role must be started in the slow way."""
         if self._nursery is None or not role.is_forked:
             return None
-        folder.cap_log(self.log_of(role.name))
+        self._rotate_logs([role.name])
         forked = self._nursery.start(
             Task(
                 argv=role.argv,
@@ -200,7 +212,7 @@ class Supervisor:
         return {**self._environment, **role.environment, "PENSTOCK_ROLE": role.name}
 
     def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
-        folder.cap_log(self.log_of(role.name))
+        self._rotate_logs([role.name])
         arm = lifeline.preexec(role.orphan_signal)
 
         def before_exec() -> None:

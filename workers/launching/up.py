@@ -105,6 +105,7 @@ class _System:
             ),
             say=say,
             changed=self.write_state,
+            logs=settings.logs,
         )
 
     def start(self, work: Work, migrate: tuple[str, ...]) -> bool:
