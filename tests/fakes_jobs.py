@@ -108,9 +108,16 @@ class FakeJobs:
                 and which.priority in (None, view.priority)
                 and (which.created_from is None or view.created_at >= which.created_from)
                 and (which.created_to is None or view.created_at < which.created_to)
+                and which.model_version in (None, view.model_version)
+                and which.worker in (None, view.worker)
+                and which.error_code in (None, view.error_code)
             )
 
         rows = [view for view in self.views_by_id.values() if fits(view)]
+        if which.is_oldest_first:
+            return sorted((row for row in rows if row.id > (which.before_id or "")), key=lambda row: row.id)[
+                : which.limit
+            ]
         return page(rows, limit=which.limit, before_id=which.before_id)
 
     def cancel(self, scope, job_id):

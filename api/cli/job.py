@@ -254,13 +254,19 @@ def _attempts_of(body: dict[str, Any]) -> list[dict[str, Any]]:
 @click.option("--service", default=None, help="Only jobs of this service (an id or a name).")
 @click.option("--status", default=None, help="Only jobs in this state.")
 @click.option("--priority", type=click.IntRange(0, 9), default=None)
+@click.option("--from", "from_", default=None, help="Only jobs submitted at or after this time.")
+@click.option("--to", default=None, help="Only jobs submitted before this time.")
+@click.option("--model-version", default=None, help="Only jobs that this version took.")
+@click.option("--worker", default=None, help="Only jobs of this worker.")
+@click.option("--error", "error_code", default=None, help="Only jobs that ended with this code.")
+@click.option("--sort", type=click.Choice(["newest", "oldest"]), default=None, help="Which come first: the newest.")
 @click.option("--limit", default=100, show_default=True)
 @click.option("--cursor", default=None, help="Go on where the last page ended.")
 @shared
-def list_(call: Call, service: str | None, limit: int, **filters: Any) -> None:
-    """List jobs, newest first."""
+def list_(call: Call, service: str | None, limit: int, from_: str | None, **filters: Any) -> None:
+    """List jobs, newest first if not asked otherwise."""
     service_id = call.service_id(service) if service is not None else None
-    body = call.client.jobs(service_id=service_id, limit=limit, **filters)
+    body = call.client.jobs(service_id=service_id, limit=limit, **{"from": from_}, **filters)
     call.answer(body, lambda page: table(COLUMNS, rows_of(page, "tasks"), nothing="There are no such jobs."))
     if body.get("next"):
         say(f"More: --cursor {body['next']}")

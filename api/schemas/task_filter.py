@@ -6,7 +6,7 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from api import times
-from api.schemas.common import QueryNumber
+from api.schemas.common import QueryNumber, Text
 from inference.clock import ISO_FORM
 from inference.jobs.model import MAX_PRIORITY, JobFilter, JobState
 
@@ -23,6 +23,9 @@ class TaskFilter(ma.Schema):
     to = fields.String(
         load_default=None, metadata={"description": "ISO 8601; created before", "pattern": f"^{ISO_FORM}$"}
     )
+    model_version = Text(load_default=None, metadata={"description": "Of the model that took it"})
+    worker = Text(load_default=None, metadata={"description": "Whose it is or was, as the task shows it"})
+    error_code = Text(load_default=None, metadata={"description": "The code that it ended with"})
 
 
 def wanted(
@@ -35,6 +38,10 @@ def wanted(
         priority=asked["priority"],
         created_from=times.epoch_of(asked["from_"], "from"),
         created_to=times.epoch_of(asked["to"], "to"),
+        model_version=asked["model_version"],
+        worker=asked["worker"],
+        error_code=asked["error_code"],
+        is_oldest_first=asked.get("sort") == "oldest",
         before_id=before_id,
         limit=limit,
     )

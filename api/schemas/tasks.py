@@ -194,6 +194,11 @@ class TaskQuery(PageIn, TaskFilter):
         load_default=None,
         validate=validate.OneOf([state.value for state in JobState], error="It must be one of {choices}."),
     )
+    sort = fields.String(
+        load_default="newest",
+        validate=validate.OneOf(["newest", "oldest"], error="It must be one of {choices}."),
+        metadata={"description": "Which come first, by the time of submission"},
+    )
 
 
 class AnyTaskQuery(TaskQuery):

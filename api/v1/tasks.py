@@ -95,7 +95,7 @@ def show_task(task_id: str) -> Response:
 @refuses(errors.InvalidField, errors.UnknownField, errors.ServiceNotFound)
 @blueprint.alt_response(200, schema=schemas.TaskPage())
 def list_tasks(asked: dict[str, Any]) -> Response:
-    """List tasks, newest first, without results"""
+    """List tasks without results, newest first if not asked otherwise"""
     if asked["service_id"] is None:
         return _page(asked, None)
     return _page_of_service(asked, asked["service_id"])
@@ -106,7 +106,7 @@ def list_tasks(asked: dict[str, Any]) -> Response:
 @refuses(errors.InvalidField, errors.UnknownField, errors.ServiceNotFound)
 @blueprint.alt_response(200, schema=schemas.TaskPage())
 def list_tasks_of_service(asked: dict[str, Any], service_id: str) -> Response:
-    """List the tasks of a service, newest first, without results"""
+    """List the tasks of a service without results, newest first if not asked otherwise"""
     return _page_of_service(asked, service_id)
 
 

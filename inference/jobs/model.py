@@ -260,13 +260,20 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs to list; None means any. Newest first; `before_id` is the cursor."""
+    """Which jobs to list; None means any. Newest first; `before_id` is the cursor: the last of the page before.
+
+    `error_code`: of what ended with it.
+    """
 
     service_id: str | None = None
     state: JobState | None = None
     priority: int | None = None
     created_from: float | None = None
     created_to: float | None = None
+    model_version: str | None = None
+    worker: str | None = None
+    error_code: str | None = None
+    is_oldest_first: bool = False
     before_id: str | None = None
     limit: int = 100
 

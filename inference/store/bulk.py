@@ -18,6 +18,7 @@ from inference.errors import DataRefused, ServiceNotFound
 from inference.jobs.block import Block, Page
 from inference.jobs.model import FINAL, JobFilter
 from inference.store.database import Database
+from inference.store.job_filter import conditions, id_range
 from inference.store.job_views import VIEW, view
 from inference.store.jobs_insert import refuse_closed
 from inference.store.scoped import jobs_in
@@ -64,12 +65,13 @@ class SqlBulk:
 
     def page(self, scope: Scope, which: JobFilter, *, after: str | None, limit: int) -> Page:
         inside, bound = jobs_in(scope, "j")
-        fits, conditions = _conditions(which)
-        bound |= conditions | {"service": which.service_id, "after": after or ""}
+        fits, more = _conditions(which)
+        ids, _ = id_range(which)
+        bound |= more | {"service": which.service_id, "after": after or ""}
         window = (
             f"SELECT j.id, {fits} AS fits, coalesce(length(x.body), 0) AS size "
             "FROM jobs j LEFT JOIN results x ON x.job_id = j.id "
-            f"WHERE {inside} AND j.service_id = :service AND j.id > :after ORDER BY j.id LIMIT :window"
+            f"WHERE {inside} AND j.service_id = :service AND j.id > :after{ids} ORDER BY j.id LIMIT :window"
         )
         page = (
             f"SELECT {VIEW}, x.body AS result FROM jobs j LEFT JOIN results x ON x.job_id = j.id "
@@ -105,18 +107,9 @@ def _end(seen: Sequence[Any], limit: int) -> tuple[str | None, int]:
 
 def _conditions(which: JobFilter) -> tuple[str, dict[str, Any]]:
     """What a task must be to be shown, as SQL and what it binds. Only what is over has a result."""
-    states = [which.state] if which.state is not None else sorted(FINAL)
-    bound: dict[str, Any] = {f"state{i}": state.value for i, state in enumerate(states)}
-    parts = [f"j.state IN ({', '.join(f':{name}' for name in bound)})"]
-    for text, name, value in (
-        ("j.priority = :priority", "priority", which.priority),
-        ("j.submitted_at >= :from", "from", which.created_from),
-        ("j.submitted_at < :to", "to", which.created_to),
-    ):
-        if value is not None:
-            parts.append(text)
-            bound[name] = value
-    return f"({' AND '.join(parts)})", bound
+    fits, bound = conditions(which)
+    is_over = "" if which.state else f" AND j.state IN ({', '.join(repr(state.value) for state in sorted(FINAL))})"
+    return f"(true{fits}{is_over})", bound
 
 
 def _is_there(connection: sa.Connection, block: Block) -> bool:

@@ -29,6 +29,7 @@ from inference.jobs.model import (
 from inference.jobs.ports import Move, Place
 from inference.store import auditing, jobs_again, jobs_cancel, jobs_claim, jobs_finish, jobs_insert, jobs_recover, usage
 from inference.store.database import Database
+from inference.store.job_filter import conditions
 from inference.store.job_views import VIEW, unknown, view
 from inference.store.scoped import jobs_in
 
@@ -193,12 +194,14 @@ class SqlJobs:
 
     def list(self, scope: Scope, which: JobFilter) -> Sequence[JobView]:
         inside, scoped = jobs_in(scope, "j")
-        conditions, bound = _conditions(which)
+        fits, bound = conditions(which)
+        order, past = ("ASC", ">") if which.is_oldest_first else ("DESC", "<")
+        if which.before_id is not None:
+            fits, bound["before"] = f"{fits} AND j.id {past} :before", which.before_id
         with self._db.read() as connection:
             rows = connection.execute(
                 sa.text(
-                    f"SELECT {VIEW}, NULL AS result FROM jobs j WHERE {inside}{conditions} "
-                    "ORDER BY j.id DESC LIMIT :limit"
+                    f"SELECT {VIEW}, NULL AS result FROM jobs j WHERE {inside}{fits} ORDER BY j.id {order} LIMIT :limit"
                 ),
                 bound | scoped | {"limit": which.limit},
             ).all()
@@ -297,16 +300,3 @@ class SqlJobs:
                 )
             )
             return {(row.service_id, JobState(row.state)): row.n for row in rows}
-
-
-def _conditions(which: JobFilter) -> tuple[str, dict[str, object]]:
-    parts = {
-        "j.service_id = :service": ("service", which.service_id),
-        "j.state = :state": ("state", which.state.value if which.state else None),
-        "j.priority = :priority": ("priority", which.priority),
-        "j.submitted_at >= :from": ("from", which.created_from),
-        "j.submitted_at < :to": ("to", which.created_to),
-        "j.id < :before": ("before", which.before_id),
-    }
-    asked = {text: bound for text, bound in parts.items() if bound[1] is not None}
-    return "".join(f" AND {text}" for text in asked), dict(asked.values())

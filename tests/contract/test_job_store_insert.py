@@ -12,7 +12,7 @@ from inference.jobs.model import Accepted, Claimant, JobFilter, JobState
 from inference.store import tables
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
-from tests.contract.jobs import SERVICE, add_service, alone, completed, count, job, queue, row, states, together
+from tests.contract.jobs import SERVICE, add_service, alone, completed, count, ended, job, queue, row, states, together
 
 
 def test_answers_come_one_for_one_with_ids_in_order_of_the_inputs(store: SqlJobs, database: Database):
@@ -214,8 +214,37 @@ def test_lists_are_newest_first_filtered_and_paged(store: SqlJobs, by: Claimant)
     assert listed(state=JobState.RUNNING) == [1, 0]
     assert listed(priority=1) == [5, 3, 1]
     assert listed(created_from=2.0, created_to=4.0) == [3, 2]
+    assert listed(is_oldest_first=True, limit=2) == [0, 1]
+    assert listed(is_oldest_first=True, before_id=f"{3:032x}") == [4, 5]
+    assert listed(model_version=by.model_version) == listed(worker=by.worker) == [1, 0]
+    assert listed(model_version="other") == listed(worker="other") == []
     assert listed(service_id="6" * 32) == []
     assert store.list(Scope("other"), JobFilter()) == []
+
+
+def test_lists_by_error_show_what_ended_with_it(store: SqlJobs, by: Claimant):
+    ids = queue(store, job(), job(), job())
+    first, second, third = store.claim(by, max_rows=3).jobs
+    again = ended(second, JobState.PENDING, delay_s=60.0)
+    store.finish(by, [ended(first, JobState.FAILED), again, completed(third)])
+
+    listed = store.list(Scope("default"), JobFilter(error_code="engine_failed"))
+
+    assert [view.id for view in listed] == [first.id]
+    assert store.get(Scope("default"), second.id).error_code == "engine_failed"
+    assert store.list(Scope("default"), JobFilter(error_code="other")) == []
+    assert len(ids) == 3
+
+
+def test_a_range_of_times_finds_jobs_whose_ids_were_made_by_another_clock(store: SqlJobs):
+    hours = [0, 12, 23]
+    at = 1_795_000_000.0
+    sent = [job(id=f"{int((at + 3600 * off) * 1000):012x}{n:020x}", submitted_at=at) for n, off in enumerate(hours)]
+    queue(store, *sent)
+
+    listed = store.list(Scope("default"), JobFilter(created_from=at, created_to=at + 1))
+
+    assert [view.id for view in listed] == [one.id for one in reversed(sent)]
 
 
 def test_counts_and_backlog_say_what_waits(store: SqlJobs, by: Claimant):

@@ -117,6 +117,9 @@ def test_lists_are_filtered_and_paged(client, core, service):
     assert ids(f"?service_id={other.id}") == [theirs]
     assert ids("?status=completed") == [mine[0]]
     assert sorted(ids("?priority=1")) == sorted([mine[1], mine[3]])
+    assert ids("?error_code=engine_failed") == ids("?worker=w") == ids("?model_version=9") == []
+    assert ids("?sort=oldest") == sorted([*mine, theirs])
+    assert client.get(f"{BASE}/tasks?sort=latency").json["code"] == "invalid_field"
     assert ids("?from=2100-01-01T00:00:00Z") == []
     assert len(ids("?from=2001-01-01T00:00:00+10:00&to=2100-01-01 00:00")) == 6
     assert len(ids("?from=2001-01-01T00:00:00%2B01:00&to=2100-01-01")) == 6
