@@ -140,7 +140,8 @@ class Autoscaler:
         self, service: Service, unfinished: Sequence[Unfinished], replicas: Sequence[Replica], now: float
     ) -> int:
         window = self._windows[service.id]
-        if window.profile is None or window.profile.model_id != service.model_id:
+        is_known = window.profile is not None and window.profile.model_id == service.model_id
+        if not is_known and (unfinished or window.arrivals):
             window.profile = next(iter(self._ports.profiles.of_model(service.model_id)), None)
         if window.started_at != service.started_at:
             window.memory, window.started_at = began(service, window.memory), service.started_at
