@@ -12,6 +12,7 @@ from rich.console import Console
 
 from benchmarks import (
     access,
+    anomalies,
     autoscale,
     autoscale_live,
     backlog,
@@ -19,6 +20,7 @@ from benchmarks import (
     front,
     idle,
     jobs,
+    logs,
     nodes,
     placement,
     predict,
@@ -126,6 +128,15 @@ def _placement(options: argparse.Namespace) -> dict[str, Any]:
     return placement.run(rounds=options.rounds or (3 if options.quick else 9))
 
 
+def _anomalies(options: argparse.Namespace) -> dict[str, Any]:
+    return anomalies.run(days=5 if options.quick else anomalies.DAYS)
+
+
+def _logs(options: argparse.Namespace) -> dict[str, Any]:
+    plan = logs.Plan(rows=100_000, asked=20) if options.quick else logs.Plan()
+    return logs.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
+
+
 def _nodes(options: argparse.Namespace) -> dict[str, Any]:
     return nodes.run(nodes.Plan(jobs=options.jobs or (400 if options.quick else 2_400)))
 
@@ -161,6 +172,8 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "predict": (_predict, predict.show),
     "scale": (_scale, scale.show),
     "series": (_series, series.show),
+    "logs": (_logs, logs.show),
+    "anomalies": (_anomalies, anomalies.show),
     "sockets": (_sockets, sockets.show),
     "nodes": (_nodes, nodes.show),
     "placement": (_placement, placement.show),

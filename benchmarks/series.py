@@ -167,7 +167,7 @@ class _Bench:
         return {"rows": services * MINUTES, "questions": found | {"anomalies of an hour": _milliseconds(odd)}}
 
     def _ask(self, service_id: str, since: float, step_s: int | None) -> bytes:
-        asked = question(since, None, step_s, now=self._clock.now, keep_seconds_s=3_600.0)
+        asked = question(since, None, step_s, now=self._clock.now, kept=TelemetrySettings())
         return render_points(service_id, asked, read(self._ports, service_id, asked))
 
     def _fill_minutes(self, services: int) -> int:

@@ -1,6 +1,7 @@
 """Series and anomalies of a service on the wire."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import marshmallow as ma
@@ -11,11 +12,12 @@ from api.schemas.common import AN_ID, ID_PATTERN
 from inference import clock
 from inference.clock import ISO_FORM
 from inference.telemetry.anomaly import Anomaly, Measure
-from inference.telemetry.sample import METRICS, chosen
+from inference.telemetry.sample import METRICS
 from inference.telemetry.series import EASY_POINTS, Point, Question
 
 _OF_A_MOMENT = frozenset({"batch_fill"})
 POINT_METRICS = tuple(name for name in METRICS if name not in _OF_A_MOMENT)
+_figures = attrgetter(*POINT_METRICS)
 A_TIME = "2026-11-20T06:30:00.000000Z"
 A_POINT = {
     "at": A_TIME,
@@ -136,7 +138,8 @@ class AnomaliesShown(ma.Schema):
 def render_points(service_id: str, asked: Question, points: Sequence[Point]) -> bytes:
     """As `MetricsShown`; by hand, since there may be thousands of points."""
     told = [
-        {"at": clock.iso(point.at), **chosen(point.figures, POINT_METRICS), "queue_most": point.queue_most}
+        {"at": clock.iso(point.at), "queue_most": point.queue_most}
+        | dict(zip(POINT_METRICS, _figures(point.figures), strict=True))
         for point in points
     ]
     return orjson.dumps({"service_id": service_id, "step_s": asked.step_s, "points": told})

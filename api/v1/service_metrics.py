@@ -43,7 +43,7 @@ def show_metrics(asked: Json, service_id: str) -> Response:
         times.epoch_of(asked["to"], "to"),
         asked["step"],
         now=telemetry.flow.now_s(),
-        keep_seconds_s=telemetry.settings.keep_seconds_s,
+        kept=telemetry.settings,
     )
     points = read.read(telemetry, service_id, wanted)
     return Response(schemas.render_points(service_id, wanted, points), mimetype=JSON)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from inference.errors import InvalidField
+from inference.settings import TelemetrySettings
 from inference.telemetry.sample import Look, Sample, Work, sample
 
 SECOND, MINUTE, HOUR = 1, 60, 3_600
@@ -90,7 +91,7 @@ def rolled(spans: Iterable[Span], step_s: int) -> Iterator[Span]:
         found.setdefault((span.service_id, span.at - span.at % step_s), []).append(span)
     for (service_id, at), parts in sorted(found.items()):
         if len(parts) == 1:  # as it is, since sums are dear by the thousand
-            yield replace(parts[0], step_s=step_s, at=at)
+            yield parts[0] if parts[0].step_s == step_s else replace(parts[0], step_s=step_s, at=at)
             continue
         wide = Span(service_id=service_id, step_s=step_s, at=at)
         for span in parts:
@@ -108,7 +109,7 @@ class Question:
 
 
 def question(
-    since: float | None, until: float | None, step_s: int | None, *, now: float, keep_seconds_s: float
+    since: float | None, until: float | None, step_s: int | None, *, now: float, kept: TelemetrySettings
 ) -> Question:
     """What is asked for, with what was not said: the last hour, and a step that gives some hundred points.
 
@@ -116,14 +117,16 @@ def question(
     """
     end = now if until is None else min(until, now)
     begin = end - HOUR if since is None else since
-    if begin >= end:
+    if begin >= end or end <= now - kept.keep_hours_s:
         if since is not None and until is not None and until <= since:
             raise InvalidField("`from` must be before `to`.", field="from")
-        return Question(since=0, until=0, step_s=step_s or SECOND)  # it lies in the future: nothing is known yet
-    begin = max(begin, 0.0)
+        return Question(
+            since=0, until=0, step_s=step_s or SECOND
+        )  # of that nothing is known: it is to come, or long gone
+    begin = max(begin, 0.0, now - kept.keep_hours_s)  # before it nothing is kept
     if step_s is None:
         least = (end - begin) / EASY_POINTS
-        if begin < now - keep_seconds_s:
+        if begin < now - kept.keep_seconds_s:
             least = max(least, MINUTE)
         step_s = next((easy for easy in EASY_STEPS if easy >= least), EASY_STEPS[-1])
     if step_s >= MINUTE and step_s % MINUTE:

@@ -83,6 +83,16 @@ def test_what_was_wild_in_the_past_does_not_hide_what_is_wild_now():
     assert [anomaly.since for anomaly in found] == [START + 150 * 60]
 
 
+def test_traffic_in_bursts_is_no_anomaly_though_most_minutes_are_silent():
+    dice = random.Random(5)
+    known = [
+        Minute(at=START + 60 * number, count=dice.choice((0, 0, 0, 300)) if number // 5 % 3 else 300)
+        for number in range(600)
+    ]
+
+    assert judged(known) == []
+
+
 def test_without_a_past_nothing_is_said():
     assert judged(changed(history(20), 10, 20, count=9_999)) == []
 

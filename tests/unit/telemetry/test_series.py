@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import InvalidField
+from inference.settings import TelemetrySettings
 from inference.telemetry.read import read
 from inference.telemetry.roll import Roller
 from inference.telemetry.sample import Look, Work
@@ -24,7 +25,7 @@ def span(at, *latencies, queue=0, **look):
 
 
 def asked(since=None, until=None, step_s=None, now=NOW):
-    return question(since, until, step_s, now=now, keep_seconds_s=3_600.0)
+    return question(since, until, step_s, now=now, kept=TelemetrySettings())
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.lists(st.floats(0.001, 9.0), max_size=4)), max_size=30))
@@ -114,6 +115,8 @@ def test_old_rows_go_each_kind_in_its_time():
         ({"since": NOW - 86_400}, (913_500, 1_000_200, 300)),
         ({"since": NOW - 90 * 86_400, "step_s": 86_400}, (0, 1_036_800, 86_400)),
         ({"since": NOW + 50, "until": NOW + 60}, (0, 0, 1)),
+        ({"since": 0.0, "until": 10.0, "now": 1e9}, (0, 0, 1)),
+        ({"since": 0.0, "now": 1e9}, (965_433_600, 1_000_080_000, 86_400)),
     ],
 )
 def test_what_was_not_said_is_chosen(given, wanted):
