@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from inference.access.door import Door
 from inference.access.ports import AccessPorts
+from inference.alerts.ports import AlertPorts
 from inference.costs.ports import CostPorts
 from inference.errors import HotUnavailable, StoreUnavailable
 from inference.jobs.block import BulkStore
@@ -38,6 +39,7 @@ class Core:
     telemetry: TelemetryPorts
     costs: CostPorts
     scaling: ScalingPorts
+    alerts: AlertPorts
     logs: LogsPorts
     ping_store: Callable[[], None]
     ping_redis: Callable[[], None]

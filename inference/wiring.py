@@ -9,6 +9,7 @@ from inference.access.rates import Rates
 from inference.access.ring import KeyRing
 from inference.access.sharing import Sharing
 from inference.access.wrong_keys import WrongKeys
+from inference.alerts.ports import AlertPorts
 from inference.blobs.files import FileBlobs
 from inference.core import Core
 from inference.costs import budgets
@@ -38,6 +39,9 @@ from inference.scaling.ports import ScalingPorts
 from inference.serving.model import Service
 from inference.serving.ports import Kick, ServingPorts
 from inference.settings import Settings
+from inference.store.alert_rules import SqlAlertRules
+from inference.store.alert_sources import SqlAlertSources
+from inference.store.alerts import SqlAlerts
 from inference.store.audit import SqlAudit
 from inference.store.budgets import SqlBudgets, SqlPrices
 from inference.store.bulk import SqlBulk
@@ -178,6 +182,32 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     logs = SqlLogs(database)
     keeper = _keeper(logs, settings)
 
+    tenants = SqlTenants(database)
+    serving = ServingPorts(
+        services=services,
+        replicas=replicas,
+        leases=SqlLeases(database),
+        instances=SqlInstances(database),
+        nodes=SqlNodes(database),
+        ticks=ticks,
+        profiles=profiles,
+        deployments=SqlDeployments(database),
+        models=models,
+        kick=kick or Silence(),
+        settings=settings.serving,
+    )
+    outgoing = SqlWebhookSecrets(database)
+    alerting = AlertPorts(
+        rules=SqlAlertRules(database),
+        alerts=SqlAlerts(database),
+        sources=SqlAlertSources(database, logs, lambda: budgets.used(costs)),
+        turns=ticks,
+        serving=serving,
+        tenants=tenants,
+        secrets=outgoing,
+        settings=settings.alerts,
+    )
+
     def close() -> None:
         sharing.close()
         if keeper is not None:
@@ -210,19 +240,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             spending=BudgetGate(costs.budgets, every_s=settings.costs.refresh_s, currency=settings.costs.currency),
         ),
         bulk=SqlBulk(database),
-        serving=ServingPorts(
-            services=services,
-            replicas=replicas,
-            leases=SqlLeases(database),
-            instances=SqlInstances(database),
-            nodes=SqlNodes(database),
-            ticks=ticks,
-            profiles=profiles,
-            deployments=SqlDeployments(database),
-            models=models,
-            kick=kick or Silence(),
-            settings=settings.serving,
-        ),
+        serving=serving,
         registry=RegistryPorts(
             models=models,
             uploads=SqlUploads(database),
@@ -234,7 +252,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         resources=ResourcesPorts(devices=SqlDevices(database)),
         access=AccessPorts(
             keys=keys,
-            tenants=SqlTenants(database),
+            tenants=tenants,
             audit=SqlAudit(database),
             counts=counts,
             usage=usage,
@@ -243,7 +261,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         door=Door(KeyRing(keys, settings.access), wrong_keys, Rates(sharing, settings.access)),
         notify=NotifyPorts(
             outbox=SqlOutbox(database, lambda delivery: webhook.body(store, delivery)),
-            secrets=SqlWebhookSecrets(database),
+            secrets=outgoing,
             settings=settings.notify,
         ),
         costs=costs,
@@ -263,6 +281,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             affordable=_affordable(costs),
         ),
         logs=LogsPorts(store=logs, deploys=logs, settings=settings.logs),
+        alerts=alerting,
         ping_store=database.ping,
         ping_redis=link.ping,
         close=close,

@@ -20,7 +20,7 @@ from inference.serving.model import Node, Service, ServiceConfig, ServiceEvent, 
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.tensors import TensorSpec
-from tests import fakes_access, fakes_costs, fakes_logs, fakes_resources, fakes_scaling, fakes_telemetry
+from tests import fakes_access, fakes_alerts, fakes_costs, fakes_logs, fakes_resources, fakes_scaling, fakes_telemetry
 from tests.fakes_bulk import FakeBulk
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_leases import FakeLeases
@@ -216,6 +216,20 @@ def make_core(settings=None):
     services, models, silent, blobs = FakeServices(), FakeModels(), Silent(), FakeBlobs()
     jobs, access = FakeJobs(services), fakes_access.make_access(settings)
     costs = fakes_costs.make_costs(settings)
+    serving = ServingPorts(
+        services=services,
+        replicas=FakeReplicas(),
+        leases=FakeLeases(),
+        instances=None,
+        nodes=FakeNodes(),
+        ticks=FakeTicks(),
+        profiles=FakeProfiles(),
+        deployments=FakeDeployments(),
+        models=models,
+        kick=silent,
+        settings=settings.serving,
+    )
+    notify = fakes_access.make_notify(settings)
     return Core(
         settings=settings,
         jobs=JobPorts(
@@ -232,26 +246,15 @@ def make_core(settings=None):
             spending=BudgetGate(costs.budgets, every_s=60.0, currency=settings.costs.currency),
         ),
         bulk=FakeBulk(jobs),
-        serving=ServingPorts(
-            services=services,
-            replicas=FakeReplicas(),
-            leases=FakeLeases(),
-            instances=None,
-            nodes=FakeNodes(),
-            ticks=FakeTicks(),
-            profiles=FakeProfiles(),
-            deployments=FakeDeployments(),
-            models=models,
-            kick=silent,
-            settings=settings.serving,
-        ),
+        serving=serving,
         registry=RegistryPorts(
             models=models, uploads=FakeUploads(), blobs=blobs, settings=settings.registry, engines=settings.engines
         ),
         resources=fakes_resources.make_resources(),
         access=access,
         door=fakes_access.make_door(access, settings),
-        notify=fakes_access.make_notify(settings),
+        notify=notify,
+        alerts=fakes_alerts.make_alerts(serving=serving, access=access, notify=notify, settings=settings.alerts),
         costs=costs,
         scaling=fakes_scaling.make_scaling(),
         logs=fakes_logs.make_logs(),

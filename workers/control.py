@@ -30,6 +30,7 @@ def main(environ: Mapping[str, str]) -> int:
 def _run(settings: Settings) -> int:
     from inference import wiring
     from workers import publisher, remote_control
+    from workers.alerting import AlertThread
     from workers.app import make_app
     from workers.courier import CourierThread
     from workers.launching.vigil import CONTROL_BEAT
@@ -45,7 +46,7 @@ def _run(settings: Settings) -> int:
     core = wiring.build(settings, bell=told.bell, kick=told.kick)
     name = f"control.{os.getpid()}@{socket.gethostname()}"
     ticker, courier = Ticker(core, name=name, beat=settings.data_dir / CONTROL_BEAT), CourierThread(core, name=name)
-    sampler = SamplerThread(core, name=name)
+    sampler, alerts = SamplerThread(core, name=name), AlertThread(core, name=name)
     app = make_app(settings)
     register(app, core, ticker)
     remote_control.narrow(settings)
@@ -53,6 +54,8 @@ def _run(settings: Settings) -> int:
     courier.start()
     if settings.telemetry.is_sampled:
         sampler.start()
+    if settings.alerts.is_evaluated:
+        alerts.start()
     worker = app.Worker(
         hostname=name,
         queues=[CONTROL_QUEUE],
@@ -67,6 +70,8 @@ def _run(settings: Settings) -> int:
     try:
         worker.start()
     finally:
+        if settings.alerts.is_evaluated:
+            alerts.stop()
         if settings.telemetry.is_sampled:
             sampler.stop()
         courier.stop()

@@ -86,6 +86,21 @@ def find(ports: CostPorts, tenant_id: str | None) -> list[Standing]:
     return standings
 
 
+def used(ports: CostPorts) -> dict[tuple[str, str], float]:
+    """By tenant and service (empty: the whole tenant) what is spent of the soft limit, or of the hard one without it.
+
+    1 and more: it is reached. Of several budgets the one that is used up furthest. Raises StoreUnavailable.
+    """
+    found: dict[tuple[str, str], float] = {}
+    for one in find(ports, None):
+        limit = one.budget.hard if one.budget.soft is None else one.budget.soft
+        if limit is not None:
+            key = one.budget.tenant_id, one.budget.service_id
+            share = one.spent / limit if limit else 1.0 + one.spent
+            found[key] = max(found.get(key, 0.0), share)
+    return found
+
+
 def judge_all(ports: CostPorts, *, tenant_id: str | None = None) -> int:
     """Sets the level of each budget that has another now, and tells of it once; how many changed."""
     now, sums, changed = ports.now_s(), _Sums(ports, tenant_id), 0
