@@ -68,6 +68,7 @@ class Need:
 class Holding:
     """One who has a place. `is_fixed`: it cannot be evicted now. `reload_s`: what it costs to bring it back.
 
+    `is_leaving`: it goes anyway, and for nobody in particular; then it is fixed, too.
     Of one for whom others are still being evicted, `size` is what it already has.
     """
 
@@ -79,6 +80,7 @@ class Holding:
     priority: int = 5
     is_fixed: bool = False
     reload_s: float = 0.0
+    is_leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from inference.resources.fit import Board, Holding, Need, Room, Size, Where
-from inference.resources.preempt import Evictable
+from inference.resources.preempt import Evictable, is_soon_free
 
 TOP = 10
 """The highest priority."""
@@ -24,10 +24,14 @@ class Limits:
 
 
 class Refusal(StrEnum):
-    """Why a need has no place: there is none, or it may have one in a later pass, when those who leave are gone."""
+    """Why a need has no place.
+
+    LATER: the budget of this pass is used up. SOON: it fits when those are gone who leave anyway.
+    """
 
     NO_ROOM = "no_room"
     LATER = "later"
+    SOON = "soon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ class Planner:
     """Places needs one after the other, each on what the ones before it left. For one thread."""
 
     def __init__(self, rooms: Iterable[Room], holdings: Iterable[Holding] = (), limits: Limits = Limits()) -> None:
-        self.board = Board(rooms, holdings)
+        held = list(holdings)
+        self.board = Board(rooms, held)
+        self._leaving = [holding for holding in held if holding.is_leaving]
         self._limits = limits
         self._left = limits.evictions
         self._evictable: Evictable | None = None
@@ -71,6 +77,8 @@ class Planner:
         shape = need.where, need.size.is_whole
         if any(_asks_no_less(need, other) for other in self._refused.get(shape, ())):
             return Refusal.NO_ROOM  # one who asked for less, and might evict more, found nothing
+        if self._leaving and is_soon_free(self.board, need, self._leaving):
+            return Refusal.SOON
         found = self._evict(need)
         if found is Refusal.NO_ROOM:
             self._refused.setdefault(shape, []).append(need)

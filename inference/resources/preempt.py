@@ -157,6 +157,20 @@ class Evictable:
         return min(ways, key=lambda victims: Eviction(spot, victims).cost)
 
 
+def is_soon_free(board: Board, need: Need, leaving: Sequence[Holding]) -> bool:
+    """Whether the need fits somewhere once those who leave anyway are gone: for that, nobody need be put out."""
+    spots = [board.spot(one.node_id, one.device) for one in leaving]
+    for spot in spots:
+        if spot is None or (need.where is Where.CARD and spot.card < 0):
+            continue
+        at = spot if need.where is Where.CARD else Spot(spot.node)
+        here = board.on_card[at.card] if at.card >= 0 else {}
+        going = [one for one in leaving if one.id in board.on_node[at.node]]
+        if _slack(board, need, at, going, here) is not None:
+            return True
+    return False
+
+
 class _Rank:
     """The evictable holders of one priority, cheapest first; those on cards once more, as columns of numbers."""
 

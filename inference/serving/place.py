@@ -82,6 +82,11 @@ def explain(need: Need, refusal: Refusal, board: Board) -> NoPlace:
             reason="It waits for its turn: as many replicas as are allowed at once are on their way out for others.",
             suggested_action="Nothing needs to be done: it goes on when they are gone.",
         )
+    if refusal is Refusal.SOON:
+        return NoPlace(
+            reason="It waits for room that others are about to leave.",
+            suggested_action="Nothing needs to be done: their running batches end first.",
+        )
     if need.where is Where.CARD and not board.cards:
         return NoPlace(
             reason="A GPU is asked for, and no living node has one.",

@@ -27,6 +27,7 @@ from inference.serving.ports import ServingPorts
 from inference.serving.wish import Wish, broken, clear, settle, wish
 from inference.serving.world import Rows, World, size_held
 from inference.settings import ServingSettings
+from inference.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -167,9 +168,12 @@ def _add(ports: ServingPorts, action: AddReplica) -> None:
         victims=action.victims,
     )
     if not ports.replicas.insert(replica, ask):
+        metrics.places_lost.inc()
         log.info("place_lost", service_id=action.service_id, node_id=action.node_id, device=action.device)
         return
     log.info("replica_added", service_id=action.service_id, ordinal=action.ordinal, node_id=action.node_id)
+    if action.victims:
+        metrics.evictions.labels(action.service_id).inc(len(action.victims))
     for victim in action.victims:
         log.info("replica_evicted", replica_id=victim, for_service_id=action.service_id)
 

@@ -26,8 +26,8 @@ ON_THE_WAY = frozenset({Observed.PENDING, Observed.STARTING})
 class Wish:
     """`needs`: the first `len(lost)` of them are for replicas that were lost with their node.
 
-    `drains`: what is done whatever room there is. `old_ready`: replicas of an earlier revision that go one by one as
-    their successors come; `gives_way`: the one that goes first where there is no room for both.
+    `kept`: those that are meant to run. `drains`: what is done whatever room there is. `gives_way`: the replica of an
+    earlier revision that goes first where there is no room beside it for its successor.
     """
 
     service: Service

@@ -125,6 +125,8 @@ class World:
             or lease.replica_id in self._leaving_for
             or self.now - lease.reserved_at < self._settings.residency_s
         )
+        # A worker that ends makes room within its grace: whoever fits there then puts nobody out.
+        is_leaving = (replica is None or replica.desired is Desired.STOPPED) and lease.for_id not in self._leases
         loaded_s = 0.0 if lease.allocated_at is None else lease.allocated_at - lease.reserved_at
         return Holding(
             id=lease.replica_id,
@@ -135,6 +137,7 @@ class World:
             priority=service.config.priority if service else 0,
             is_fixed=is_fixed,
             reload_s=max(0.0, loaded_s),
+            is_leaving=is_leaving,
         )
 
     def _of_replica(self, replica: Replica) -> Holding:

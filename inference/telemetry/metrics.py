@@ -47,6 +47,8 @@ scaling_wanted = Gauge(
 scaling_ready = Gauge(
     "penstock_scaling_ready", "Instances that it finds ready", ["service"], multiprocess_mode="mostrecent"
 )
+evictions = Counter("penstock_evictions", "Replicas of lower priority put out for this service", ["service"])
+places_lost = Counter("penstock_places_lost", "Places that were taken by another before they were reserved")
 log_entries_shed = Counter("penstock_log_entries_shed", "Log entries for which the log store had no room")
 http_requests = Counter("penstock_http_requests", "HTTP requests", ["route", "status"])
 http_time = Histogram("penstock_http_request_seconds", "HTTP requests", ["route"], buckets=STEP_BUCKETS)

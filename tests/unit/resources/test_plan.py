@@ -1,5 +1,6 @@
 """Placement and preemption: properties over made-up worlds, and a few cases that a person can check by hand."""
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -349,6 +350,19 @@ def test_on_cpu_hosts_reservations_are_kept_and_given_up_by_priority():
 
     assert victims_of(found.placed["high"]) == ["low"]
     assert found.refused == {"equal": Refusal.NO_ROOM}
+
+
+def test_room_that_is_about_to_be_free_is_waited_for():
+    going = Holding(
+        id="going", group="g", node_id="n1", device="n1-0", size=Size(card_bytes=8), is_fixed=True, is_leaving=True
+    )
+    there = [going, held("low", 16, "n1-1", priority=1)]
+
+    fits = plan([card(count=2)], [*there, held("beside", 8, "n1-0", priority=9)], [need(size=8)])
+    too_large = plan([card(count=2)], [*there, held("beside", 8, "n1-0", priority=9)], [need(size=9)])
+
+    assert fits.refused == {"x": Refusal.SOON}
+    assert victims_of(too_large.placed["x"]) == ["low"]
 
 
 @pytest.mark.parametrize("budget", [0, 1])

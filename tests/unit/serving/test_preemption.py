@@ -222,6 +222,18 @@ def test_a_replica_without_a_lease_is_given_one():
     assert lease.held.card_bytes == 16
 
 
+def test_for_a_new_config_nobody_is_put_out_while_the_old_replica_serves():
+    ports = running(service("low", priority=1, share=6), service("high", priority=9, share=8))
+    ports.services.rows["high"] = dataclasses.replace(ports.services.rows["high"], revision=2)
+
+    reconcile.run(ports)
+
+    assert states(ports)["low"] is S.RUNNING
+    assert [replica.desired for replica in replicas_of(ports, "high")] == [Desired.STOPPED]
+    gone(ports, "high")
+    assert [replica.revision for replica in replicas_of(ports, "high")] == [2]
+
+
 def test_what_a_service_leaves_open_is_reserved_as_estimated():
     ports = world(dataclasses.replace(service("s"), config=ServiceConfig(provider="cuda", instances=2)))
     ports.models.row = dataclasses.replace(ports.models.row, estimate={"weight_bytes": 1 << 30})
