@@ -45,6 +45,8 @@ class FakeBulk:
                 if view.service_id == which.service_id
                 and view.state in states
                 and which.priority in (None, view.priority)
+                and which.model_version in (None, view.model_version)
+                and which.error_code in (None, view.error_code)
                 and view.id > (after or "")
             ),
             key=lambda view: view.id,

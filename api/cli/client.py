@@ -187,6 +187,10 @@ class Client(AbstractContextManager["Client"]):
         """Jobs that are over, with their results, as JSON Lines of any number."""
         return self._stream("GET", f"{BASE}/services/{service_id}/results", params=_given(filters))
 
+    def export(self, service_id: str, **filters: Any) -> Iterator[bytes]:
+        """The same as a file; `format`: csv, json or jsonl."""
+        return self._stream("GET", f"{BASE}/services/{service_id}/results/export", params=_given(filters))
+
     def job(self, job_id: str, *, wait_s: float | None = None) -> Json:
         """With `wait_s` the answer comes when the job is over, or when that time is."""
         return self._call("GET", f"{BASE}/tasks/{job_id}", params=_given({"wait": wait_s}))

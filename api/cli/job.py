@@ -178,6 +178,29 @@ def results(call: Call, service: str, output: IO[bytes], from_: str | None, **fi
 
 
 @job.command()
+@click.argument("service")
+@click.option("--format", type=click.Choice(["csv", "json", "jsonl"]), default="csv", show_default=True)
+@click.option("--output", "-o", type=click.File("wb", lazy=True), default="-", help="A file; stdout by default.")
+@click.option("--status", default=None, help="Only jobs that ended so; otherwise all that are over.")
+@click.option("--priority", type=click.IntRange(0, 9), default=None, help="Only jobs of this priority.")
+@click.option("--from", "from_", default=None, help="Only jobs submitted at or after this time.")
+@click.option("--to", default=None, help="Only jobs submitted before this time.")
+@click.option("--model-version", default=None, help="Only jobs that this version took.")
+@click.option("--error", "error_code", default=None, help="Only jobs that ended with this code.")
+@shared
+def export(call: Call, service: str, output: IO[bytes], from_: str | None, **asked: Any) -> None:
+    """Write the results of SERVICE (an id or a name) into a file, oldest first."""
+    tail = b""
+    for piece in call.client.export(call.service_id(service), **{"from": from_}, **asked):
+        output.write(piece)
+        tail = (tail + piece)[-8192:]
+    output.flush()
+    last = tail.rstrip(b"\n").rpartition(b"\n")[2]
+    if last.startswith((b'{"error":', b",,incomplete,")):
+        raise CallFailed("The file is not whole: its last line says why.", code="incomplete")
+
+
+@job.command()
 @click.argument("job_id")
 @click.option("--timeout", "limit_s", type=float, default=None, help="Give up after so many seconds (exit code 1).")
 @shared

@@ -6,8 +6,10 @@ from api.schemas.common import ID_PATTERN, QueryNumber
 from api.schemas.task_filter import TaskFilter
 from inference.jobs.model import FINAL
 
+FORMATS = "It must be one of {choices}. Parquet is not written: turn JSON Lines into it with your own tools."
 
-class ResultsQuery(TaskFilter):
+
+class _OverFilter(TaskFilter):
     """Which results; without any of these, all."""
 
     status = fields.String(
@@ -15,6 +17,21 @@ class ResultsQuery(TaskFilter):
         validate=validate.OneOf(sorted(FINAL), error="It must be one of {choices}."),
         metadata={"description": "Default: all that are over, however they ended"},
     )
+
+
+class ExportQuery(_OverFilter):
+    """Which results, and what the file is to be."""
+
+    format = fields.String(
+        load_default="csv",
+        validate=validate.OneOf(["csv", "json", "jsonl"], error=FORMATS),
+        metadata={"description": "csv: a table; json: one array; jsonl: an object a line"},
+    )
+
+
+class ResultsQuery(_OverFilter):
+    """Which results, from where on and how many."""
+
     after = fields.String(
         load_default=None,
         metadata={"description": "The last `task_id` that came: go on behind it", "pattern": ID_PATTERN},

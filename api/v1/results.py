@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
 from flask import Response
 
-from api import context, lines
+from api import context, exported, lines, table
 from api.blueprint import Blueprint
 from api.documented import refuses
-from api.errors import answer
-from api.schemas.results import ResultsQuery
+from api.errors import JSON
+from api.schemas.results import ExportQuery, ResultsQuery
 from api.schemas.task_filter import wanted
 from api.schemas.tasks import TASK_EXAMPLE
 from inference import errors
@@ -18,7 +17,6 @@ from inference.access.model import Role, Scope
 from inference.ids import is_id
 from inference.jobs.block import BulkStore, Page
 from inference.jobs.model import JobFilter, JobView
-from inference.jobs.shown import fields
 
 PAGE = 1_000
 PIECE = 100
@@ -45,20 +43,57 @@ def stream_results(asked: dict[str, Any], service_id: str) -> Response:
     after a broken connection, give the last `task_id` that came as `after`. What is not over when its turn comes is
     left out. When the database fails half way, the last line is `{"error": {...}}`.
     """
-    context.known_form(service_id, errors.ServiceNotFound, "service")
     core, scope = context.core(), context.scope()
-    core.jobs.directory.find(scope, service_id)
-    which = wanted(asked, service_id)
+    which = _which(asked, service_id)
     after, limit = asked["after"], asked["limit"]
     if after is not None and not is_id(after):
         raise errors.InvalidField("The query parameter `after` must be a `task_id`.", field="after")
     first = core.bulk.page(scope, which, after=after, limit=min(PAGE, limit or PAGE))
     # Before the first line is sent an error can still have its own status; the front must not gather what follows.
     return Response(
-        _lines(_views(core.bulk, scope, which, first, limit)),
+        exported.written(exported.FORMS["jsonl"], _views(core.bulk, scope, which, first, limit)),
         content_type=lines.KIND,
         headers={"X-Accel-Buffering": "no"},
     )
+
+
+@blueprint.route("/services/<service_id>/results/export", needs=Role.VIEWER)
+@blueprint.arguments(ExportQuery(), location="query")
+@refuses(errors.InvalidField, errors.UnknownField, errors.ServiceNotFound)
+@blueprint.doc(
+    responses={
+        "200": {
+            "description": "Tasks that are over, with their results, oldest first",
+            "content": {kind: {"schema": {"type": "string"}} for kind in (table.CONTENT_TYPE, JSON, lines.KIND)},
+        }
+    }
+)
+def export_results(asked: dict[str, Any], service_id: str) -> Response:
+    """Export the results of a service as a file, streamed
+
+    The table has a heading and a row for each task; result and metadata are JSON in a cell, and a text that a
+    spreadsheet would run begins with `'`. When the database fails half way, the last row or line says so, and the array
+    is left open.
+    """
+    core, scope = context.core(), context.scope()
+    which = _which(asked, service_id)
+    form = exported.FORMS[asked["format"]]
+    first = core.bulk.page(scope, which, after=None, limit=PAGE)
+    return Response(
+        exported.written(form, _views(core.bulk, scope, which, first, None)),
+        content_type=form.content_type,
+        headers={
+            "X-Accel-Buffering": "no",
+            "Content-Disposition": f'attachment; filename="results-{service_id}.{asked["format"]}"',
+        },
+    )
+
+
+def _which(asked: dict[str, Any], service_id: str) -> JobFilter:
+    """Raises ServiceNotFound for a service that the caller does not see."""
+    context.known_form(service_id, errors.ServiceNotFound, "service")
+    context.core().jobs.directory.find(context.scope(), service_id)
+    return wanted(asked, service_id)
 
 
 def _views(store: BulkStore, scope: Scope, which: JobFilter, page: Page, limit: int | None) -> Iterator[list[JobView]]:
@@ -71,13 +106,3 @@ def _views(store: BulkStore, scope: Scope, which: JobFilter, page: Page, limit: 
         if page.after is None or left == 0:
             return
         page = store.page(scope, which, after=page.after, limit=min(PAGE, left or PAGE))
-
-
-def _lines(pieces: Iterator[list[JobView]]) -> Iterator[bytes]:
-    try:
-        for piece in pieces:
-            yield b"".join(
-                [orjson.dumps(fields(one, with_result=True), option=orjson.OPT_APPEND_NEWLINE) for one in piece]
-            )
-    except errors.PenstockError as error:
-        yield b'{"error":' + answer(error).body + b"}\n"

@@ -54,3 +54,16 @@ def test_results_that_end_early_say_where_to_go_on(penstock, server, tmp_path):
     assert "The database is away." in result.stderr
     assert f"--after {2:032x}" in result.stderr
     assert (tmp_path / "out").read_text() == result_line(1) + result_line(2)
+
+
+def test_an_export_that_is_not_whole_is_told(penstock, server, tmp_path):
+    row = "a,b,completed,0,,,,,,,,,,,,,,\r\n"
+    server.answers["GET", f"{PATH}/results/export"] = (200, row)
+
+    whole = penstock("job", "export", SERVICE, "-o", str(tmp_path / "out.csv"), "--error", "engine_failed")
+    server.answers["GET", f"{PATH}/results/export"] = (200, row + ",,incomplete,,,,,,,,,,,,store_unavailable,x,,\r\n")
+    cut = penstock("job", "export", SERVICE, "-o", str(tmp_path / "out.csv"))
+
+    assert (whole.exit_code, cut.exit_code) == (0, 1)
+    assert "not whole" in cut.stderr
+    assert dict(server.requests[0].url.params) == {"format": "csv", "error_code": "engine_failed"}
