@@ -8,7 +8,7 @@ from typing import Any
 
 from inference import clock
 from inference.logs.fingerprint import fingerprint, message
-from inference.logs.words import words
+from inference.logs.words import marks, words
 from inference.telemetry.log_queue import LEVELS
 
 EPOCH_S = 1_577_836_800
@@ -135,16 +135,17 @@ def row(fields: Mapping[str, Any], *, tick: int) -> Row:
     rest = {name: value for name, value in fields.items() if name not in _OWN}
     text = _text(rest)
     said = [event, *_values(rest)]
+    service_id = _id(fields.get("service_id"))
     return Row(
         id=id_at(_at(fields)) + tick % TICKS,
         level=level,
         event=event,
-        service_id=_id(fields.get("service_id")),
+        service_id=service_id,
         task_id=_id(fields.get("task_id") or fields.get("job_id")),
         trace_id=_id(fields.get("trace_id")),
         fingerprint=fingerprint(event, rest) if level >= Level.WARNING.number else None,
         fields=text,
-        words=words(said),
+        words=" ".join([*marks(service_id, level), words(said)]),
     )
 
 

@@ -5,9 +5,19 @@ from collections.abc import Iterable, Sequence
 
 MOST_CHARS = 4_000
 MOST_TERMS = 12
+MARKED = (30, 40, 50)
+"""Levels from warning on."""
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
+
+
+def marks(service_id: str | None, level: int) -> Sequence[str]:
+    """Words of no language, that stand for an entry's service and for the levels that it is at least of: with them a
+    frequent word of a rare kind of entry is found through the index of words alone.
+    """
+    found = [f"zqs{service_id.lower()}"] if service_id is not None else []
+    return [*found, *(f"zql{least}" for least in MARKED if level >= least)]
 
 
 def words(texts: Iterable[str]) -> str:

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from inference.access.model import Scope
 from inference.logs.fingerprint import message
 from inference.logs.model import EPOCH_S, TICKS, Entry, Group, Level, Question, Row, at_of, id_at
+from inference.logs.words import marks
 from inference.store.database import Database
 from inference.store.scoped import services_in
 from inference.store.tables import service_events, services
-from inference.store.tables_logs import WARNING
+from inference.store.tables_logs import ERROR, WARNING
 
 COLUMNS = {
     "id": "bigint",
@@ -146,13 +147,14 @@ class SqlLogs:
         parts = list[str]()
         key = self._order(asked)
         if asked.terms:
+            kind = marks(asked.service_id, asked.level.number)
             if self._db.is_sqlite:
                 source = "log_words w JOIN log_entries e ON e.id = w.rowid"
                 parts.append("log_words MATCH :words")
-                bound["words"] = _fts5(asked.terms)
+                bound["words"] = _fts5(kind, asked.terms)
             else:
                 parts.append("e.words @@ to_tsquery('simple', :words)")
-                bound["words"] = _tsquery(asked.terms)
+                bound["words"] = _tsquery(kind, asked.terms)
         if asked.service_id is not None:
             parts.append("e.service_id = :service")
             bound["service"] = asked.service_id
@@ -160,7 +162,9 @@ class SqlLogs:
             parts.append("e.task_id = :task")
             bound["task"] = asked.task_id
         if asked.level is not Level.DEBUG:
-            parts.append(f"e.level >= {asked.level.number}")
+            # Those of the partial indexes, too: SQLite takes one only where its condition stands word for word.
+            least = {asked.level.number, *(one for one in (WARNING, ERROR) if one < asked.level.number)}
+            parts += [f"e.level >= {one}" for one in sorted(least)]
         if asked.since is not None:
             parts.append(f"{key} >= :since_id")
             bound["since_id"] = id_at(asked.since)
@@ -173,14 +177,14 @@ class SqlLogs:
         return source, f" WHERE {' AND '.join(parts or ['true'])}", bound
 
 
-def _fts5(terms: Sequence[Sequence[str]]) -> str:
+def _fts5(kind: Sequence[str], terms: Sequence[Sequence[str]]) -> str:
     """Words are letters and digits alone: in quotes there is nothing left that FTS5 could take for its own."""
-    return " ".join(f'"{" ".join(words)}" *' for words in terms)
+    return " ".join([*(f'"{mark}"' for mark in kind), *(f'"{" ".join(words)}" *' for words in terms)])
 
 
-def _tsquery(terms: Sequence[Sequence[str]]) -> str:
+def _tsquery(kind: Sequence[str], terms: Sequence[Sequence[str]]) -> str:
     phrases = (" <-> ".join([*(f"'{word}'" for word in words[:-1]), f"'{words[-1]}':*"]) for words in terms)
-    return " & ".join(f"({phrase})" for phrase in phrases)
+    return " & ".join([*(f"'{mark}'" for mark in kind), *(f"({phrase})" for phrase in phrases)])
 
 
 def _entry(row: "sa.Row[Any]") -> Entry:
