@@ -7,8 +7,10 @@ import pytest
 from inference.scaling import reclaim, wake
 from inference.scaling.reclaim import is_room_wanted, pause_of, reason_to_rest
 from inference.serving.model import AutoScaling, Observed, ServiceConfig, ServiceState
+from tests import fakes
 from tests.fakes_scaling import make_scaling
 from tests.unit.scaling.test_act import REPLICA, SERVICE
+from workers.tasks.control import run_reclaim
 
 
 def service(**config):
@@ -125,3 +127,20 @@ def test_a_prediction_wakes_a_service_that_is_scaled():
     assert wake.run(ports, [scaled]) == {"s"}
     assert ports.store.services["s"].target_replicas == 1
     assert ports.store.records[0].reason == "0 -> 1: a prediction waits"
+
+
+def test_the_beat_job_does_its_round_once_a_period():
+    core = fakes.make_core()
+    made = fakes.add_service(core)
+    lazy = core.serving.services.rows[made.id] = dataclasses.replace(made, config=LAZY.config)
+    core.scaling.store.services[made.id] = lazy
+    core.serving.replicas.rows = [dataclasses.replace(IDLE, service_id=made.id)]
+
+    core.scaling.turns.is_mine = False
+    elsewhere = run_reclaim(core)
+    core.scaling.turns.is_mine = True
+    here = run_reclaim(core)
+
+    assert (elsewhere, here) == (0, 1)
+    assert core.scaling.store.services[made.id].is_resting
+    core.close()
