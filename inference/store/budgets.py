@@ -115,6 +115,7 @@ class SqlBudgets:
     def judge(self, budget: Budget, level: Level, *, judged_for: float, notice: str | None) -> bool:
         as_read = (
             (budgets.c.id == budget.id)
+            & (budgets.c.tenant_id == budget.tenant_id)
             & (budgets.c.level == budget.level.value)
             & (budgets.c.judged_for == budget.judged_for)
             & (budgets.c.updated_at == budget.updated_at)
@@ -125,7 +126,8 @@ class SqlBudgets:
             if connection.execute(sa.update(budgets).where(as_read).values(values)).rowcount != 1:
                 return False
             if notice is not None and budget.service_id:
-                state = sa.select(services.c.state).where(services.c.id == budget.service_id)
+                mine = (services.c.id == budget.service_id) & (services.c.tenant_id == budget.tenant_id)
+                state = sa.select(services.c.state).where(mine)
                 if (now := connection.execute(state).scalar_one_or_none()) is not None:
                     event = {"service_id": budget.service_id, "from_state": now, "to_state": now, "reason": notice}
                     connection.execute(sa.insert(service_events).values(id=new_id(), at=clock, **event))

@@ -185,7 +185,8 @@ class SqlCosts:
         bound = {"first": day_from, "last": day_to} | ({} if tenant_id is None else {"tenant": tenant_id})
         with self._db.read() as connection:
             found = connection.execute(query, bound).all()
-            names = self._names(connection, [row.grouped for row in found]) if by is CostGroup.SERVICE else {}
+            ids = [row.grouped for row in found] if by is CostGroup.SERVICE else []
+            names = self._names(connection, tenant_id, ids) if ids else {}
         return [
             Cost(
                 group=str(row.grouped),
@@ -202,10 +203,12 @@ class SqlCosts:
             for row in found
         ]
 
-    def _names(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, str]:
+    def _names(self, connection: sa.Connection, tenant_id: str | None, ids: Sequence[str]) -> dict[str, str]:
         """Of the services that are still there."""
-        query = sa.text(f"SELECT id, name FROM services WHERE {self._db.among('id', 'ids')}")
-        return {row.id: row.name for row in connection.execute(query, {"ids": self._db.ids(ids)})}
+        mine = "" if tenant_id is None else " AND tenant_id = :tenant"
+        query = sa.text(f"SELECT id, name FROM services WHERE {self._db.among('id', 'ids')}{mine}")
+        bound = {"ids": self._db.ids(ids)} | ({} if tenant_id is None else {"tenant": tenant_id})
+        return {row.id: row.name for row in connection.execute(query, bound)}
 
     def spent(self, tenant_id: str | None, *, day_from: int) -> Mapping[tuple[str, str], float]:
         mine = "" if tenant_id is None else " AND tenant_id = :tenant"

@@ -208,8 +208,11 @@ class SqlServices:
             pass
         with self._db.write() as connection:
             _drop_jobs(connection, scope, service_id, None)
-            for table in (instances, replicas, service_events, budgets, scaling, scaling_decisions):
+            for table in (instances, replicas, service_events, scaling):
                 connection.execute(sa.delete(table).where(table.c.service_id == service_id))
+            for table in (budgets, scaling_decisions):
+                owned = (table.c.tenant_id == scope.tenant_id) & (table.c.service_id == service_id)
+                connection.execute(sa.delete(table).where(owned))
             deployed = (deployments.c.tenant_id == scope.tenant_id) & (deployments.c.service_id == service_id)
             connection.execute(sa.delete(deployments).where(deployed))
             mine = (services.c.id == service_id) & services_in(scope)

@@ -74,6 +74,10 @@ def a_tenant(world: World) -> str:
     return world.ask("POST", f"{BASE}/tenants", {"tenant_id": world.next_name()}, expect=201)["tenant_id"]
 
 
+def a_budget(world: World) -> str:
+    return world.ask("PUT", f"{BASE}/budgets", {"period": "day", "hard": 1e6})["budget_id"]
+
+
 def a_waiting_task(world: World, **more: Any) -> str:
     body = {"input_data": TASK["input_data"], "metadata": {"of": CANARY}, **more}
     return world.ask("POST", f"{BASE}/services/{world.ids['service_id']}/tasks", body, expect=202)["task_id"]
@@ -142,6 +146,9 @@ PREPARED: dict[str, Callable[[World], Prepared]] = {
     f"POST {BASE}/tenants": with_body(lambda world: {"tenant_id": world.next_name()}),
     f"PATCH {BASE}/tenants/{{tenant_id}}": on(a_tenant, {"name": "renamed"}),
     f"DELETE {BASE}/tenants/{{tenant_id}}": on(a_tenant),
+    f"PUT {BASE}/prices": with_body(lambda world: {"prices": [{"device_kind": "cpu", "per_hour": 0.05}]}),
+    f"PUT {BASE}/budgets": with_body(lambda world: {"service_id": world.ids["service_id"], "hard": 1e6}),
+    f"DELETE {BASE}/budgets/{{budget_id}}": on(a_budget),
     f"POST {BASE}/uploads": lambda world: ("", {"data": CANARY.encode()}),
     "POST /v1/models/register": with_body(a_model),
     "POST /v1/models/{model_id}/deprecate": on(a_registered_model),

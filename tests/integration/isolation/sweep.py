@@ -31,7 +31,14 @@ FILTERED = {("GET /v1/deployments", "model_id")}
 """A parameter that is a filter in this operation: a model may be gone."""
 
 
-OF_THE_INSTALLATION = {"/metrics"} | {f"{BASE}/{name}" for name in ("tenants", "audit", "audit/export", "audit/verify")}
+IN_CONFIG = {"fallback_service_id"}
+"""Keys of a config: an id there that names nothing of the caller's makes a wrong config, and is told as such."""
+
+INSTALLATION = (
+    *("tenants", "audit", "audit/export", "audit/verify", "costs", "budgets", "budgets/{budget_id}"),
+    *("gpus", "nodes", "nodes/{node_id}", "pool"),
+)
+OF_THE_INSTALLATION = {"/metrics"} | {f"{BASE}/{name}" for name in INSTALLATION}
 """What a key of the system is answered for all tenants; everybody else for their own part of it."""
 
 CHOSEN = {(f"POST {BASE}/tenants", "tenant_id")}
@@ -51,12 +58,14 @@ EMPTY: dict[str, Any] = {}
 CALLS: dict[str, list[Call]] = {
     f"POST {BASE}/services": [
         Call(body={"model_id": "$model_id"}),
+        Call(body={"model_id": "$model_id", "config": {"fallback_service_id": "$service_id"}}),
         Call(body={"name": "by-upload", "framework": "onnx", "model_path": "upload:$model_upload_id"}),
     ],
     f"GET {BASE}/services": [Call(query={"cursor": "$service_id"})],
     f"PATCH {BASE}/services/{{service_id}}": [
         Call(body={"config": {"max_batch": 16}}),
         Call(body={"model_id": "$newer_model_id"}),
+        Call(body={"config": {"fallback_service_id": "$deployed_service_id"}}),
     ],
     f"POST {BASE}/services/{{service_id}}/scale": [Call(body={"replicas": 2})],
     f"POST {BASE}/services/{{service_id}}/tasks": [Call(body=TASK), Call(body={"input_ref": "upload:$upload_id"})],
@@ -84,7 +93,10 @@ CALLS: dict[str, list[Call]] = {
     ],
     "GET /v1/models": [Call(query={"cursor": "$model_id"})],
     "GET /v1/models/{model_id}/diff": [Call(query={"other": "$newer_model_id"})],
-    "POST /v1/deployments": [Call(body={"model_id": "$model_id", "environment": "test"})],
+    "POST /v1/deployments": [
+        Call(body={"model_id": "$model_id", "environment": "test"}),
+        Call(body={"model_id": "$model_id", "environment": "b", "config": {"fallback_service_id": "$service_id"}}),
+    ],
     "GET /v1/deployments": [Call(query={"model_id": "$model_id"}), Call(query={"cursor": "$deployment_id"})],
     f"POST {BASE}/keys": [
         Call(body={"name": "for one service", "role": "viewer", "service_id": "$service_id"}),
@@ -101,6 +113,14 @@ CALLS: dict[str, list[Call]] = {
     ],
     f"GET {BASE}/audit/export": [Call(query={"tenant_id": "$tenant_id"})],
     f"GET {BASE}/tenants": [Call(query={"cursor": "$tenant_id"})],
+    f"GET {BASE}/gpus": [Call(query={"node_id": "$node_id"}), Call(query={"cursor": "$node_id"})],
+    f"GET {BASE}/nodes": [Call(query={"cursor": "$node_id"})],
+    f"GET {BASE}/costs": [Call(query={"tenant_id": "$tenant_id"})],
+    f"GET {BASE}/budgets": [Call(query={"tenant_id": "$tenant_id"})],
+    f"PUT {BASE}/budgets": [
+        Call(body={"service_id": "$service_id", "hard": 1e6}),
+        Call(body={"tenant_id": "$tenant_id", "hard": 1e6}),
+    ],
 }
 """By method and path. An operation that takes ids in its path alone, and no body, needs no line here."""
 
@@ -123,6 +143,11 @@ class Case:
         """The id comes in a parameter or field that only leaves something out."""
         asked = [where for where, value in _leaves(self.call) if f"${self.name}" in value]
         return any(each in FILTERS or (self.operation, each) in FILTERED for each in asked)
+
+    @property
+    def is_setting(self) -> bool:
+        """The id is what a config says."""
+        return any(f"${self.name}" in value and where in IN_CONFIG for where, value in _leaves(self.call))
 
     @property
     def needed(self) -> set[str]:
@@ -229,4 +254,6 @@ def _leaves(call: Call) -> Iterator[tuple[str, str]]:
 
 def unknown_id(name: str) -> str:
     """An id of the right form that nobody has."""
-    return {"key_id": new_id()[-12:], "tenant_id": "nobody", "audit_seq": "999999"}.get(name, new_id())
+    return {"key_id": new_id()[-12:], "tenant_id": "nobody", "node_id": "no-host", "audit_seq": "999999"}.get(
+        name, new_id()
+    )

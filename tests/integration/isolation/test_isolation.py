@@ -14,7 +14,7 @@ import pytest
 from tests.integration.isolation import sweep
 from tests.integration.isolation.recorder import Recorder
 from tests.integration.isolation.sweep import Case
-from tests.integration.isolation.two_tenants import OF_ALL, World
+from tests.integration.isolation.two_tenants import HOST, OF_ALL, World
 
 REACHES = ("service", "workspace", "tenant", "system")
 
@@ -149,6 +149,8 @@ def test_what_is_not_the_callers_is_not_found(swept: list[Swept]) -> None:
     wrong = []
     for one in swept:
         expected = (200, "") if one.case.is_filter else (404, one.nobodys.code)
+        if one.case.is_setting:
+            expected = (422, "invalid_field")
         if not one.view.may(one.case):
             expected = (403, "scope_too_narrow")
         wrong += [
@@ -207,7 +209,7 @@ def test_calls_about_the_installation_work_for_a_key_of_the_system(world: World,
     found = {}
     for case in sweep.cases(document):
         if case.reach == "system":
-            ids = ({"tenant_id": "oaktree"}, {"tenant_id": "nobody"})
+            ids = ({"tenant_id": "oaktree", "node_id": HOST}, {"tenant_id": "nobody", "node_id": "no-host"})
             answers = [world.ask(world.system_key, **case.request(one)) for one in ids]
             found[str(case)] = [answer.status_code for answer in answers]
 

@@ -16,6 +16,7 @@ BESIDE = {
     "service_events": "service_id",
     "replicas": "service_id",
     "instances": "service_id",
+    "series": "service_id",
     "profiles": "model_id",
 }
 """Rows without a tenant hang on one that has one: they are reached by its id, once it was found in the scope."""
@@ -26,9 +27,17 @@ EXPLAINED = {
     r"FROM jobs j LEFT JOIN results x .* WHERE j.id IN \(SELECT r.id": "views of tasks that this very call has ended",
     r"FROM jobs WHERE .* GROUP BY service_id, (state|priority)": "figures, of which each key is shown its services'",
     r"count\(\*\).* FROM models WHERE models.sha256 = .* FROM uploads WHERE uploads.sha256": "whether content is used",
+    r"FROM cost_days (c )?WHERE day >= \S+ (AND day < \S+ UNION ALL|GROUP BY)": "costs, for keys of the system alone",
+    r"SELECT id, name FROM services WHERE id (IN|= ANY)": "names beside those costs",
+    r"FROM budgets WHERE (1 = 1|true) ORDER BY": "budgets of all tenants, for the same keys",
+    r"FROM budgets WHERE budgets.level = ": "what is used up, as every process must know it",
+    r"FROM services s WHERE state IN .* OR EXISTS \(SELECT 1 FROM replicas": "who holds the pool, for the same keys",
     r"FROM audit (WHERE audit.seq > \S+ )?ORDER BY audit.seq": "the whole record, for keys of the system alone",
 }
-SHOWN_WHOLE = {r"FROM replicas ORDER BY service_id": "figures, as above"}
+SHOWN_WHOLE = {
+    r"FROM replicas ORDER BY service_id": "figures, as above",
+    r"SELECT at FROM series WHERE step_s = \S+ ORDER BY": "how far all series are rolled up, which tells of nobody",
+}
 
 
 def test_each_statement_of_the_api_names_the_tenant(world: World, recorder: Recorder) -> None:

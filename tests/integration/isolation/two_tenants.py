@@ -28,8 +28,9 @@ BASE = "/api/v1/inference"
 TENANTS = ("ashtree", "oaktree")
 WORKSPACES = ("north", "south")
 VALUES = [[1, 2, 3, 4]]
+HOST = "the-host"
 MOVES_BY_ITSELF = ("ticks", "access_epoch")
-OF_ALL = frozenset({"tenant_id", "model_id", "newer_model_id", "upload_id", "model_upload_id"})
+OF_ALL = frozenset({"tenant_id", "model_id", "newer_model_id", "upload_id", "model_upload_id", "budget_id", "node_id"})
 """What belongs to a tenant as a whole: a key of any of its workspaces may use it."""
 
 Ids = dict[str, str]
@@ -55,6 +56,7 @@ class World:
         self.client = self.app.test_client()
         self.model_file = onnx_models.linear(folder / "model.onnx")
         self.system_key = self._key(Scope(DEFAULT_TENANT), "of the system", is_system=True)[1]
+        self.core.serving.nodes.beat(HOST, host=HOST, inventory={"cpus": 1, "memory_bytes": 1 << 30, "gpus": []})
         self.keys: dict[str, dict[str, str]] = {}
         self.ids: dict[str, dict[str, Ids]] = {}
         for tenant in TENANTS:
@@ -113,6 +115,9 @@ class World:
         self.keys[tenant] = {"tenant": admin}
         whole = {"tenant_id": tenant, **self._add_models(tenant, admin)}
         whole["upload_id"] = self.made(admin, "POST", f"{BASE}/uploads", b'{"x": [[1, 2, 3, 4]]}')["upload_id"]
+        budget = {"period": "day", "hard": 1e6}
+        whole["node_id"] = HOST
+        whole["budget_id"] = self.made(admin, "PUT", f"{BASE}/budgets", budget)["budget_id"]
         self.ids[tenant] = {}
         for workspace in WORKSPACES:
             scope = Scope(tenant, workspace)
