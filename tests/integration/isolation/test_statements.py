@@ -17,7 +17,6 @@ BESIDE = {
     "replicas": "service_id",
     "instances": "service_id",
     "series": "service_id",
-    "series": "service_id",
     "profiles": "model_id",
 }
 """Rows without a tenant hang on one that has one: they are reached by its id, once it was found in the scope."""
