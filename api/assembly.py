@@ -12,6 +12,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from api import context, errors, handlers, headers, origin
 from api.figures import RequestFigures
 from api.v1 import (
+    alerts,
     audit,
     batches,
     costs,
@@ -54,6 +55,7 @@ UNDER_BASE = (
     audit.blueprint,
     usage.blueprint,
     costs.blueprint,
+    alerts.blueprint,
     nodes.blueprint,
     pool.blueprint,
 )

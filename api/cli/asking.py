@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 HINTS = {
     "unauthenticated": "Give a key in PENSTOCK_API_KEY; `penstock key create` on the server's machine makes one.",
     "key_not_found": "`penstock key list` shows what there is.",
+    "alert_rule_not_found": "`penstock alert rules` shows what there is.",
+    "silence_not_found": "`penstock alert silences` shows what there is.",
     "budget_not_found": "`penstock budget list` shows what there is.",
     "budget_exhausted": "`penstock budget list` shows what is spent, and until when.",
     "tenant_not_found": "`penstock tenant list` shows what there is.",

@@ -229,6 +229,10 @@ class Client(AbstractContextManager["Client"]):
     def set_prices(self, body: Json) -> Json:
         return self._call("PUT", f"{BASE}/prices", json=body)
 
+    def alerts(self, method: str, path: str = "", *, body: Json | None = None, **filters: Any) -> Json:
+        """Any call below /alerts."""
+        return self._call(method, f"{BASE}/alerts{path}", json=body, params=_given(filters))
+
     def budgets(self, **filters: Any) -> Json:
         return self._call("GET", f"{BASE}/budgets", params=_given(filters))
 

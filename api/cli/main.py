@@ -2,7 +2,7 @@
 
 import click
 
-from api.cli import audit, cost, job, key, logs, model, nodes, pool, roles, service, tenant
+from api.cli import alert, audit, cost, job, key, logs, model, nodes, pool, roles, service, tenant
 
 
 class _Named(click.Group):
@@ -74,6 +74,7 @@ cli.add_command(logs.logs)
 cli.add_command(cost.costs)
 cli.add_command(cost.price)
 cli.add_command(cost.budget)
+cli.add_command(alert.alert)
 for role in roles.ROLES:
     cli.add_command(role)
 cli.add_command(roles.migrate)

@@ -80,7 +80,7 @@ class Record(ma.Schema):
     seq = fields.Integer(required=True, metadata={"description": "1, 2, 3 and so on, without gap", "minimum": 1})
     at = fields.String(required=True, metadata={"format": "date-time", "example": A_TIME})
     tenant_id = fields.String(required=True, metadata={"description": "Whose thing was changed"})
-    actor_kind = fields.String(required=True, metadata={"description": "key, open (no keys yet) or cli"})
+    actor_kind = fields.String(required=True, metadata={"description": "key, open (no keys yet), cli or alert"})
     actor_id = fields.String(required=True, metadata={"description": "The key's id, or the system's user"})
     actor_name = fields.String(required=True)
     address = fields.String(required=True, metadata={"description": "Where the call came from"})
