@@ -41,7 +41,7 @@ def stream(system: System, service_id: str) -> Iterator[list[str]]:
 
 
 def test_a_higher_priority_takes_the_card_and_no_job_of_the_lower_one_is_lost_or_charged(own_system: OwnSystem):
-    system = own_system(RESOURCES__DEVICES=CARD, SERVING__RESIDENCY_S=0)
+    system = own_system(RESOURCES__DEVICES=CARD, SERVING__RESIDENCY_S=0, ENGINES__PROFILE_BUDGET_S=0.1)
     shares = {"resource_requirements": SHARE}
     low = system.run("double", config={"priority": 2, "max_batch": 4, **shares}, sleep_ms=100)
     with stream(system, low) as sent:
@@ -65,9 +65,9 @@ def test_a_higher_priority_takes_the_card_and_no_job_of_the_lower_one_is_lost_or
 
 
 def test_a_batch_under_way_ends_before_the_lower_service_goes(own_system: OwnSystem):
-    system = own_system(RESOURCES__DEVICES=CARD, SERVING__RESIDENCY_S=0)
-    low = system.run("double", config={"priority": 2, "resource_requirements": SHARE}, sleep_ms=1500)
-    job = system.submit(low, 5.0)
+    system = own_system(RESOURCES__DEVICES=CARD, SERVING__RESIDENCY_S=0, ENGINES__PROFILE_BUDGET_S=0.1)
+    low = system.run("hang", config={"priority": 2, "resource_requirements": SHARE}, hang_s=2)
+    job = system.submit(low, 777.0)
     wait_for(lambda: system.task(job)["status"] == "running", timeout_s=10, what="a running job")
 
     high = system.create(system.register("double"), priority=3, resource_requirements=SHARE)

@@ -1,6 +1,5 @@
 """Placement and preemption: properties over made-up worlds, and a few cases that a person can check by hand."""
 
-import dataclasses
 from collections import Counter
 
 import pytest
