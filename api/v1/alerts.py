@@ -195,7 +195,10 @@ def silence_alerts(wanted: Json) -> Json:
         id=new_id(),
         tenant_id=context.tenant_id(),
         until=_until(wanted["until"], wanted["for_s"], ports.alerts.now_s()),
-        **{name: wanted[name] or "" for name in ("rule_id", "service_id", "severity", "comment")},
+        rule_id=wanted["rule_id"] or "",
+        service_id=wanted["service_id"] or "",
+        severity=wanted["severity"] or "",
+        comment=wanted["comment"],
     )
     return schemas.silence(ports.rules.silence(made))
 
