@@ -67,12 +67,18 @@ def set_prices(wanted: Json) -> Json:
             device_kind=one["device_kind"],
             purchase=Purchase(one["purchase"]),
             per_hour=one["per_hour"],
-            valid_from=times.epoch_of(one["valid_from"], "valid_from") or 0.0,
+            valid_from=_since(one["valid_from"]),
         )
         for one in wanted["prices"]
     ]
     prices.put(context.core().costs, changed)
     return _prices()
+
+
+def _since(text: str | None) -> float:
+    """0 stands for now, and is no time that could be said. Raises InvalidField."""
+    at = times.epoch_of(text, "valid_from")
+    return 0.0 if at is None else at or -1.0
 
 
 def _prices() -> Json:

@@ -103,6 +103,7 @@ def test_prices_are_examples_until_they_are_set(client):
         ({"device_kind": "  ", "per_hour": 1}, "device_kind"),
         ({"device_kind": "cpu", "per_hour": 1, "purchase": "gift"}, "prices.0.purchase"),
         ({"device_kind": "cpu", "per_hour": 1, "valid_from": "2020-01-01"}, "valid_from"),
+        ({"device_kind": "cpu", "per_hour": 1, "valid_from": "1970-01-01"}, "valid_from"),
         ({"device_kind": "cpu", "per_hour": 1, "valid_from": "soon"}, "valid_from"),
     ],
 )
