@@ -12,7 +12,7 @@ from inference.settings import Settings
 from tests.services import wait_for
 from workers import publisher
 from workers.config import celery_config
-from workers.queues import DRAIN_TASK, RECONCILE_TASK, service_queue
+from workers.queues import CONTROL_QUEUE, DRAIN_TASK, RECONCILE_TASK, service_queue
 
 
 @pytest.fixture(params=["valkey", "rabbitmq"])
@@ -53,6 +53,19 @@ def test_a_ring_puts_one_doorbell_with_slot_and_token_into_the_services_queue(br
     assert [task for task, _ in found] == [DRAIN_TASK]
     service_id, slot, token = found[0][1]
     assert (service_id, slot, len(token)) == ("ring-once", 0, 16)
+
+
+def test_rings_for_services_at_rest_call_who_can_wake_them_once_for_many(broker_url, redis_url):
+    settings = Settings(redis_url=redis_url, broker_url=broker_url)
+    connected = publisher.connect(settings)
+
+    for number in range(20):
+        connected.bell.ring(f"rests-{number}", slots=0)
+    called = take(settings, CONTROL_QUEUE, count=2, seconds=1.0)
+    rung = take(settings, service_queue("rests-0"), count=1, seconds=0.3)
+    connected.close()
+
+    assert (called, rung) == ([(RECONCILE_TASK, [])], [])
 
 
 @pytest.fixture
