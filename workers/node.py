@@ -36,6 +36,7 @@ from workers.node_process import (
     explain_exit,
     leftovers,
     metrics_folder,
+    named,
     worker_command,
 )
 from workers.senses import Senses
@@ -144,7 +145,7 @@ class Agent:
         while monotonic_s() < deadline and self._running():
             self._alarm.wait(0.05)
         for charge in self._running():
-            log.warning("worker_killed", replica_id=charge.row.id, cause="stop_grace_over")
+            log.warning("worker_killed", **named(charge.row), cause="stop_grace_over")
         for charge in self._charges.values():
             with contextlib.suppress(PenstockError):
                 self._put_down(charge)
@@ -237,13 +238,13 @@ class Agent:
             case Step.STOP if process:
                 charge.asked_at = now
                 process.terminate()
-                log.info("worker_stopping", replica_id=charge.row.id, pid=process.pid)
+                log.info("worker_stopping", **named(charge.row), pid=process.pid)
                 self._ports.replicas.report(charge.row.id, charge.generation, observed=Observed.DRAINING)
             case Step.KILL if process:
-                log.warning("worker_killed", replica_id=charge.row.id, cause="stop_grace_over")
+                log.warning("worker_killed", **named(charge.row), cause="stop_grace_over")
                 process.kill()
             case Step.RESTART if process:
-                log.warning("worker_killed", replica_id=charge.row.id, cause="silent")
+                log.warning("worker_killed", **named(charge.row), cause="silent")
                 process.kill()
                 charge.seen_at = now
             case Step.SETTLE:
@@ -271,7 +272,7 @@ class Agent:
         )
         charge.generation, charge.asked_at, charge.seen_at = generation, None, now
         charge.told_instances = 0
-        log.info("worker_started", replica_id=row.id, service_id=row.service_id, pid=charge.process.pid)
+        log.info("worker_started", **named(charge.row), pid=charge.process.pid)
         pid = charge.process.pid
         self._ports.replicas.report(row.id, generation, observed=Observed.STARTING, pid=pid, owner=owner_of(pid))
 
@@ -299,16 +300,16 @@ class Agent:
         """`failed` only for a model that could not be loaded: all else is started again."""
         report = self._ports.replicas.report
         if row.desired is Desired.STOPPED:
-            log.info("worker_stopped", replica_id=row.id, code=code)
+            log.info("worker_stopped", **named(charge.row), code=code)
             report(row.id, charge.generation, observed=Observed.STOPPED)
             self._ports.kick.reconcile()  # somebody may wait for its room
         elif code == LOAD_FAILED:
-            log.error("worker_cannot_load", replica_id=row.id, reason=row.reason)
+            log.error("worker_cannot_load", **named(charge.row), reason=row.reason)
             current = self._ports.replicas.get(row.id)
             reason = (current and current.reason) or LOAD_FAILED_REASON
             report(row.id, charge.generation, observed=Observed.FAILED, reason=reason)
         else:
-            log.warning("worker_crashed", replica_id=row.id, code=code)
+            log.warning("worker_crashed", **named(charge.row), code=code)
             reason = explain_exit(code)
             report(row.id, charge.generation, observed=Observed.PENDING, reason=reason, restarted=True)
 

@@ -24,6 +24,11 @@ LOAD_FAILED = 3
 Command: TypeAlias = Callable[[Replica, str], list[str]]
 
 
+def named(replica: Replica) -> dict[str, str]:
+    """What a log entry about a replica says of it, so that it is found among its service's."""
+    return {"service_id": replica.service_id, "replica_id": replica.id}
+
+
 def worker_command(replica: Replica, host: str) -> list[str]:
     """`-n` is the Celery node's name, `-Q` the queue of the service's doorbells."""
     name = f"{replica.service_id}.{replica.ordinal}@{host}"
