@@ -9,6 +9,8 @@ from inference.telemetry.ports import Flow
 SHARE = 0.01
 """Counting may take this share of the time: with more than some 100,000 waiting tasks it is not done every second."""
 EARLY_S = 0.5
+SELDOM_S = 10.0
+"""It is done so often in any case: a machine that was busy for a moment must not keep it back for long."""
 
 
 class Queues:
@@ -33,7 +35,7 @@ class Queues:
         if began < self._again_at:
             return {}
         before, self.lengths = self.lengths, self._flow.queues()
-        self._again_at = began + (monotonic_s() - began) / SHARE - EARLY_S
+        self._again_at = began + min(SELDOM_S, (monotonic_s() - began) / SHARE) - EARLY_S
         span_s, self._counted_at = began - self._counted_at, began
         last, self._ended = self._ended, ended.copy()
         if last is None:

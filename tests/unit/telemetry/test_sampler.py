@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from inference.errors import StoreUnavailable
+from inference.telemetry import queues
 from inference.telemetry.sample import Look, Work
 from inference.telemetry.sampler import LATE_S, Sampler
 from tests.fakes_telemetry import make_telemetry
@@ -172,3 +173,26 @@ def test_who_has_not_the_duty_measures_nothing(ports, sampler):
     assert told is None
     assert not ports.series.rows
     assert not ports.flow.asked
+
+
+def test_queues_that_take_long_to_count_are_counted_less_often_and_nobody_is_lost(ports, sampler, monkeypatch):
+    clock = [0.0]
+    counted = []
+
+    def slow():
+        counted.append(ports.flow.now)
+        clock[0] += 0.03
+        return {S: (len(counted) * 100, 0)}
+
+    monkeypatch.setattr(queues, "monotonic_s", lambda: clock[0])
+    monkeypatch.setattr(ports.flow, "queues", slow)
+    begin(ports, sampler)
+    for _ in range(20):
+        clock[0] += 0.5
+        ports.flow.now += 0.5
+        sampler.turn()
+
+    kept = rows(ports)
+    assert len(counted) == 4
+    assert sum(span.submitted for span in kept.values()) == 300
+    assert all(span.queue_s > 0 for span in kept.values())
