@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from inference.access.door import Door
 from inference.access.ports import AccessPorts
+from inference.alerts.model import Phase
 from inference.alerts.ports import AlertPorts
+from inference.costs import budgets
+from inference.costs.model import HOUR_S
 from inference.costs.ports import CostPorts
 from inference.errors import HotUnavailable, StoreUnavailable
 from inference.jobs.block import BulkStore
@@ -16,11 +19,16 @@ from inference.logs.ports import LogsPorts
 from inference.notify.ports import NotifyPorts
 from inference.registry.ports import RegistryPorts
 from inference.resources.ports import ResourcesPorts
+from inference.results.ports import ResultsPorts
 from inference.scaling.ports import ScalingPorts
+from inference.serving.model import ServiceState
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.telemetry import status
 from inference.telemetry.ports import TelemetryPorts
+
+UP_STATES = {ServiceState.RUNNING: 1.0, ServiceState.ERROR: 0.0, ServiceState.PREEMPTED: 0.0}
+"""Of the others nobody expects that they run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +38,7 @@ class Core:
     settings: Settings
     jobs: JobPorts
     bulk: BulkStore
+    results: ResultsPorts
     serving: ServingPorts
     registry: RegistryPorts
     resources: ResourcesPorts
@@ -70,9 +79,27 @@ def _figures(core: Core) -> Iterator[tuple[str, tuple[str, ...], float]]:
     replicas = Counter((replica.service_id, replica.observed.value) for replica in core.serving.replicas.all())
     for key, count in replicas.items():
         yield "penstock_replicas", key, count
+    yield from _alerts_and_costs(core)
     if core.jobs.express is not None:
         with contextlib.suppress(HotUnavailable):
             # Only of what has replicas: no other service takes any, and there may be many.
             waiting = core.jobs.express.waiting_in(sorted({service_id for service_id, _ in replicas}))
             for service_id, predictions in waiting.items():
                 yield "penstock_express_waiting", (service_id,), predictions
+
+
+def _alerts_and_costs(core: Core) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    for subject in core.alerts.sources.subjects():
+        if (is_up := UP_STATES.get(ServiceState(subject.state))) is not None:
+            yield "penstock_service_up", (subject.id,), is_up
+    firing = Counter(
+        (alert.service_id, alert.name, alert.severity.value)
+        for alert in core.alerts.alerts.active()
+        if alert.phase is Phase.FIRING
+    )
+    for labels, count in firing.items():
+        yield "penstock_alerts", labels, count
+    for (_, service_id), per_s in budgets.rates(core.costs).by_service.items():
+        yield "penstock_cost_per_hour", (service_id,), per_s * HOUR_S
+    for owner, share in core.alerts.sources.budgets_used().items():
+        yield "penstock_budget_used", owner, share

@@ -12,7 +12,7 @@ from inference.alerts.measure import Measure
 from inference.alerts.model import TELLING, Alert, Event, Order, Phase, Reading, Rule, Silence
 from inference.alerts.ports import AlertPorts
 from inference.clock import monotonic_s
-from inference.ids import new_id
+from inference.ids import new_id, new_ids
 
 log = structlog.get_logger(__name__)
 
@@ -131,9 +131,10 @@ def _begun(reading: Reading, now: float) -> Alert:
 
 
 def _orders(alert: Alert, rule: Rule, event: Event) -> list[Order]:
+    wanted = [one for one in rule.actions if event is Event.FIRED or one.kind in TELLING]
     return [
         Order(
-            id=new_id(),
+            id=order_id,
             alert_id=alert.id,
             rule_id=alert.rule_id,
             tenant_id=alert.tenant_id,
@@ -141,6 +142,5 @@ def _orders(alert: Alert, rule: Rule, event: Event) -> list[Order]:
             event=event,
             action=action,
         )
-        for action in rule.actions
-        if event is Event.FIRED or action.kind in TELLING
+        for order_id, action in zip(new_ids(len(wanted)), wanted, strict=True)
     ]

@@ -30,6 +30,7 @@ NOT_RECORDED = {
     f"POST {BASE}/services/{{service_id}}/tasks/batch": "the same, for each of them",
     f"POST {BASE}/services/{{service_id}}/predict": "nothing is kept of a prediction; with mode=async it is a task",
     "POST /v1/models/{name}/predict": "the same",
+    f"POST {BASE}/alerts/rules/{{rule_id}}/test": "it changes nothing",
 }
 
 
@@ -76,6 +77,15 @@ def a_tenant(world: World) -> str:
 
 def a_budget(world: World) -> str:
     return world.ask("PUT", f"{BASE}/budgets", {"period": "day", "hard": 1e6})["budget_id"]
+
+
+def an_alert_rule(world: World) -> str:
+    rule = {"name": world.next_name(), "metric": "queue_age", "threshold": 10}
+    return world.ask("POST", f"{BASE}/alerts/rules", rule, expect=201)["rule_id"]
+
+
+def a_silence(world: World) -> str:
+    return world.ask("POST", f"{BASE}/alerts/silences", {"for_s": 60}, expect=201)["silence_id"]
 
 
 def a_waiting_task(world: World, **more: Any) -> str:
@@ -147,6 +157,14 @@ PREPARED: dict[str, Callable[[World], Prepared]] = {
     f"PATCH {BASE}/tenants/{{tenant_id}}": on(a_tenant, {"name": "renamed"}),
     f"DELETE {BASE}/tenants/{{tenant_id}}": on(a_tenant),
     f"PUT {BASE}/prices": with_body(lambda world: {"prices": [{"device_kind": "cpu", "per_hour": 0.05}]}),
+    f"POST {BASE}/alerts/rules": with_body(
+        lambda world: {"name": world.next_name(), "metric": "latency", "threshold": 1}
+    ),
+    f"PATCH {BASE}/alerts/rules/{{rule_id}}": on(an_alert_rule, {"threshold": 20}),
+    f"DELETE {BASE}/alerts/rules/{{rule_id}}": on(an_alert_rule),
+    f"POST {BASE}/alerts/rules/{{rule_id}}/test": on(an_alert_rule),
+    f"POST {BASE}/alerts/silences": with_body(lambda _: {"for_s": 60}),
+    f"DELETE {BASE}/alerts/silences/{{silence_id}}": on(a_silence),
     f"PUT {BASE}/budgets": with_body(lambda world: {"service_id": world.ids["service_id"], "hard": 1e6}),
     f"DELETE {BASE}/budgets/{{budget_id}}": on(a_budget),
     f"POST {BASE}/uploads": lambda world: ("", {"data": CANARY.encode()}),

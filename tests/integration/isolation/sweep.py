@@ -116,6 +116,19 @@ CALLS: dict[str, list[Call]] = {
     f"GET {BASE}/gpus": [Call(query={"node_id": "$node_id"}), Call(query={"cursor": "$node_id"})],
     f"GET {BASE}/nodes": [Call(query={"cursor": "$node_id"})],
     f"GET {BASE}/costs": [Call(query={"tenant_id": "$tenant_id"})],
+    f"GET {BASE}/alerts": [Call(query={"service_id": "$service_id"}), Call(query={"cursor": "$service_id"})],
+    f"POST {BASE}/alerts/rules": [
+        Call(body={"name": "of one service", "metric": "latency", "threshold": 1, "service_id": "$service_id"}),
+    ],
+    f"PATCH {BASE}/alerts/rules/{{rule_id}}": [
+        Call(body={"severity": "info"}),
+        Call(body={"service_id": "$service_id"}),
+    ],
+    f"POST {BASE}/alerts/rules/{{rule_id}}/test": [Call(body=EMPTY)],
+    f"POST {BASE}/alerts/silences": [
+        Call(body={"for_s": 60, "service_id": "$service_id"}),
+        Call(body={"for_s": 60, "rule_id": "$rule_id"}),
+    ],
     f"GET {BASE}/budgets": [Call(query={"tenant_id": "$tenant_id"})],
     f"PUT {BASE}/budgets": [
         Call(body={"service_id": "$service_id", "hard": 1e6}),
