@@ -35,6 +35,7 @@ from inference.redisio.figures import RedisFigures
 from inference.redisio.hot import RedisHotResults
 from inference.registry.ports import RegistryPorts
 from inference.resources.ports import ResourcesPorts
+from inference.results.ports import ResultsPorts
 from inference.scaling.ports import ScalingPorts
 from inference.serving.model import Service
 from inference.serving.ports import Kick, ServingPorts
@@ -61,6 +62,7 @@ from inference.store.nodes import SqlNodes
 from inference.store.outbox import SqlOutbox
 from inference.store.profiles import SqlProfiles
 from inference.store.replicas import SqlReplicas
+from inference.store.samples import SqlSamples
 from inference.store.scaling import SqlScaling
 from inference.store.schema import require_current
 from inference.store.series import SqlSeries
@@ -240,6 +242,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             spending=BudgetGate(costs.budgets, every_s=settings.costs.refresh_s, currency=settings.costs.currency),
         ),
         bulk=SqlBulk(database),
+        results=ResultsPorts(samples=SqlSamples(database)),
         serving=serving,
         registry=RegistryPorts(
             models=models,

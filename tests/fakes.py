@@ -16,6 +16,7 @@ from inference.jobs.fallback import CachedFallback
 from inference.jobs.ports import JobPorts
 from inference.registry.model import ModelState, ModelVersion, Signature
 from inference.registry.ports import RegistryPorts
+from inference.results.ports import ResultsPorts
 from inference.serving.model import Node, Service, ServiceConfig, ServiceEvent, ServiceState
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
@@ -25,6 +26,7 @@ from tests.fakes_bulk import FakeBulk
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_leases import FakeLeases
 from tests.fakes_registry import FakeBlobs, FakeModels, FakeUploads, page
+from tests.fakes_results import FakeSamples
 
 X = TensorSpec(name="x", dtype="float32", shape=(None, 2))
 Y = TensorSpec(name="y", dtype="float32", shape=(None, 2))
@@ -246,6 +248,7 @@ def make_core(settings=None):
             spending=BudgetGate(costs.budgets, every_s=60.0, currency=settings.costs.currency),
         ),
         bulk=FakeBulk(jobs),
+        results=ResultsPorts(samples=FakeSamples(jobs)),
         serving=serving,
         registry=RegistryPorts(
             models=models, uploads=FakeUploads(), blobs=blobs, settings=settings.registry, engines=settings.engines

@@ -191,6 +191,12 @@ class Client(AbstractContextManager["Client"]):
         """The same as a file; `format`: csv, json or jsonl."""
         return self._stream("GET", f"{BASE}/services/{service_id}/results/export", params=_given(filters))
 
+    def compare_jobs(self, body: Json) -> Json:
+        return self._call("POST", f"{BASE}/tasks/compare", json=body)
+
+    def compare_in_service(self, service_id: str, body: Json) -> Json:
+        return self._call("POST", f"{BASE}/services/{service_id}/compare", json=body)
+
     def job(self, job_id: str, *, wait_s: float | None = None) -> Json:
         """With `wait_s` the answer comes when the job is over, or when that time is."""
         return self._call("GET", f"{BASE}/tasks/{job_id}", params=_given({"wait": wait_s}))

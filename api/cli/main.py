@@ -2,7 +2,7 @@
 
 import click
 
-from api.cli import alert, audit, cost, job, key, logs, model, nodes, pool, roles, service, tenant
+from api.cli import alert, audit, compare, cost, job, key, logs, model, nodes, pool, roles, service, tenant
 
 
 class _Named(click.Group):
@@ -64,6 +64,8 @@ cli.add_command(roles.status)
 cli.add_command(model.model)
 cli.add_command(service.service)
 cli.add_command(job.job)
+job.job.add_command(compare.tasks)
+service.service.add_command(compare.versions)
 cli.add_command(nodes.gpus)
 cli.add_command(nodes.nodes)
 cli.add_command(pool.pool)

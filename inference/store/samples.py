@@ -1,0 +1,87 @@
+"""What comparisons read of a service's tasks, in short statements by key."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from inference.access.model import Scope
+from inference.jobs.model import FINAL, JobFilter, JobState
+from inference.results.model import Ended, Span, Total
+from inference.store.database import Database
+from inference.store.job_filter import conditions
+from inference.store.scoped import jobs_in
+
+CHUNK = 100
+LARGE_BYTES = 1_000_000
+READ_BYTES = 32_000_000
+
+
+class SqlSamples:
+    """`Samples` on SQLite or PostgreSQL. Safe to share between threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def totals(self, scope: Scope, span: Span) -> Sequence[Total]:
+        inside, bound = jobs_in(scope, "j")
+        fits, more = conditions(_filter(span))
+        over = ", ".join(repr(state.value) for state in sorted(FINAL))
+        statement = (
+            f"SELECT j.state, j.error_code, count(*) AS n FROM jobs j WHERE {inside}{fits} AND j.state IN ({over}) "
+            "GROUP BY j.state, j.error_code ORDER BY j.state, j.error_code"
+        )
+        with self._db.read() as connection:
+            rows = connection.execute(sa.text(statement), bound | more).all()
+        return [Total(state=row.state, error_code=row.error_code, count=row.n) for row in rows]
+
+    def newest(self, scope: Scope, span: Span, *, limit: int) -> Sequence[Ended]:
+        inside, bound = jobs_in(scope, "j")
+        fits, more = conditions(_filter(span, JobState.COMPLETED))
+        statement = (
+            "SELECT j.id, j.submitted_at AS created_at, j.started_at, j.completed_at FROM jobs j "
+            f"WHERE {inside}{fits} ORDER BY j.id DESC LIMIT :limit"
+        )
+        with self._db.read() as connection:
+            return [
+                Ended(**row._asdict())
+                for row in connection.execute(sa.text(statement), bound | more | {"limit": limit}).all()
+            ]
+
+    def digests(self, scope: Scope, job_ids: Sequence[str]) -> Mapping[str, bytes]:
+        return {
+            job_id: hashlib.blake2b(body, digest_size=16).digest()
+            for job_id, body in self._bodies(scope, job_ids, table="payloads")
+        }
+
+    def bodies(self, scope: Scope, job_ids: Sequence[str]) -> Mapping[str, bytes]:
+        return dict(self._bodies(scope, job_ids, table="results"))
+
+    def _bodies(self, scope: Scope, job_ids: Sequence[str], *, table: str) -> Iterator[tuple[str, bytes]]:
+        inside, bound = jobs_in(scope, "j")
+        statement = (
+            f"SELECT b.job_id, b.body FROM {table} b JOIN jobs j ON j.id = b.job_id "
+            f"WHERE {self._db.among('b.job_id', 'ids')} AND {inside} AND length(b.body) <= :large"
+        )
+        read = 0
+        for at in range(0, len(job_ids), CHUNK):
+            some = job_ids[at : at + CHUNK]
+            with self._db.read() as connection:
+                rows = connection.execute(
+                    sa.text(statement), bound | {"ids": self._db.ids(some), "large": LARGE_BYTES}
+                ).all()
+            for row in rows:
+                yield row.job_id, bytes(row.body)
+                read += len(row.body)
+            if read > READ_BYTES:
+                return
+
+
+def _filter(span: Span, state: JobState | None = None) -> JobFilter:
+    return JobFilter(
+        service_id=span.service_id,
+        state=state,
+        model_version=span.version,
+        created_from=span.since,
+        created_to=span.until,
+    )
