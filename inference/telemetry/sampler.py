@@ -33,6 +33,7 @@ class Sampler:
         self._by = by
         self._renew_at = self._batches_at = float("-inf")
         self._slots: Slots | None = None
+        self._unkept: set[int] = set()
         self._queues = Queues(ports.flow)
         self._batches: Mapping[str, int] = {}
         self._looks: dict[int, Mapping[str, Look]] = {}
@@ -46,13 +47,6 @@ class Sampler:
         if not self._holds():
             self._slots = None
             return None
-        try:
-            return self._measure()
-        except BaseException:
-            self._slots = None  # the next turn goes on where the series end
-            raise
-
-    def _measure(self) -> Published | None:
         over = int((self._ports.flow.now_s() - LATE_S) * SLOTS_PER_S)
         slots = self._slots
         if slots is None or over < slots.first:  # or the clock was set back
@@ -60,15 +54,17 @@ class Sampler:
         until = min(over, slots.next + MOST_SLOTS)
         if until <= slots.next:
             return None
-        seconds = set(range(slots.next // SLOTS_PER_S, until // SLOTS_PER_S))
+        seconds = range(slots.next // SLOTS_PER_S, until // SLOTS_PER_S)
         slots.read(until)
+        self._unkept.update(seconds)
         if until == over and seconds:
             self._look(slots, max(seconds))
-            seconds |= {slot // SLOTS_PER_S for slot in slots.read_late()}
+            self._unkept.update(slot // SLOTS_PER_S for slot in slots.read_late())
         published = self._published(slots)
         if until == over:
             self._tell(published)
-        self._ports.series.put([span for at in sorted(seconds) for span in self._spans(slots, at)])
+        self._ports.series.put([span for at in sorted(self._unkept) for span in self._spans(slots, at)])
+        self._unkept.clear()
         self._forget(slots)
         return published
 
@@ -89,6 +85,7 @@ class Sampler:
         self._slots = Slots(self._ports.flow, self._ports.figures, first=first)
         self._queues = Queues(self._ports.flow)
         self._looks, self._came = {}, {}
+        self._unkept.clear()
         return self._slots
 
     def _look(self, slots: Slots, at: int) -> None:

@@ -58,7 +58,10 @@ def test_what_a_socket_is_pushed_is_what_happened_and_what_the_api_shows(system:
         done, came = (sum(point[name] for point in points) for name in ("throughput", "submitted"))
         return done >= TASKS + PREDICTIONS and came >= TASKS  # a busy machine counts queues less often
 
-    wait_for(is_written, timeout_s=25, what="the same in the series")
+    try:
+        wait_for(is_written, timeout_s=25, what="the same in the series")
+    except AssertionError as late:
+        raise AssertionError(f"{late}: pushed {pushed}, written {points}") from late
 
     assert subscribed["subscriptions"][0]["metrics"] == ["throughput", "predictions", "latency", "queue_length"]
     assert sum(one["throughput"] for one in pushed) == TASKS + PREDICTIONS

@@ -154,6 +154,26 @@ def test_a_database_that_was_away_is_made_up_for(ports, sampler, monkeypatch):
     assert sum(span.work.completed for span in rows(ports).values()) == 40
 
 
+def test_rows_that_could_not_be_written_lose_neither_what_came_nor_how_long_queues_were(ports, sampler, monkeypatch):
+    begin(ports, sampler)
+    ports.flow.lengths = {S: (5, 0)}
+    until(ports, sampler, 1_001.0 + LATE_S)
+    with monkeypatch.context() as broken:
+        broken.setattr(ports.series, "put", lambda spans: (_ for _ in ()).throw(StoreUnavailable("away")))
+        ports.flow.lengths = {S: (9, 0)}
+        ports.flow.works = {2002: {S: done(0.1)}}
+        for _ in range(4):
+            ports.flow.now += 0.5
+            with pytest.raises(StoreUnavailable):
+                sampler.turn()
+
+    until(ports, sampler, 1_005.0 + LATE_S)
+
+    assert rows(ports)[1_001].queue_s == 9
+    assert sum(span.submitted for span in rows(ports).values()) == 5
+    assert sum(span.work.completed for span in rows(ports).values()) == 1
+
+
 def test_without_redis_the_series_are_kept_all_the_same(ports, sampler):
     begin(ports, sampler)
     ports.figures.is_away = True
