@@ -14,43 +14,49 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from inference.jobs.model import JobState
 from inference.resources import metrics as device_metrics
 from inference.resources.metrics import DeviceCollector
-from inference.resources.model import Device, Figures, HostReading, Source
+from inference.resources.model import Device, DeviceState, Figures, HostReading, Source
 from inference.serving.model import Observed
 from inference.telemetry import machine, metrics
 from tests.services import Process, answers, free_port, wait_for
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/penstock.json").read_text())
+DASHBOARDS = {file.stem: json.loads(file.read_text()) for file in (DEPLOY / "grafana/dashboards").glob("*.json")}
 RULES = DEPLOY / "prometheus/rules/penstock.yml"
 SERVICE = "01a1"
 
 
 def panels() -> Iterator[tuple[str, str]]:
-    """(panel title, PromQL) with the dashboard's variables filled in."""
-    for panel in DASHBOARD["panels"]:
-        for target in panel.get("targets", ()):
-            yield panel["title"], target["expr"].replace("$__rate_interval", "10s").replace("$service", ".*")
+    """(dashboard and panel, PromQL) with the dashboard's variables filled in."""
+    for name, dashboard in DASHBOARDS.items():
+        for panel in dashboard["panels"]:
+            for target in panel.get("targets", ()):
+                text = target["expr"].replace("$__rate_interval", "10s").replace("$service", ".*")
+                yield f"{name}: {panel['title']}", text
 
 
 def declared() -> set[str]:
     """The names of all our series, as Prometheus stores them."""
-    of_devices = {name for name, _, _ in device_metrics.samples(a_card())}
+    of_devices = {
+        name for source in (Source.NVML, Source.REPLAY) for name, _, _ in device_metrics.samples(a_card(source))
+    }
     names = {*metrics.READ_FROM_STORE, *machine.GAUGES, f"{machine.CPU_SECONDS}_total", *of_devices}
     for metric in vars(metrics).values():
         if isinstance(metric, Counter):
             names.add(f"{metric._name}_total")
+        elif isinstance(metric, Gauge):
+            names.add(metric._name)
         elif isinstance(metric, Histogram):
             names.update(f"{metric._name}_{end}" for end in ("bucket", "count", "sum"))
     return names
 
 
 def used(expressions: Iterable[str]) -> set[str]:
-    return {name for text in expressions for name in re.findall(r"\bpenstock_\w+", text)}
+    return {name for text in expressions for name in re.findall(r"\bpenstock[_:][\w:]+", text)}
 
 
 def rule_expressions() -> list[str]:
@@ -58,17 +64,22 @@ def rule_expressions() -> list[str]:
     return [rule["expr"] for group in groups for rule in group["rules"]]
 
 
+def recorded() -> set[str]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
+
+
 def test_panels_and_alerts_use_only_metrics_that_we_have() -> None:
     asked = used(text for _, text in panels())
     alerted = used(rule_expressions())
 
     assert len(asked) > 15
-    assert asked - declared() == set()
-    assert alerted - declared() == set()
+    assert asked - declared() - recorded() == set()
+    assert alerted - declared() - recorded() == set()
 
 
 def test_states_named_in_panels_and_alerts_exist() -> None:
-    words = {state.value for state in (*JobState, *Observed)}
+    words = {state.value for state in (*JobState, *Observed, *DeviceState)}
     texts = [*(text for _, text in panels()), *rule_expressions()]
 
     named = {word for text in texts for group in re.findall(r'state=~?"([^"]+)"', text) for word in group.split("|")}
@@ -77,9 +88,10 @@ def test_states_named_in_panels_and_alerts_exist() -> None:
     assert named - words == set()
 
 
-def test_no_panel_lies_upon_another() -> None:
+@pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS.keys())
+def test_no_panel_lies_upon_another(dashboard: dict[str, Any]) -> None:
     taken: dict[tuple[int, int], str] = {}
-    for panel in DASHBOARD["panels"]:
+    for panel in dashboard["panels"]:
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24, panel["title"]
         for x in range(place["x"], place["x"] + place["w"]):
@@ -87,12 +99,14 @@ def test_no_panel_lies_upon_another() -> None:
                 assert taken.setdefault((x, y), panel["title"]) == panel["title"]
 
 
-def test_the_dashboard_finds_its_data_source() -> None:
+@pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS.keys())
+def test_the_dashboard_finds_its_data_source(dashboard: dict[str, Any]) -> None:
     source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
-    asked = {panel["datasource"]["uid"] for panel in DASHBOARD["panels"] if "datasource" in panel}
+    asked = {panel["datasource"]["uid"] for panel in dashboard["panels"] if "datasource" in panel}
 
     assert asked == {source["uid"]}
-    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    assert len({each["uid"] for each in DASHBOARDS.values()}) == len(DASHBOARDS) == 5
 
 
 def promtool(*arguments: str | Path) -> None:
@@ -118,11 +132,11 @@ def test_the_alerts_fire_when_they_should() -> None:
     promtool("test", "rules", DEPLOY / "prometheus/rules_test.yml")
 
 
-def a_card() -> HostReading:
+def a_card(source: Source = Source.NVML) -> HostReading:
     """Where the machine has none: the figures go through the real naming."""
     figures = Figures(memory_used_bytes=8, utilisation_percent=50.0, temperature_c=40.0, power_w=300.0)
-    card = Device(index=0, uuid="GPU-1", name="card", memory_bytes=80, source=Source.NVML, figures=figures)
-    return HostReading(devices=(card,), source=Source.NVML, at=0.0)
+    card = Device(index=0, uuid="GPU-1", name="card", memory_bytes=80, source=source, figures=figures)
+    return HostReading(devices=(card,), source=source, at=0.0)
 
 
 def store_samples() -> metrics.Samples:
@@ -131,21 +145,36 @@ def store_samples() -> metrics.Samples:
     yield "penstock_queue_oldest_seconds", (SERVICE, "3"), 2.5
     yield "penstock_express_waiting", (SERVICE,), 2.0
     yield "penstock_replicas", (SERVICE, "ready"), 1.0
+    yield "penstock_service_up", (SERVICE,), 1.0
+    yield "penstock_alerts", (SERVICE, "slow", "critical"), 1.0
+    yield "penstock_cost_per_hour", (SERVICE,), 0.5
+    yield "penstock_budget_used", ("default", SERVICE), 0.5
+    yield "penstock_service_latency_recent_seconds", (SERVICE, "0.95"), 0.5
 
 
-LABELS = {"service": SERVICE, "state": "completed", "route": "tasks", "status": "202", "result": "completed"}
+LABELS = {
+    "service": SERVICE,
+    "state": "completed",
+    "route": "tasks",
+    "status": "202",
+    "result": "completed",
+    "direction": "out",
+}
 
 
 def work_a_little() -> None:
     """One step of everything that is counted or timed."""
     for metric in vars(metrics).values():
-        if isinstance(metric, Counter | Histogram):
+        if isinstance(metric, Counter | Gauge | Histogram):
             child = (
                 metric.labels(*(LABELS.get(name, name) for name in metric._labelnames))
                 if metric._labelnames
                 else metric
             )
-            child.inc() if isinstance(child, Counter) else child.observe(0.02)
+            if isinstance(child, Gauge):
+                child.set(1)
+            else:
+                child.inc() if isinstance(child, Counter) else child.observe(0.02)
 
 
 class Exporter(http.server.BaseHTTPRequestHandler):
@@ -210,7 +239,7 @@ def ask(url: str, path: str, **query: str) -> Any:
     return answer["data"]
 
 
-def test_every_panel_shows_something_when_the_system_works(prometheus: str) -> None:
+def test_every_panel_of_every_dashboard_shows_something_when_the_system_works(prometheus: str) -> None:
     def empty() -> list[str]:
         found = ((title, ask(prometheus, "/api/v1/query", query=text)["result"]) for title, text in panels())
         return [title for title, result in found if not any(sample["value"][1] != "NaN" for sample in result)]
