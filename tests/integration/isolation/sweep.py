@@ -27,8 +27,9 @@ FURTHER_IDS = {"other", "cursor", "after", "input_ref", "model_path", "actor"}
 FILTERS = {"cursor", "after", "object_id", "actor", "task_ids"}
 """Parameters and fields that only leave something out: what they name need not exist, and may be gone already."""
 
-FILTERED = {("GET /v1/deployments", "model_id")}
-"""A parameter that is a filter in this operation: a model may be gone."""
+LOGS = f"GET {BASE}/services/{{service_id}}/logs"
+FILTERED = {("GET /v1/deployments", "model_id")} | {(f"{LOGS}{more}", "task_id") for more in ("", "/export", "/tail")}
+"""A parameter that is a filter in this operation: a model, or a task, may be gone."""
 
 
 IN_CONFIG = {"fallback_service_id"}
@@ -37,6 +38,7 @@ IN_CONFIG = {"fallback_service_id"}
 INSTALLATION = (
     *("tenants", "audit", "audit/export", "audit/verify", "costs", "budgets", "budgets/{budget_id}"),
     *("gpus", "nodes", "nodes/{node_id}", "pool"),
+    *("logs", "logs/export", "logs/analysis", "logs/tail"),
 )
 OF_THE_INSTALLATION = {"/metrics"} | {f"{BASE}/{name}" for name in INSTALLATION}
 """What a key of the system is answered for all tenants; everybody else for their own part of it."""
@@ -129,6 +131,16 @@ CALLS: dict[str, list[Call]] = {
         Call(body={"for_s": 60, "service_id": "$service_id"}),
         Call(body={"for_s": 60, "rule_id": "$rule_id"}),
     ],
+    **{f"{LOGS}{more}": [Call(query={"task_id": "$task_id"})] for more in ("/export", "/tail")},
+    LOGS: [Call(query={"task_id": "$task_id"}), Call(query={"cursor": "$audit_seq"})],
+    f"GET {BASE}/logs": [
+        Call(query={"task_id": "$task_id"}),
+        Call(query={"service_id": "$service_id"}),
+        Call(query={"cursor": "$audit_seq"}),
+    ],
+    f"GET {BASE}/logs/export": [Call(query={"task_id": "$task_id", "service_id": "$service_id"})],
+    f"GET {BASE}/logs/analysis": [Call(query={"service_id": "$service_id"})],
+    f"GET {BASE}/logs/tail": [Call(query={"task_id": "$task_id"})],
     f"GET {BASE}/budgets": [Call(query={"tenant_id": "$tenant_id"})],
     f"PUT {BASE}/budgets": [
         Call(body={"service_id": "$service_id", "hard": 1e6}),
