@@ -124,7 +124,7 @@ class FakeSources:
         self.there, self.rows, self.ages, self.failures, self.moved, self.spent = [], [], {}, {}, {}, {}
         self.entries, self.reads, self._services = 0, 0, services
 
-    def subjects(self):
+    def subjects(self, tenant_id=None):
         if self._services is None:
             return self.there
         rows = self._services.rows.values()
@@ -134,7 +134,7 @@ class FakeSources:
         self.reads += 1
         return [one for one in self.rows if one.step_s == step_s and since <= one.at < until]
 
-    def oldest_s(self):
+    def oldest_s(self, tenant_id=None):
         self.reads += 1
         return self.ages
 

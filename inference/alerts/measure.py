@@ -21,7 +21,16 @@ AWAKE = frozenset(state.value for state in MEANT_TO_RUN | {ServiceState.ERROR, S
 class Measure:
     """One look: each source is read when the first rule asks for it, and then for all services at once."""
 
-    def __init__(self, sources: Sources, subjects: Sequence[Subject], rules: Iterable[Rule], *, now: float) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        subjects: Sequence[Subject],
+        rules: Iterable[Rule],
+        *,
+        now: float,
+        tenant_id: str | None = None,
+    ) -> None:
+        self._tenant_id = tenant_id
         self._sources = sources
         self._now = now
         self._subjects: dict[str, list[Subject]] = defaultdict(list)
@@ -98,7 +107,7 @@ class Measure:
 
     @cached_property
     def _oldest(self) -> Mapping[str, float]:
-        return self._sources.oldest_s()
+        return self._sources.oldest_s(self._tenant_id)
 
     @cached_property
     def _failures(self) -> Mapping[str, int]:

@@ -99,14 +99,14 @@ class AlertStore(Protocol):
 class Sources(Protocol):
     """Where values come from. Each is read once for all services. Raises StoreUnavailable."""
 
-    def subjects(self) -> Sequence[Subject]:
-        """Every service."""
+    def subjects(self, tenant_id: str | None = None) -> Sequence[Subject]:
+        """Every service, of one tenant or of all."""
         ...
 
     def spans(self, *, step_s: int, since: int, until: int) -> Sequence[Span]: ...
 
-    def oldest_s(self) -> Mapping[str, float]:
-        """How long the oldest task waits, for services where any does."""
+    def oldest_s(self, tenant_id: str | None = None) -> Mapping[str, float]:
+        """How long the oldest task waits, for services (of one tenant or of all) where any does."""
         ...
 
     def load_failures(self) -> Mapping[str, int]:

@@ -109,8 +109,9 @@ class Evaluator:
 
 def try_now(ports: AlertPorts, rule: Rule, *, scope: Scope) -> Iterator[Reading]:
     """What this rule finds at this moment; nothing is written. Raises StoreUnavailable."""
-    mine = [one for one in ports.sources.subjects() if one.tenant_id == scope.tenant_id]
-    yield from Measure(ports.sources, mine, [rule], now=ports.alerts.now_s()).readings()
+    mine = ports.sources.subjects(scope.tenant_id)
+    look = Measure(ports.sources, mine, [rule], now=ports.alerts.now_s(), tenant_id=scope.tenant_id)
+    yield from look.readings()
 
 
 def _begun(reading: Reading, now: float) -> Alert:

@@ -33,24 +33,28 @@ class SqlAlertSources:
             "SELECT j.submitted_at FROM jobs j WHERE j.service_id = s.id AND j.state = 'pending' "
             f"AND j.not_before IS NULL ORDER BY j.order_key LIMIT {HEAD}"
         )
-        self._oldest = sa.text(
+        self._oldest = (
             f"SELECT s.id, (SELECT min(h.submitted_at) FROM ({head}) AS h) AS since FROM services s"
             if database.is_sqlite
             else "SELECT s.id, o.since FROM services s CROSS JOIN LATERAL "
             f"(SELECT min(h.submitted_at) AS since FROM ({head}) AS h) AS o"
         )
 
-    def subjects(self) -> Sequence[Subject]:
+    def subjects(self, tenant_id: str | None = None) -> Sequence[Subject]:
         wanted = sa.select(services.c.id, services.c.tenant_id, services.c.name, services.c.state)
+        if tenant_id is not None:
+            wanted = wanted.where(services.c.tenant_id == tenant_id)
         with self._db.read() as connection:
             return [Subject(**row._mapping) for row in connection.execute(wanted)]
 
     def spans(self, *, step_s: int, since: int, until: int) -> Sequence[Span]:
         return self._series.of_all(step_s=step_s, since=since, until=until)
 
-    def oldest_s(self) -> Mapping[str, float]:
+    def oldest_s(self, tenant_id: str | None = None) -> Mapping[str, float]:
+        mine, bound = ("", {}) if tenant_id is None else (" WHERE s.tenant_id = :tenant", {"tenant": tenant_id})
         with self._db.read() as connection:
-            rows = [row for row in connection.execute(self._oldest) if row.since is not None]
+            found = connection.execute(sa.text(self._oldest + mine), bound)
+            rows = [row for row in found if row.since is not None]
             now = self._db.now_s(connection) if rows else 0.0
         return {row.id: max(0.0, now - row.since) for row in rows}
 

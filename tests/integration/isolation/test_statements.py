@@ -32,6 +32,9 @@ EXPLAINED = {
     r"FROM budgets WHERE (1 = 1|true) ORDER BY": "budgets of all tenants, for the same keys",
     r"FROM budgets WHERE budgets.level = ": "what is used up, as every process must know it",
     r"FROM services s WHERE state IN .* OR EXISTS \(SELECT 1 FROM replicas": "who holds the pool, for the same keys",
+    r"SELECT services.id, services.tenant_id, services.name, services.state FROM services$": "figures, as above",
+    r"FROM alerts WHERE alerts.active_key IS NOT NULL": "figures, as above",
+    r"FROM replicas r JOIN services s .* WHERE r.observed IN": "figures of cost, as above",
     r"FROM audit (WHERE audit.seq > \S+ )?ORDER BY audit.seq": "the whole record, for keys of the system alone",
 }
 SHOWN_WHOLE = {
