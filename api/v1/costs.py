@@ -25,7 +25,17 @@ Json = dict[str, Any]
 @blueprint.route("/costs", needs=Role.VIEWER, reach=Reach.TENANT)
 @blueprint.arguments(schemas.CostsQuery(), location="query")
 @refuses(errors.InvalidField, errors.UnknownField, errors.TenantNotFound)
-@blueprint.alt_response(200, schema=schemas.CostsShown(), example=schemas.COSTS_EXAMPLE)
+@blueprint.doc(
+    responses={
+        "200": {
+            "description": "What it cost",
+            "content": {
+                JSON: {"schema": schemas.CostsShown(), "example": schemas.COSTS_EXAMPLE},
+                "text/csv": {"schema": {"type": "string"}},
+            },
+        }
+    }
+)
 def show_costs(asked: Json) -> Response:
     """Show what was held, what of it was used, and what that cost, by service, tenant, day (UTC) or device
 

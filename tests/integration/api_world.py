@@ -72,6 +72,7 @@ class World:
         self._make_deployment()
         self._make_key()
         self._make_tenant()
+        self._make_budget()
         self.ids["upload_id"] = self.call("POST", f"{BASE}/uploads", data=b'{"x": [1, 2, 3, 4]}').json["upload_id"]
 
     def let_parts_report(self) -> None:
@@ -93,6 +94,7 @@ class World:
         service = self.call("GET", f"{BASE}/services/{self.ids['service_id']}").json
         if service.get("status") != "running":
             self._make_service()
+        self._make_budget()
 
     def next_task(self) -> str:
         """Of the tasks of the service, another one each time."""
@@ -122,6 +124,14 @@ class World:
     def _make_key(self) -> None:
         body = {"name": self.next_name(), "role": "viewer"}
         self.ids["key_id"] = self.ask("POST", f"{BASE}/keys", body, expect=201)["key_id"]
+
+    def _make_budget(self) -> None:
+        """The only one: others that were set might refuse what is tried next."""
+        made = self.ask("PUT", f"{BASE}/budgets", {"period": "day", "hard": 1e6})["budget_id"]
+        self.ids["budget_id"] = made
+        for one in self.ask("GET", f"{BASE}/budgets")["budgets"]:
+            if one["budget_id"] != made:
+                self.call("DELETE", f"{BASE}/budgets/{one['budget_id']}")
 
     def _make_tenant(self) -> None:
         body = {"tenant_id": self.next_name()}
