@@ -171,7 +171,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     quotas = Quotas(usage, settings.access, jobs_waiting=settings.jobs.backlog_limit)
     sharing = Sharing(counts, every_s=settings.access.share_every_s)
     lane = RedisExpress(express)
-    figures, ticks = RedisFigures(link), SqlTicks(database)
+    figures, ticks = RedisFigures(express), SqlTicks(database)
 
     costs = CostPorts(
         store=SqlCosts(database, silence_s=settings.serving.node_silence_s, threads=settings.engines.threads),

@@ -15,6 +15,8 @@ from inference.telemetry.sample import Work
 log = structlog.get_logger(__name__)
 
 EVERY_S = 0.25
+MOST_KEPT = 20
+"""Slots that are told again when Redis did not answer: it may have heard, and then they count twice."""
 
 
 class Predicted:
@@ -40,7 +42,7 @@ class Predicted:
                 self._add(self._works.setdefault(slot, Work()), ended)
 
     def tell(self, *, is_over: bool = False) -> None:
-        """Tells what was counted, now and then; at the end (`is_over`) at once. With Redis away it is lost."""
+        """Tells what was counted, now and then; at the end (`is_over`) at once. What Redis did not take is kept."""
         if self._figures is None or not self._works or not (is_over or monotonic_s() >= self._due_at):
             return
         with self._lock:
@@ -50,6 +52,9 @@ class Predicted:
             self._figures.tell_predicted(self._service_id, sorted(works.items()))
         except HotUnavailable as error:
             log.debug("predictions_untold", reason=error.message)
+            with self._lock:
+                for slot, work in sorted(works.items())[-MOST_KEPT:]:
+                    self._works.setdefault(slot, Work()).merge(work)
 
     def _add(self, work: Work, ended: Sequence[Outcome]) -> None:
         latencies = [max(0.0, one.ended_at - one.job.submitted_at) for one in ended if one.result is not None]
