@@ -29,6 +29,8 @@ COLUMNS = {
 }
 SHOWN = "e.id, e.level, e.event, e.service_id, e.task_id, e.trace_id, e.fields"
 DEPLOYING = "deploying"
+MATCHES = "e.words @@ to_tsquery('simple', :words)"
+FEW = 3_000
 
 
 class SqlLogs:
@@ -63,9 +65,23 @@ class SqlLogs:
 
     def find(self, asked: Question) -> Sequence[Entry]:
         source, where, bound = self._where(asked)
+        if asked.terms and not self._db.is_sqlite:
+            where, bound = self._by_words(source, where, bound)
         query = sa.text(f"SELECT {SHOWN} FROM {source}{where} ORDER BY {self._order(asked)} DESC LIMIT :limit")
         with self._db.read() as connection:
             return [_entry(row) for row in connection.execute(query, {**bound, "limit": asked.limit})]
+
+    def _by_words(self, source: str, where: str, bound: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """PostgreSQL cannot know how frequent a word is, and would read all entries backwards for a rare one.
+
+        So few are taken through the index of words, to be sorted; and what is frequent is soon met on the way back.
+        """
+        few = sa.text(f"SELECT e.id FROM {source}{where} LIMIT {FEW}")
+        with self._db.read() as connection:
+            ids = connection.execute(few, bound).scalars().all()
+        if len(ids) < FEW:
+            return " WHERE e.id = ANY(:ids)", {"ids": list(ids)}
+        return where.replace(MATCHES, f"({MATCHES}) IS TRUE"), bound
 
     def counts(self, asked: Question, *, step_s: int) -> Sequence[tuple[int, int, int]]:
         source, where, bound = self._where(asked)
@@ -144,6 +160,8 @@ class SqlLogs:
     def _where(self, asked: Question) -> tuple[str, str, dict[str, Any]]:
         """FROM, WHERE and what is bound. Levels stand in the text: only so are partial indexes taken."""
         source, bound = "log_entries e", dict[str, Any]()
+        if self._db.is_sqlite and asked.service_id is None and asked.task_id is None and asked.level.number >= ERROR:
+            source += " INDEXED BY ix_log_entries_grave"  # SQLite would go through all of them
         parts = list[str]()
         key = self._order(asked)
         if asked.terms:
@@ -153,7 +171,7 @@ class SqlLogs:
                 parts.append("log_words MATCH :words")
                 bound["words"] = _fts5(kind, asked.terms)
             else:
-                parts.append("e.words @@ to_tsquery('simple', :words)")
+                parts.append(MATCHES)
                 bound["words"] = _tsquery(kind, asked.terms)
         if asked.service_id is not None:
             parts.append("e.service_id = :service")

@@ -25,6 +25,7 @@ log_entries = sa.Table(
         for name, columns, where in (
             ("ix_log_entries_warnings", ("service_id", "id"), f"level >= {WARNING}"),
             ("ix_log_entries_errors", ("service_id", "id"), f"level >= {ERROR}"),
+            ("ix_log_entries_grave", ("id",), f"level >= {ERROR}"),
             ("ix_log_entries_task", ("task_id", "id"), "task_id IS NOT NULL"),
             ("ix_log_entries_fingerprint", ("fingerprint", "id"), "fingerprint IS NOT NULL"),
         )

@@ -12,6 +12,7 @@ depends_on = None
 PARTIAL = (
     ("ix_log_entries_warnings", ["service_id", "id"], "level >= 30"),
     ("ix_log_entries_errors", ["service_id", "id"], "level >= 40"),
+    ("ix_log_entries_grave", ["id"], "level >= 40"),
     ("ix_log_entries_task", ["task_id", "id"], "task_id IS NOT NULL"),
     ("ix_log_entries_fingerprint", ["fingerprint", "id"], "fingerprint IS NOT NULL"),
 )

@@ -1,6 +1,7 @@
 """The log store on both databases."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from inference.logs.keeper import Keeper
 from inference.logs.model import EPOCH_S, Level, Question, Row, id_at, row
 from inference.logs.ports import LogsPorts
 from inference.settings import LogsSettings
+from inference.store import logs
 from inference.store.logs import SqlLogs
 
 BEGIN = EPOCH_S + 150_000_000.0
@@ -91,6 +93,21 @@ def test_a_keyword_is_words_and_never_syntax(store, keyword, expected):
     asked = query.question(service_id=None, keyword=keyword)
 
     assert events(store.find(asked)) == expected
+
+
+def test_a_frequent_word_is_found_from_the_newest_on_as_a_rare_one_is(store, monkeypatch):
+    monkeypatch.setattr(logs, "FEW", 5)
+    store.put([entry(n, f"e{n}", service_id=ONE if n % 2 else OTHER, reason="frequent") for n in range(20)])
+    store.put([entry(n + 0.5, f"r{n}", service_id=ONE, reason="rare") for n in range(3)])
+
+    def found(keyword, **asked):
+        return events(store.find(replace(query.question(keyword=keyword, **asked), limit=3)))
+
+    assert found("frequent", service_id=None) == ["e19", "e18", "e17"]
+    assert found("frequent", service_id=OTHER) == ["e18", "e16", "e14"]
+    assert found("frequent", service_id=OTHER, until=BEGIN + 5) == ["e4", "e2", "e0"]
+    assert found("rare", service_id=None) == ["r2", "r1", "r0"]
+    assert found("none", service_id=None) == []
 
 
 def test_words_are_combined_with_everything_else(store):
