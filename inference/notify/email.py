@@ -50,13 +50,13 @@ class SmtpMail:
                     server.login(self._user, self._password)
                 refused = server.send_message(message)
         except smtplib.SMTPRecipientsRefused as error:
-            return _refused(error.recipients)
+            return _refused(error.recipients, is_for_all=True)
         except smtplib.SMTPResponseException as error:
             reason = f"The mail server answered {error.smtp_code}: {_text(error.smtp_error)}"[:MESSAGE_LIMIT]
             return Answer(error=reason, is_hopeless=error.smtp_code >= REFUSED_FOR_GOOD)
         except (smtplib.SMTPException, OSError, ValueError) as error:
             return Answer(error=f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
-        return Answer(status=250) if not refused else _refused(refused)
+        return Answer(status=250) if not refused else _refused(refused, is_for_all=False)
 
     def _message(self, to: Sequence[str], subject: str, text: str, message_id: str) -> EmailMessage:
         message = EmailMessage()
@@ -83,11 +83,12 @@ class SmtpMail:
         return self._context or ssl.create_default_context()
 
 
-def _refused(recipients: dict[str, tuple[int, bytes]]) -> Answer:
-    """Some got it: it is not sent again to those; nobody did: it is, unless for good."""
+def _refused(recipients: dict[str, tuple[int, bytes]], *, is_for_all: bool) -> Answer:
+    """Where some got it, it is not sent again: they would get it twice."""
     code = max(code for code, _ in recipients.values())
     reason = "; ".join(f"{who}: {code} {_text(why)}" for who, (code, why) in recipients.items())
-    return Answer(error=f"The mail server refused {reason}"[:MESSAGE_LIMIT], is_hopeless=code >= REFUSED_FOR_GOOD)
+    is_hopeless = code >= REFUSED_FOR_GOOD or not is_for_all
+    return Answer(error=f"The mail server refused {reason}"[:MESSAGE_LIMIT], is_hopeless=is_hopeless)
 
 
 def _text(words: bytes | str) -> str:
