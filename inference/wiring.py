@@ -191,6 +191,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         leases=SqlLeases(database),
         instances=SqlInstances(database),
         nodes=SqlNodes(database),
+        devices=SqlDevices(database),
         ticks=ticks,
         profiles=profiles,
         deployments=SqlDeployments(database),

@@ -218,12 +218,14 @@ def make_core(settings=None):
     services, models, silent, blobs = FakeServices(), FakeModels(), Silent(), FakeBlobs()
     jobs, access = FakeJobs(services), fakes_access.make_access(settings)
     costs = fakes_costs.make_costs(settings)
+    resources = fakes_resources.make_resources()
     serving = ServingPorts(
         services=services,
         replicas=FakeReplicas(),
         leases=FakeLeases(),
         instances=None,
         nodes=FakeNodes(),
+        devices=resources.devices,
         ticks=FakeTicks(),
         profiles=FakeProfiles(),
         deployments=FakeDeployments(),
@@ -253,7 +255,7 @@ def make_core(settings=None):
         registry=RegistryPorts(
             models=models, uploads=FakeUploads(), blobs=blobs, settings=settings.registry, engines=settings.engines
         ),
-        resources=fakes_resources.make_resources(),
+        resources=resources,
         access=access,
         door=fakes_access.make_door(access, settings),
         notify=notify,

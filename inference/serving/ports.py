@@ -8,6 +8,7 @@ from inference.access.model import Scope
 from inference.registry.ports import ModelStore
 from inference.resources.leases import Ask, Lease
 from inference.resources.model import Device
+from inference.resources.ports import DeviceStore
 from inference.serving.model import (
     Deployment,
     Desired,
@@ -289,6 +290,7 @@ class ServingPorts:
     leases: LeaseStore
     instances: InstanceStore
     nodes: NodeStore
+    devices: DeviceStore
     ticks: TickStore
     profiles: ProfileStore
     deployments: DeploymentStore

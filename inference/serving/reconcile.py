@@ -9,8 +9,9 @@ import structlog
 
 from inference.ids import new_id
 from inference.resources import plan as planner
+from inference.resources.fit import Where
 from inference.resources.leases import Ask, Lease
-from inference.serving import card_memory
+from inference.serving import card_memory, cards_away
 from inference.serving.actions import (
     Action,
     AddReplica,
@@ -53,6 +54,7 @@ def run(ports: ServingPorts) -> int:
             leases=leases,
             now=ports.leases.now(),
             card_bytes=card_memory.of_hungry(ports, services, replicas, nodes),
+            away=cards_away.of_waiting(ports, services, replicas, nodes),
         )
         world = World(rows, ports.settings)
         for replica in world.unleased():
@@ -108,6 +110,8 @@ def _settle(told: Wish, found: planner.Plan, world: World) -> list[Action]:
     placed = [found.placed[need.id] for need in told.needs if need.id in found.placed]
     refused = [need for need in told.needs if need.id in found.refused]
     trouble = explain(refused[0], found.refused[refused[0].id], found.board) if refused else None
+    if trouble is not None and refused[0].where is Where.CARD:
+        trouble = cards_away.named(trouble, world.away)
     return settle(told, placed, trouble, world)
 
 

@@ -52,7 +52,7 @@ def clear(replicas: Iterable[Replica], world: World) -> list[Action]:
 
 def broken(service: Service, replicas: Sequence[Replica], world: World) -> MoveService | None:
     """The move to error when a model cannot be loaded and no replica works or may still work."""
-    kept = [replica for replica in replicas if replica.desired is Desired.RUNNING]
+    kept = [replica for replica in replicas if _is_meant_to_run(replica, world)]
     failed = [replica for replica in kept if replica.observed is Observed.FAILED]
     hopeful = [replica for replica in kept if replica.observed in ON_THE_WAY]
     if service.state not in MEANT_TO_RUN or not failed or hopeful or _ready(kept, world):
@@ -77,12 +77,15 @@ def wish(service: Service, replicas: Sequence[Replica], world: World) -> Wish:
         needs = needs_of(service, count, now=world.now, card_bytes=world.card_bytes.get(service.id))
         return Wish(service=service, replicas=replicas, needs=needs)
     leaving = [replica for replica in replicas if replica.desired is Desired.STOPPED]
-    kept = [replica for replica in replicas if replica.desired is Desired.RUNNING]
+    kept = [replica for replica in replicas if _is_meant_to_run(replica, world)]
+    stranded = [replica for replica in replicas if replica.desired is Desired.RUNNING and replica not in kept]
     want = service.wanted_replicas
     current = [replica for replica in kept if replica.revision == service.revision]
     old = [replica for replica in kept if replica.revision != service.revision]
     old_ready = _ready(old, world)
-    drains: list[Action] = [DrainReplica(replica_id=replica.id) for replica in old if replica not in old_ready]
+    # What is on a card that answers no more is not waited for: it fails job after job.
+    broken_off = [*stranded, *(replica for replica in old if replica not in old_ready)]
+    drains: list[Action] = [DrainReplica(replica_id=replica.id) for replica in broken_off]
     surplus = sorted(current, key=lambda replica: _worth(replica, world))[: max(0, len(current) - want)]
     drains += [DrainReplica(replica_id=replica.id) for replica in surplus]
     stay = [replica for replica in current if replica not in surplus]
@@ -194,6 +197,10 @@ def _preempted(service: Service, leaving: Sequence[Replica], world: World) -> Mo
         suggested_action="It comes back by itself when there is room. Raise its priority, or add a node, to have it "
         "back sooner; its tasks are kept.",
     )
+
+
+def _is_meant_to_run(replica: Replica, world: World) -> bool:
+    return replica.desired is Desired.RUNNING and not world.is_stranded(replica)
 
 
 def _ready(replicas: Iterable[Replica], world: World) -> list[Replica]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from inference.resources.fit import CPU, NOTHING, Holding, Room, Size
 from inference.resources.leases import Lease, is_back
 from inference.resources.plan import Limits
+from inference.serving import cards_away
 from inference.serving.model import Desired, Node, Observed, Replica, Service
 from inference.serving.place import rooms_of, size_of
 from inference.settings import ServingSettings
@@ -16,7 +17,10 @@ GONE = frozenset({Observed.PENDING, Observed.STOPPED, Observed.FAILED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What was read. `now`: by the clock of the leases. `card_bytes`: of a replica, by service, where nobody says."""
+    """What was read. `now`: by the clock of the leases. `card_bytes`: of a replica, by service, where nobody says.
+
+    `away`: cards of living nodes that cannot be used now, in words; only where somebody waits for one.
+    """
 
     services: Sequence[Service]
     replicas: Sequence[Replica]
@@ -24,6 +28,7 @@ class Rows:
     leases: Sequence[Lease] = ()
     now: float = 0.0
     card_bytes: Mapping[str, int] = field(default_factory=dict)
+    away: Sequence[str] = ()
 
 
 class World:
@@ -40,7 +45,8 @@ class World:
             for gpu in node.inventory.get("gpus", ())
             if gpu.get("source") == "nvml"
         )
-        self.card_bytes = rows.card_bytes
+        self._devices = cards_away.of_nodes(rows.nodes)
+        self.card_bytes, self.away = rows.card_bytes, rows.away
         self.services = {service.id: service for service in rows.services}
         self.replicas = {replica.id: replica for replica in rows.replicas}
         self._leases = {lease.replica_id: lease for lease in rows.leases}
@@ -59,6 +65,11 @@ class World:
     def is_lost(self, replica: Replica) -> bool:
         """Its node is silent: nobody can say what runs there."""
         return replica.node_id not in self._alive
+
+    def is_stranded(self, replica: Replica) -> bool:
+        """Its node lives, and says that the card under it is lost or gone: what runs there can be ended, not used."""
+        there = self._devices.get(replica.node_id)
+        return there is not None and replica.device not in there
 
     def is_gone(self, replica: Replica) -> bool:
         """Nothing runs behind this row, nothing will, and what it held is back."""
@@ -117,16 +128,16 @@ class World:
 
     def _of_lease(self, lease: Lease) -> Holding:
         replica, service = self.replicas.get(lease.replica_id), self.services.get(lease.service_id)
+        is_ending = replica is None or replica.desired is Desired.STOPPED or self.is_stranded(replica)
         is_fixed = (
-            replica is None
+            is_ending
             or service is None
-            or replica.desired is Desired.STOPPED
             or not service.config.preemptible
             or lease.replica_id in self._leaving_for
             or self.now - lease.reserved_at < self._settings.residency_s
         )
         # A worker that ends makes room within its grace: whoever fits there then puts nobody out.
-        is_leaving = (replica is None or replica.desired is Desired.STOPPED) and lease.for_id not in self._leases
+        is_leaving = is_ending and lease.for_id not in self._leases
         loaded_s = 0.0 if lease.allocated_at is None else lease.allocated_at - lease.reserved_at
         return Holding(
             id=lease.replica_id,

@@ -14,6 +14,7 @@ from inference.serving.ports import ServingPorts
 from inference.settings import ServingSettings
 from inference.store import tables
 from inference.store.database import Database
+from inference.store.devices import SqlDevices
 from inference.store.leases import SqlLeases
 from inference.store.nodes import SqlNodes
 from inference.store.replicas import SqlReplicas
@@ -48,6 +49,7 @@ class World:
             leases=SqlLeases(database),
             instances=unused,
             nodes=SqlNodes(database),
+            devices=SqlDevices(database),
             ticks=unused,
             profiles=unused,
             deployments=unused,

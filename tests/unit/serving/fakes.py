@@ -22,6 +22,7 @@ from inference.serving.model import (
 from inference.serving.ports import ServingPorts
 from inference.settings import ServingSettings
 from tests.fakes_leases import FakeLeases
+from tests.fakes_resources import FakeDevices
 
 
 class FakeServices:
@@ -207,6 +208,7 @@ def fake_ports() -> Any:
         "replicas": replicas,
         "leases": replicas.leases,
         "nodes": FakeNodes(),
+        "devices": FakeDevices(),
         "profiles": FakeProfiles(),
         "deployments": FakeDeployments(),
         "models": FakeModels(),
