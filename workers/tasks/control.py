@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RETENTION_S = 600.0
-AUTOSCALE_S = 10.0
-RECLAIM_S = 5.0
+AUTOSCALE_S = 60.0
+RECLAIM_S = 10.0
 
 
 def register(app: "Celery", core: Core, ticker: Ticker) -> None:
