@@ -1,7 +1,7 @@
 """Whether new work may still be bought, as the hot path asks it: a lookup in what is known of used up budgets."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -13,15 +13,19 @@ log = structlog.get_logger(__name__)
 
 
 class BudgetGate:
-    """For any number of threads. What it knows is up to `every_s` old; only the first call waits for the database.
+    """For any number of threads. Knows what held some `every_s` ago. Only the first call waits for the database,
+    and while a budget is used up one that comes after a pause: what refused before it may hold no longer.
 
     While the database is away what was known holds, and nothing is refused that was never known to be.
     """
 
-    def __init__(self, budgets: BudgetStore, *, every_s: float, currency: str) -> None:
+    def __init__(
+        self, budgets: BudgetStore, *, every_s: float, currency: str, clock: Callable[[], float] = monotonic_s
+    ) -> None:
         self._budgets = budgets
         self._every_s = every_s
         self._currency = currency
+        self._clock = clock
         self._lock = threading.Lock()
         self._due_at = float("-inf")
         self._is_known = False
@@ -30,7 +34,7 @@ class BudgetGate:
 
     def check(self, tenant_id: str, service_id: str, priority: int) -> None:
         """Raises BudgetExhausted for work of a priority that its budgets no longer pay for; WouldWait on a loop."""
-        if monotonic_s() >= self._due_at:
+        if self._clock() >= self._due_at:
             self._renew()
         if self._services or self._tenants:
             self._refuse(self._services.get(service_id), priority)
@@ -57,10 +61,11 @@ class BudgetGate:
 
     def _renew(self) -> None:
         with self._lock:
-            if monotonic_s() < self._due_at:
+            if self._clock() < self._due_at:
                 return
-            if self._is_known:
-                self._due_at = monotonic_s() + self._every_s
+            has_paused = self._clock() >= self._due_at + self._every_s
+            if self._is_known and not (has_paused and (self._services or self._tenants)):
+                self._due_at = self._clock() + self._every_s
                 threading.Thread(target=self._read, name="budgets", daemon=True).start()
                 return
         self._read()
@@ -74,7 +79,7 @@ class BudgetGate:
             self._services = {one.service_id: one for one in _lenient_first(found) if one.service_id}
             self._tenants = {one.tenant_id: one for one in _lenient_first(found) if not one.service_id}
             self._is_known = True
-        self._due_at = monotonic_s() + self._every_s
+        self._due_at = self._clock() + self._every_s
 
 
 def _lenient_first(found: Sequence[Exhausted]) -> list[Exhausted]:

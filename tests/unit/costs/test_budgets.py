@@ -240,13 +240,27 @@ def test_the_refusal_says_what_is_used_up_and_what_is_still_taken():
 
 def test_only_the_first_check_waits_for_the_database():
     known = Budgets(exhausted("s"))
-    gate, went_on = BudgetGate(known, every_s=0.0, currency="EUR"), threading.Event()
+    times, went_on = [0.0], threading.Event()
+    gate = BudgetGate(known, every_s=2.0, currency="EUR", clock=lambda: times[0])
     gate.check("t", "other", 0)
     known.exhausted = lambda: went_on.wait(5) and ()
+    times[0] = 3.0
 
     with pytest.raises(BudgetExhausted):
         gate.check("t", "s", 0)
     went_on.set()
+
+
+def test_a_budget_that_was_raised_in_a_pause_refuses_nobody_after_it():
+    known, times = Budgets(exhausted("s")), [0.0]
+    gate = BudgetGate(known, every_s=2.0, currency="EUR", clock=lambda: times[0])
+    gate.check("t", "other", 0)
+    known.found = ()
+    times[0] = 60.0
+
+    gate.check("t", "s", 0)
+
+    assert known.reads == 2
 
 
 def test_while_the_database_is_away_what_was_known_holds():
