@@ -6,6 +6,7 @@ from typing import IO, Any, NoReturn
 
 import marshmallow as ma
 from flask import Request, request
+from marshmallow import fields
 from webargs.flaskparser import FlaskParser
 
 from api import context, query
@@ -123,16 +124,29 @@ class StrictParser(FlaskParser):
         path = json_text.short(path)
         what = "query parameter" if location == "query" else "field"
         if sentence == "Unknown field.":
-            known = ", ".join(sorted(f"`{field.data_key or name}`" for name, field in schema.load_fields.items()))
+            beside = _beside(schema, error.messages_dict[location])
+            known = ", ".join(sorted(f"`{field.data_key or name}`" for name, field in beside.load_fields.items()))
             raise UnknownField(f"There is no {what} `{path}` here; known: {known or 'none'}.", field=path)
         if sentence == "Missing data for required field.":
             raise InvalidField(f"The {what} `{path}` is missing.", field=path)
         raise InvalidField(f"The {what} `{path}` is wrong: {sentence}", field=path)
 
 
+def _beside(schema: ma.Schema, messages: Any) -> ma.Schema:
+    """The schema of the object in which the first unknown field stands."""
+    while isinstance(messages, dict):
+        name, messages = next(iter(messages.items()))
+        field = next((one for key, one in schema.load_fields.items() if (one.data_key or key) == name), None)
+        inner = field.inner if isinstance(field, fields.List) else field
+        schema = inner.schema if isinstance(inner, fields.Nested) else schema
+    return schema
+
+
 def _first(messages: Any, path: str = "") -> tuple[str, str]:
     """The first complaint, and the path of the field that it is about."""
     if isinstance(messages, dict):
         name, inner = next(iter(messages.items()))
+        if name == "_schema" and path:
+            return path, "It must be an object."
         return _first(inner, f"{path}.{name}" if path else str(name))
     return path or "body", str(messages[0]) if isinstance(messages, list) else str(messages)

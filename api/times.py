@@ -1,4 +1,4 @@
-"""Times in a query."""
+"""Times as clients write them."""
 
 import re
 
@@ -9,11 +9,11 @@ _LOST_PLUS = re.compile(r"(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)$")
 
 
 def epoch_of(text: str | None, parameter: str) -> float | None:
-    """Epoch seconds of an ISO 8601 time in a query; None stays None. Raises InvalidField, naming the parameter."""
+    """Epoch seconds of an ISO 8601 time; None stays None. Raises InvalidField, naming the parameter or field."""
     if text is None:
         return None
     try:
         return clock.from_iso(_LOST_PLUS.sub(r"\1+\2", text))
     except (ValueError, OverflowError) as error:
-        message = f"The query parameter `{parameter}` must be an ISO 8601 time such as 2026-11-20T12:00:00Z."
+        message = f"`{parameter}` must be an ISO 8601 time such as 2026-11-20T12:00:00Z."
         raise errors.InvalidField(message, field=parameter) from error

@@ -115,6 +115,26 @@ def test_an_impossible_price_is_refused_and_none_is_set(client, core, one, field
     assert core.costs.prices.rows == []
 
 
+@pytest.mark.parametrize(
+    ("one", "says"),
+    [
+        (
+            {"device_kind": "l4", "per_hour": 1, "price": 1},
+            "There is no field `prices.0.price` here; known: `device_kind`, `per_hour`, `purchase`, `valid_from`.",
+        ),
+        (1, "The field `prices.0` is wrong: It must be an object."),
+        (
+            {"device_kind": "l4", "per_hour": 1, "valid_from": "soon"},
+            "`valid_from` must be an ISO 8601 time such as 2026-11-20T12:00:00Z.",
+        ),
+    ],
+)
+def test_a_refusal_names_the_field_and_what_may_stand_beside_it(client, one, says):
+    answer = client.put(f"{BASE}/prices", json={"prices": [one]})
+
+    assert (answer.status_code, answer.json["message"]) == (422, says)
+
+
 def test_the_same_price_twice_is_refused(client):
     one = {"device_kind": "cpu", "per_hour": 1}
 
