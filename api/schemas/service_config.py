@@ -46,7 +46,7 @@ PROPERTIES: Schema = {
             "enabled": {"type": "boolean"},
             "policy": {"type": "string", "enum": [*config.POLICIES]},
             "min_replicas": _whole(0, config.MAX_REPLICAS, "At most max_replicas; 0 lets the service rest"),
-            "max_replicas": _whole(0, config.MAX_REPLICAS, "At least min_replicas"),
+            "max_replicas": _whole(1, config.MAX_REPLICAS, "At least min_replicas"),
             "min_instances": _whole(1, config.MAX_INSTANCES, "Engine processes per node, at least"),
             "max_instances": _whole(1, config.MAX_INSTANCES, "Engine processes per node, at most"),
             "objective_s": _number(0.01, 86_400, "From submission to completion"),

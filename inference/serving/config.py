@@ -99,11 +99,15 @@ def _integer(low: int, high: int) -> Callable[[str, Any], int]:
     return check
 
 
+def _plain(number: float) -> str:
+    return f"{number:.0f}" if number == int(number) else f"{number:g}"
+
+
 def _number(low: float, high: float) -> Callable[[str, Any], float]:
     def check(where: str, value: Any) -> float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not math.isfinite(value) or not low <= value <= high:
-            raise _invalid(where, f"a number from {low:g} to {high:g}", value)
+            raise _invalid(where, f"a number from {_plain(low)} to {_plain(high)}", value)
         return float(value)
 
     return check
@@ -162,8 +166,6 @@ def _auto_scaling(where: str, value: Any) -> AutoScaling:
     read = {key: check(f"{where}.{key}", value[key]) for key, check in _SCALING.items() if key in value}
     for kind, most in (("replicas", MAX_REPLICAS), ("instances", read.get("min_instances", 1))):
         low, high = read.get(f"min_{kind}", 1), read.setdefault(f"max_{kind}", most)
-        if f"min_{kind}" not in read:
-            low = read[f"min_{kind}"] = min(1, high)
         if low > high:
             raise InvalidField(f"{where}.min_{kind} ({low}) is greater than max_{kind} ({high}).", field=where)
     return AutoScaling(**read)
@@ -171,8 +173,10 @@ def _auto_scaling(where: str, value: Any) -> AutoScaling:
 
 def _schedules(where: str, value: Any) -> tuple[Mapping[str, Any], ...]:
     """Each entry says when (five cron fields, UTC) and how many replicas must then be there."""
-    if not isinstance(value, list) or len(value) > MAX_SCHEDULES:
-        raise _invalid(where, f"a list of at most {MAX_SCHEDULES} schedules", value)
+    if not isinstance(value, list):
+        raise _invalid(where, "a list of schedules", value)
+    if len(value) > MAX_SCHEDULES:
+        raise InvalidField(f"{where} has {len(value)} schedules; {MAX_SCHEDULES} are the most.", field=where)
     for number, entry in enumerate(value):
         at = f"{where}[{number}]"
         _known(entry, ("cron", "min_replicas", "duration_s"), at)
@@ -202,7 +206,7 @@ _SCALING: Mapping[str, Callable[[str, Any], Any]] = {
     "enabled": _boolean,
     "policy": _one_of(*POLICIES),
     "min_replicas": _integer(0, MAX_REPLICAS),
-    "max_replicas": _integer(0, MAX_REPLICAS),
+    "max_replicas": _integer(1, MAX_REPLICAS),
     "min_instances": _integer(1, MAX_INSTANCES),
     "max_instances": _integer(1, MAX_INSTANCES),
     "objective_s": _number(0.01, 86_400),

@@ -92,6 +92,11 @@ def test_an_impossible_size_is_refused(text):
         ({"idle_reclaim": "maybe"}, "config.idle_reclaim"),
         ({"fallback_service_id": ""}, "config.fallback_service_id"),
         ({"auto_scaling": {"min_replicas": 3, "max_replicas": 2}}, "config.auto_scaling"),
+        ({"auto_scaling": {"max_replicas": 0}}, "config.auto_scaling.max_replicas"),
+        (
+            {"auto_scaling": {"schedules": [{"cron": "0 8 * * *", "min_replicas": 1}] * 33}},
+            "config.auto_scaling.schedules",
+        ),
         ({"head_start_s": "fast"}, "config.head_start_s"),
         ({"head_start_s": float("nan")}, "config.head_start_s"),
         ({"timeout_s": 0}, "config.timeout_s"),
