@@ -94,13 +94,13 @@ def _case(signals: Signals, limits: Limits) -> Case:
 
 def _need(case: Case, trend: forecast.Trend) -> Need:
     jobs = case.signals.jobs
+    nothing = Need(wanted=0, words=f"no job came for {min(60.0, case.hold_s):.0f} s")
     if not case.work_s:
-        return Need(wanted=min(jobs, 1), words=f"{jobs} jobs wait, and how long one takes is not known yet")
+        words = f"{jobs} jobs wait, and how long one takes is not known yet"
+        return Need(wanted=1, words=words) if jobs else nothing
     need = _larger(_backlog(case), _rate(case))
     need = _larger(need, _ahead(case, trend))
-    if not need.wanted:
-        return Need(wanted=0, words=f"no job came for {min(60.0, case.hold_s):.0f} s")
-    return need
+    return need if need.wanted else nothing
 
 
 def _larger(first: Need, second: Need | None) -> Need:
@@ -185,4 +185,5 @@ def _reason(case: Case, best: Need) -> str:
     signals, limits = case.signals, case.limits
     wanted = limits.clamp(best.wanted)
     change = f"{signals.instances} -> {wanted}" if wanted != signals.instances else f"{wanted} stay"
-    return f"{change}: {best.words}{limits.words(best.wanted)}"
+    rests = "" if best.wanted or wanted else "; the next one wakes it"
+    return f"{change}: {best.words}{limits.words(best.wanted)}{rests}"

@@ -87,7 +87,14 @@ BURST = ((5.0, 100.0, NOW_S - 60), (15.0, 120.0, NOW_S - 60), (60.0, 130.0, NOW_
             "2 -> 1: 1000 jobs wait, 500.0 s of work each instance, objective 10 s; "
             "112 were wanted, the budget pays for 1",
         ),
-        (signals(ready=1), limits(), Memory(), 0, "1 -> 0: no job came for 60 s"),
+        (signals(ready=1), limits(), Memory(), 0, "1 -> 0: no job came for 60 s; the next one wakes it"),
+        (
+            signals(work_s=None, service_s=None, ready=1),
+            limits(),
+            Memory(),
+            0,
+            "1 -> 0: no job came for 60 s; the next one wakes it",
+        ),
         (signals(ready=3), limits(min_instances=2), Memory(), 2, "3 -> 2: no job came for 60 s; min_instances is 2"),
         (
             signals(jobs=500, work_s=None, service_s=None),
