@@ -61,14 +61,16 @@ def gpus(call: Call, record: Path | None, for_s: float, every_s: float, **filter
     With --record FILE it asks the driver of this host instead of a server, and writes what it says, a line a reading;
     PENSTOCK_RESOURCES__REPLAY=FILE plays that on a host without a card."""
     if record is None:
-        call.answer(call.client.gpus(**filters), _draw_devices)
+        is_narrow = filters["node_id"] is not None or filters["state"] is not None
+        nothing = "No device is so; `penstock gpus` lists all." if is_narrow else NO_DEVICE
+        call.answer(call.client.gpus(**filters), lambda body: _draw_devices(body, nothing))
         return
     call.answer(_record(record, for_s=for_s, every_s=every_s))
 
 
-def _draw_devices(body: dict[str, Any]) -> None:
+def _draw_devices(body: dict[str, Any], nothing: str = NO_DEVICE) -> None:
     rows = [{**row, "on_it": ", ".join(one["service_id"] for one in row["services"])} for row in rows_of(body, "gpus")]
-    table(DEVICES, rows, nothing=NO_DEVICE)
+    table(DEVICES, rows, nothing=nothing)
     _tell_next(body)
 
 
