@@ -10,8 +10,8 @@ import pytest
 from inference.settings import load
 from tests.integration.conftest import OwnSystem
 from tests.system import Monitor, System, kill, wait_for
-from workers.publisher import Sender
 from workers.beat import SCHEDULE
+from workers.publisher import Sender
 from workers.queues import DRAIN_TASK, service_queue
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
