@@ -30,10 +30,11 @@ class Slots:
     def read(self, until: int) -> None:
         """Reads what ended since the last call, and before `until`. Raises StoreUnavailable, and has then read none."""
         found = self._flow.ended(self.next, until)
+        open_since = self.next - self.next % SLOTS_PER_S
         for slot in range(self.next, until):
             self._put(slot, found.get(slot, {}))
         self.next = until
-        self._take_predicted()
+        self._take_predicted(open_since)
 
     def read_late(self) -> set[int]:
         """The slots in which something ended that was committed after they had been read."""
@@ -70,15 +71,15 @@ class Slots:
             self.ended[service_id] += work.ended
         self._works[slot] = works
 
-    def _take_predicted(self) -> None:
-        """Engines tell of predictions; what comes after its slot was shown counts in the newest one."""
+    def _take_predicted(self, open_since: int) -> None:
+        """Engines tell of predictions; what comes after its second was shown and kept counts in the newest slot."""
         try:
             predicted = self._figures.predicted()
         except HotUnavailable as error:
             log.debug("predictions_untold", reason=error.message)
             return
         for service_id, slot, work in predicted:
-            place = slot if self.next - SLOTS_PER_S <= slot < self.next else self.next - 1
+            place = slot if open_since <= slot < self.next else self.next - 1
             self._predicted[place].setdefault(service_id, Work()).merge(work)
 
 

@@ -139,6 +139,20 @@ def test_predictions_count_as_throughput_and_as_what_they_are(ports, sampler):
     assert figures.batch_size == 1.0
 
 
+@pytest.mark.parametrize("slot", [2000, 2001, 2002])
+def test_predictions_that_are_told_after_their_second_count_in_the_next_one(ports, sampler, slot):
+    begin(ports, sampler)
+    until(ports, sampler, 1_001.0 + LATE_S)
+    told = done(0.01)
+    told.predictions = 1
+    ports.figures.waiting = [(S, slot, told)]
+
+    until(ports, sampler, 1_002.0 + LATE_S)
+
+    assert [one.of(S).predictions for one in ports.figures.told if one.is_whole] == [0.0, 1.0]
+    assert {at: span.work.predictions for at, span in rows(ports).items()} == {1_001: 1}
+
+
 def test_a_database_that_was_away_is_made_up_for(ports, sampler, monkeypatch):
     begin(ports, sampler)
     ports.flow.works = {slot: {S: done(0.1)} for slot in range(2000, 2040)}
