@@ -102,14 +102,14 @@ class Limits:
         """The end of a reason: which limit kept `wanted` from being granted; empty when it was."""
         allowed = self.clamp(wanted)
         if wanted < allowed:
-            return f"; min_instances is {allowed}"
+            return f"; the limits ask for {allowed}"
         if wanted == allowed:
             return ""
         if allowed == self.room:
             return f"; {wanted} were wanted, there is room for {allowed}"
         if allowed == self.affordable:
             return f"; {wanted} were wanted, the budget pays for {allowed}"
-        return f"; {wanted} were wanted, max_instances is {allowed}"
+        return f"; {wanted} were wanted, the limits allow {allowed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,7 +126,7 @@ def _backlog(case: Case) -> Need:
 def _rate(case: Case) -> Need:
     wanted = _staff(case, case.rate)
     words = (
-        f"{case.rate:.2g} jobs/s of {case.work_s:.2g} s keep {case.rate * case.work_s:.2g} instances busy, "
+        f"{_plain(case.rate)} jobs/s of {case.work_s:.2g} s keep {case.rate * case.work_s:.2g} instances busy, "
         f"objective {case.limits.objective_s:g} s"
     )
     return Need(wanted=wanted, words=words)
@@ -142,7 +142,7 @@ def _ahead(case: Case, trend: forecast.Trend) -> Need | None:
         return None
     return Need(
         wanted=_staff(case, expected),
-        words=f"{expected:.2g} jobs/s are expected in {case.start_s:.0f} s, which is how long a start takes",
+        words=f"{_plain(expected)} jobs/s are expected in {case.start_s:.0f} s, which is how long a start takes",
     )
 
 
@@ -179,6 +179,11 @@ def _floor(case: Case, seen: peaks.Peaks, best: Need) -> Need | None:
 def _planned(case: Case) -> Need | None:
     plan = schedules.asks_for(case.limits.schedules, now_s=case.signals.now_s, ahead_s=case.start_s)
     return Need(wanted=plan.min_instances, words=f'the schedule "{plan.cron}" asks for it') if plan else None
+
+
+def _plain(rate: float) -> str:
+    """Two digits that say something, and no exponent."""
+    return f"{rate:.2g}" if rate < 10 else f"{rate:.0f}"
 
 
 def _reason(case: Case, best: Need) -> str:

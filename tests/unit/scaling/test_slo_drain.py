@@ -69,7 +69,7 @@ BURST = ((5.0, 100.0, NOW_S - 60), (15.0, 120.0, NOW_S - 60), (60.0, 130.0, NOW_
             Memory(),
             8,
             "2 -> 8: 1000 jobs wait, 500.0 s of work each instance, objective 10 s; "
-            "112 were wanted, max_instances is 8",
+            "112 were wanted, the limits allow 8",
         ),
         (
             signals(jobs=1_000, work_s=1.0, ready=2),
@@ -95,13 +95,20 @@ BURST = ((5.0, 100.0, NOW_S - 60), (15.0, 120.0, NOW_S - 60), (60.0, 130.0, NOW_
             0,
             "1 -> 0: no job came for 60 s; the next one wakes it",
         ),
-        (signals(ready=3), limits(min_instances=2), Memory(), 2, "3 -> 2: no job came for 60 s; min_instances is 2"),
+        (signals(ready=3), limits(min_instances=2), Memory(), 2, "3 -> 2: no job came for 60 s; the limits ask for 2"),
         (
             signals(jobs=500, work_s=None, service_s=None),
             limits(),
             Memory(),
             1,
             "0 -> 1: 500 jobs wait, and how long one takes is not known yet",
+        ),
+        (
+            signals(jobs=0, arrivals_15s=7_500, arrivals_60s=30_000, work_s=0.001, service_s=0.001, ready=6),
+            limits(),
+            Memory(),
+            1,
+            "6 -> 1: 500 jobs/s of 0.001 s keep 0.5 instances busy, objective 10 s",
         ),
         (signals(jobs=1), limits(), Memory(), 1, "0 -> 1: 1 job waits, 0.5 s of work each instance, objective 10 s"),
     ],

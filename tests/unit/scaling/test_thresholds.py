@@ -47,7 +47,7 @@ CALM = Memory(marks={"wanted": 4.0, "calm_since_s": NOW_S - 300})
             signals(jobs=50, ready=20),
             Memory(),
             20,
-            "20 stay: 30 jobs wait, more than 10; 30 were wanted, max_instances is 20",
+            "20 stay: 30 jobs wait, more than 10; 30 were wanted, the limits allow 20",
         ),
     ],
 )
