@@ -258,7 +258,8 @@ class Supervisor(threading.Thread):
         self._died_loading = 0
         if self._is_draining and not child.instance_id:
             return
-        log.warning("child_ended", pid=child.pid, phase=child.phase.name.lower())
+        is_asked = self._is_draining and child.phase is Phase.IDLE
+        (log.info if is_asked else log.warning)("child_ended", pid=child.pid, phase=child.phase.name.lower())
         if child.pid in self._ended_blameless:
             self._ended_blameless.discard(child.pid)
             self._give_back(child)
