@@ -32,6 +32,9 @@ FILTERED = {("GET /v1/deployments", "model_id")} | {(f"{LOGS}{more}", "task_id")
 """A parameter that is a filter in this operation: a model, or a task, may be gone."""
 
 
+NO_FILTERS = {(f"POST {BASE}/tasks/compare", "task_ids")}
+"""Where such a name is no filter: all that it names must be there."""
+
 IN_CONFIG = {"fallback_service_id"}
 """Keys of a config: an id there that names nothing of the caller's makes a wrong config, and is told as such."""
 
@@ -79,6 +82,11 @@ CALLS: dict[str, list[Call]] = {
     ],
     f"GET {BASE}/services/{{service_id}}/tasks": [Call(), Call(query={"cursor": "$task_id"})],
     f"GET {BASE}/services/{{service_id}}/results": [Call(), Call(query={"after": "$task_id"})],
+    f"POST {BASE}/services/{{service_id}}/compare": [
+        Call(body={"versions": ["1.0.0", "1.1.0"]}),
+        Call(body={"ranges": [{"to": "2026-11-20"}, {"from": "2026-11-20"}]}),
+    ],
+    f"POST {BASE}/tasks/compare": [Call(body={"task_ids": ["$completed_task_id", "$task_id"]})],
     f"GET {BASE}/scaling/decisions": [
         Call(query={"service_id": "$service_id"}),
         Call(query={"cursor": "$service_id"}),
@@ -167,7 +175,8 @@ class Case:
     def is_filter(self) -> bool:
         """The id comes in a parameter or field that only leaves something out."""
         asked = [where for where, value in _leaves(self.call) if f"${self.name}" in value]
-        return any(each in FILTERS or (self.operation, each) in FILTERED for each in asked)
+        left_out = {each for each in asked if each in FILTERS or (self.operation, each) in FILTERED}
+        return bool(left_out - {name for of, name in NO_FILTERS if of == self.operation})
 
     @property
     def is_setting(self) -> bool:
