@@ -190,8 +190,10 @@ def delete(call: Call, name: str) -> None:
 
 
 def wait_until_running(call: Call, service_id: str, *, limit_s: float = 180.0) -> dict[str, Any]:
-    """The service once it runs. Raises CallFailed with its reason when it cannot, or not in time."""
+    """The service once it runs. Says what it waits for; raises CallFailed with the reason when it cannot, or not in
+    time."""
     say("Waiting until the service runs ...")
+    told: set[str] = set()
 
     def is_there(body: dict[str, Any]) -> bool:
         if body.get("status") == "error":
@@ -201,6 +203,10 @@ def wait_until_running(call: Call, service_id: str, *, limit_s: float = 180.0) -
                 code="service_error",
                 details={"suggested_action": action} if action else {},
             )
+        hint = f"{body.get('reason')} {body.get('suggested_action')}"
+        if body.get("suggested_action") and hint not in told:
+            told.add(hint)
+            say(hint)
         return body.get("status") == "running" and bool(body.get("replicas_ready", 1))
 
     return _wait(call, service_id, is_there, limit_s)
