@@ -28,6 +28,12 @@ class FakeLeases:
     def adopt(self, ask: Ask) -> None:
         self.add(ask)
 
+    def extend(self, replica_id: str, card_bytes: int) -> None:
+        """Whether there is room or not."""
+        lease = self.rows[replica_id]
+        held = dataclasses.replace(lease.held, card_bytes=max(lease.held.card_bytes, card_bytes))
+        self.rows[replica_id] = dataclasses.replace(lease, held=held, wanted=held)
+
     def add(self, ask: Ask) -> None:
         """Whether there is room or not."""
         for victim in ask.victims:

@@ -166,6 +166,7 @@ def show_history(asked: Json, service_id: str) -> Json:
     errors.ModelRunsCode,
     errors.WrongState,
     errors.QuotaExceeded,
+    errors.NoRoom,
 )
 @blueprint.response(200, schemas.ServiceShown())
 def update_service(changes: Json, service_id: str) -> Json:
@@ -232,7 +233,7 @@ def restart_service(_: Json, service_id: str) -> Json:
 
 @blueprint.route("/services/<service_id>/scale", methods=["POST"], needs=Role.OPERATOR)
 @blueprint.arguments(schemas.ScaleIn(), example={"replicas": 2})
-@refuses(*READING, errors.ServiceNotFound, errors.WrongState, errors.QuotaExceeded)
+@refuses(*READING, errors.ServiceNotFound, errors.WrongState, errors.QuotaExceeded, errors.NoRoom)
 @blueprint.response(200, schemas.Scaled())
 def scale_service(size: Json, service_id: str) -> Json:
     """Set how many replicas a service has, and how many instances each"""

@@ -50,7 +50,13 @@ class MemoryNeed:
     basis: str
 
 
+_GUESSED = "estimated: "
 UNKNOWN = MemoryNeed(bytes=0, basis="unknown")
+
+
+def is_guess(need: MemoryNeed) -> bool:
+    """Whether nobody has measured it."""
+    return need == UNKNOWN or need.basis.startswith(_GUESSED)
 
 
 def memory_need(
@@ -75,7 +81,7 @@ def memory_need(
     if "row_bytes" not in told:
         del parts[f"activations at batch {rows}"]
     said = " + ".join(f"{_mib(size)} MiB {name}" for name, size in parts.items())
-    return MemoryNeed(bytes=min(sum(parts.values()), MAX_BYTES), basis=f"estimated: {said}")
+    return MemoryNeed(bytes=min(sum(parts.values()), MAX_BYTES), basis=f"{_GUESSED}{said}")
 
 
 def _mib(size: int) -> str:

@@ -1,7 +1,7 @@
 """Leases: what each replica holds of its node and card, from before it starts until its memory is back."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -89,6 +89,23 @@ def grant(room: Room, leases: Iterable[Lease], ask: Ask) -> Size | None:
     if size.memory_bytes and size.memory_bytes > room.memory_bytes - sum(lease.held.memory_bytes for lease in staying):
         return None
     return held_now(size, map(_holding, victims), on_card=ask.device)
+
+
+def extended(room: Room, leases: Iterable[Lease], replica_id: str, *, card_bytes: int) -> Lease | None:
+    """The replica's lease with that much of its card at least; None without one, and where too little is left.
+
+    `leases`: all of the node, as for `grant`. One that holds no card, or all of it, has enough.
+    """
+    here = list(leases)
+    mine = next((lease for lease in here if lease.replica_id == replica_id), None)
+    if mine is None or mine.device == CPU or mine.held.is_whole or card_bytes <= mine.wanted.card_bytes:
+        return mine
+    more = card_bytes - mine.wanted.card_bytes
+    total = next((card.memory_bytes for card in room.cards if card.id == mine.device), 0)
+    if more > total - sum(lease.held.card_bytes for lease in here if lease.device == mine.device):
+        return None
+    held = replace(mine.held, card_bytes=mine.held.card_bytes + more)
+    return replace(mine, held=held, wanted=replace(mine.wanted, card_bytes=card_bytes))
 
 
 def _holding(lease: Lease) -> Holding:

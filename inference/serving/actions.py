@@ -34,6 +34,7 @@ class ResizeReplica:
 
     replica_id: str
     instances: int
+    card_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

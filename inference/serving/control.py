@@ -10,7 +10,7 @@ from typing import Any
 from inference.access.model import Scope
 from inference.errors import WrongState
 from inference.serving import config as configs
-from inference.serving import fallback, switch
+from inference.serving import fallback, grow, switch
 from inference.serving.model import MEANT_TO_RUN, SERVICE_MOVES, TAKES_TASKS, Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
 
@@ -65,12 +65,14 @@ def scale(
 ) -> Service:
     """The service with its new size. Replicas that are there grow or shrink in place; no running job is ended for it.
 
-    In any state: one that does not run has the new size at its next start. Raises ServiceNotFound, InvalidField.
+    In any state: one that does not run has the new size at its next start. Raises ServiceNotFound, InvalidField, and
+    NoRoom for instances that a shared card has no room for.
     """
     service = ports.services.get(scope, service_id)
     wanted = configs.change(service.config, {"replicas": replicas})
     if instances is not None and instances != wanted.instances:
         wanted = configs.change(wanted, {"instances": instances})
+    grow.require_room(ports, service, wanted.instances)
     scaled = ports.services.configure(scope, service_id, config=wanted, replicas_only=True)
     ports.kick.reconcile()
     return _woken(ports, scope, scaled)
@@ -89,7 +91,8 @@ def update(
 
     Replicas that run under the earlier config or version are replaced one by one, each when its successor is ready
     (where there is room for both), unless only keys in `LIVE` differ. Should the new version not load, those of the
-    earlier one go on. Raises ServiceNotFound, UnknownField, InvalidField, and what `switch.require_successor` raises.
+    earlier one go on. Raises ServiceNotFound, UnknownField, InvalidField, NoRoom as `scale` does, and what
+    `switch.require_successor` raises.
     """
     service = ports.services.get(scope, service_id)
     wanted = configs.change(service.config, config_changes, defaults)
@@ -102,6 +105,8 @@ def update(
         return service
     eased = dataclasses.replace(service.config, **{name: getattr(wanted, name) for name in LIVE})
     replicas_only = _settled(wanted) == _settled(eased) and not is_switched
+    if replicas_only and not wanted.auto_scaling.enabled:
+        grow.require_room(ports, service, wanted.instances)
     updated = ports.services.configure(
         scope, service_id, config=wanted, replicas_only=replicas_only, model_id=model_id if is_switched else None
     )

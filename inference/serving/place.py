@@ -107,13 +107,13 @@ def _too_little(need: Need, board: Board) -> NoPlace:
     most = max((card.memory_bytes for _, card in board.cards), default=0)
     if need.where is Where.CARD and size.card_bytes > most:
         return NoPlace(
-            reason=f"No GPU has {_gib(size.card_bytes)}: the largest has {_gib(most)}.",
+            reason=f"No GPU has {gib(size.card_bytes)}: the largest has {gib(most)}.",
             suggested_action="Lower gpu_memory, or add a node with a larger GPU.",
         )
     advice = "Stop or shrink a service that holds a GPU, raise the priority of this one, or add a node."
     free_bytes = _free_bytes(board)
     if size.card_bytes > free_bytes and not size.is_whole:
-        asked = f"No GPU has {_gib(size.card_bytes)} free: at most {_gib(free_bytes)} is."
+        asked = f"No GPU has {gib(size.card_bytes)} free: at most {gib(free_bytes)} is."
         return NoPlace(reason=asked, suggested_action=advice)
     return NoPlace(reason="No node has a free GPU and the rest of what is asked for.", suggested_action=advice)
 
@@ -125,8 +125,9 @@ def _free_bytes(board: Board) -> int:
 
 
 def _amount(cpu_milli: int, memory_bytes: int) -> str:
-    return f"{cpu_milli / 1000:g} CPUs and {_gib(memory_bytes)}"
+    return f"{cpu_milli / 1000:g} CPUs and {gib(memory_bytes)}"
 
 
-def _gib(size: int) -> str:
+def gib(size: int) -> str:
+    """As a person reads it."""
     return f"{size / (1 << 30):.1f} GiB"

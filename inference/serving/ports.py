@@ -133,8 +133,12 @@ class ReplicaStore(Protocol):
 
     def set_desired(self, replica_id: str, desired: Desired) -> None: ...
 
-    def set_instances(self, replica_id: str, instances: int) -> None:
-        """How many instances its worker should have from now on."""
+    def set_instances(self, replica_id: str, instances: int, *, card_bytes: int = 0) -> bool:
+        """How many instances its worker should have from now on; its lease grows in the same transaction.
+
+        `card_bytes`: what they take of its card; 0: no more than it has. False, and nothing is done, when others hold
+        so much of the card that this does not fit, or the replica is gone.
+        """
         ...
 
     def delete(self, replica_id: str) -> None:

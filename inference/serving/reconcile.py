@@ -11,7 +11,7 @@ from inference.ids import new_id
 from inference.resources import plan as planner
 from inference.resources.fit import Where
 from inference.resources.leases import Ask, Lease
-from inference.serving import card_memory, cards_away
+from inference.serving import card_memory, cards_away, grow
 from inference.serving.actions import (
     Action,
     AddReplica,
@@ -54,6 +54,7 @@ def run(ports: ServingPorts) -> int:
             leases=leases,
             now=ports.leases.now(),
             card_bytes=card_memory.of_hungry(ports, services, replicas, nodes),
+            instance_bytes=grow.bytes_each(ports, services, replicas),
             away=cards_away.of_waiting(ports, services, replicas, nodes),
         )
         world = World(rows, ports.settings)
@@ -138,8 +139,8 @@ def _act(ports: ServingPorts, action: Action) -> None:
             ports.replicas.set_desired(action.replica_id, Desired.STOPPED)
             log.info("replica_draining", replica_id=action.replica_id)
         case ResizeReplica():
-            ports.replicas.set_instances(action.replica_id, action.instances)
-            log.info("replica_resized", replica_id=action.replica_id, instances=action.instances)
+            if ports.replicas.set_instances(action.replica_id, action.instances, card_bytes=action.card_bytes):
+                log.info("replica_resized", replica_id=action.replica_id, instances=action.instances)
         case RemoveReplica():
             ports.replicas.delete(action.replica_id)
             log.info("replica_removed", replica_id=action.replica_id)

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from inference.resources.fit import Need
+from inference.resources.fit import CPU, Need
 from inference.resources.plan import Placement
+from inference.serving import grow
 from inference.serving.actions import (
     Action,
     AddReplica,
@@ -27,7 +28,8 @@ class Wish:
     """`needs`: the first `len(lost)` of them are for replicas that were lost with their node.
 
     `kept`: those that are meant to run. `drains`: what is done whatever room there is. `gives_way`: the replica of an
-    earlier revision that goes first where there is no room beside it for its successor.
+    earlier revision that goes first where there is no room beside it for its successor. `tight`: why a replica is
+    smaller than it should be.
     """
 
     service: Service
@@ -37,6 +39,7 @@ class Wish:
     needs: Sequence[Need] = ()
     drains: Sequence[Action] = ()
     gives_way: Replica | None = None
+    tight: NoPlace | None = None
 
 
 def clear(replicas: Iterable[Replica], world: World) -> list[Action]:
@@ -89,11 +92,8 @@ def wish(service: Service, replicas: Sequence[Replica], world: World) -> Wish:
     surplus = sorted(current, key=lambda replica: _worth(replica, world))[: max(0, len(current) - want)]
     drains += [DrainReplica(replica_id=replica.id) for replica in surplus]
     stay = [replica for replica in current if replica not in surplus]
-    drains += [
-        ResizeReplica(replica_id=replica.id, instances=service.wanted_instances)
-        for replica in stay
-        if replica.instances != service.wanted_instances
-    ]
+    resizes, tight = _resizes(service, stay, world)
+    drains += resizes
     too_many = len(old_ready) - max(0, want - len(_ready(current, world)))
     drains += [DrainReplica(replica_id=replica.id) for replica in old_ready[: max(0, too_many)]]
     lost = [replica for replica in stay if world.is_lost(replica)]
@@ -113,7 +113,26 @@ def wish(service: Service, replicas: Sequence[Replica], world: World) -> Wish:
         needs=needs,
         drains=drains,
         gives_way=old_ready[0] if gives_way else None,
+        tight=tight,
     )
+
+
+def _resizes(service: Service, replicas: Iterable[Replica], world: World) -> tuple[list[Action], NoPlace | None]:
+    """In place; and why one does not get as many as it should."""
+    wanted, each = service.wanted_instances, world.instance_bytes.get(service.id, 0)
+    tight: NoPlace | None = None
+    actions: list[Action] = []
+    for replica in replicas:
+        if replica.instances == wanted:
+            continue
+        count = grow.most(replica, wanted, each=each, rooms=world.room_of, leases=world.leases)
+        if count < wanted:
+            tight = tight or grow.refusal(replica, count, wanted, each=each)
+        if count != replica.instances:
+            is_more = count > replica.instances and replica.device != CPU
+            size = count * each if is_more else 0
+            actions.append(ResizeReplica(replica_id=replica.id, instances=count, card_bytes=size))
+    return actions, tight
 
 
 def settle(told: Wish, found: Sequence[Placement], trouble: NoPlace | None, world: World) -> list[Action]:
@@ -139,7 +158,7 @@ def settle(told: Wish, found: Sequence[Placement], trouble: NoPlace | None, worl
         return [*actions, move]
     if service.state is ServiceState.DEPLOYING and (_ready(kept, world) or service.wanted_replicas == 0):
         actions.append(_running(service, len(_ready(kept, world))))
-    return actions + _explain(service, kept, trouble, world)
+    return actions + _explain(service, kept, trouble or told.tight, world)
 
 
 def _additions(told: Wish, found: Sequence[Placement]) -> list[Action]:

@@ -19,6 +19,7 @@ GONE = frozenset({Observed.PENDING, Observed.STOPPED, Observed.FAILED})
 class Rows:
     """What was read. `now`: by the clock of the leases. `card_bytes`: of a replica, by service, where nobody says.
 
+    `instance_bytes`: of a card, by service, of those that are to grow in place.
     `away`: cards of living nodes that cannot be used now, in words; only where somebody waits for one.
     """
 
@@ -28,6 +29,7 @@ class Rows:
     leases: Sequence[Lease] = ()
     now: float = 0.0
     card_bytes: Mapping[str, int] = field(default_factory=dict)
+    instance_bytes: Mapping[str, int] = field(default_factory=dict)
     away: Sequence[str] = ()
 
 
@@ -37,6 +39,7 @@ class World:
     def __init__(self, rows: Rows, settings: ServingSettings) -> None:
         self.now = rows.now
         self.rooms: Sequence[Room] = rooms_of(rows.nodes)
+        self.room_of = {room.id: room for room in self.rooms}
         self._settings = settings
         self._alive = frozenset(node.id for node in rows.nodes if node.is_alive)
         self._real = frozenset(
@@ -49,6 +52,7 @@ class World:
         self.card_bytes, self.away = rows.card_bytes, rows.away
         self.services = {service.id: service for service in rows.services}
         self.replicas = {replica.id: replica for replica in rows.replicas}
+        self.instance_bytes, self.leases = rows.instance_bytes, rows.leases
         self._leases = {lease.replica_id: lease for lease in rows.leases}
         self._leaving_for: dict[str, list[str]] = {}
         for lease in rows.leases:

@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inference.resources.fit import Size
-from inference.resources.leases import Ask, Lease, LeaseState, grant, room_of
+from inference.resources.fit import Room, Size
+from inference.resources.leases import Ask, Lease, LeaseState, extended, grant, room_of
 from inference.serving.model import Desired, Observed
 from inference.store.database import Database
 from inference.store.tables import leases, nodes, replicas
@@ -61,13 +61,28 @@ class SqlLeases:
 
 def reserve(db: Database, connection: sa.Connection, ask: Ask) -> Size | None:
     """What the asker may hold, if there is room for it; nobody changes that before this transaction ends."""
-    row = connection.execute(
-        sa.select(nodes.c.id, nodes.c.inventory).where(nodes.c.id == ask.node_id).with_for_update()
-    ).one_or_none()
-    if row is None:
+    found = _of_node(connection, ask.node_id)
+    return None if found is None else grant(*found, ask)
+
+
+def extend(connection: sa.Connection, replica_id: str, *, node_id: str, card_bytes: int) -> bool:
+    """That much of its card for the replica at least, if nobody else holds it; nobody takes it before this ends."""
+    found = _of_node(connection, node_id)
+    lease = None if found is None else extended(*found, replica_id, card_bytes=card_bytes)
+    if lease is None:
+        return False
+    sizes = {"card_bytes": lease.held.card_bytes, "wanted_card_bytes": lease.wanted.card_bytes}
+    connection.execute(sa.update(leases).where(leases.c.replica_id == replica_id).values(sizes))
+    return True
+
+
+def _of_node(connection: sa.Connection, node_id: str) -> "tuple[Room, list[Lease]] | None":
+    """What it has and who holds it, under its lock."""
+    mine = sa.select(nodes.c.id, nodes.c.inventory).where(nodes.c.id == node_id).with_for_update()
+    if (row := connection.execute(mine).one_or_none()) is None:
         return None
-    here = _rows(connection, "WHERE node_id = :node", {"node": ask.node_id})
-    return grant(room_of(row.id, json.loads(row.inventory)), here, ask)
+    here = _rows(connection, "WHERE node_id = :node", {"node": node_id})
+    return room_of(row.id, json.loads(row.inventory)), here
 
 
 def write(db: Database, connection: sa.Connection, ask: Ask, *, held: Size) -> None:

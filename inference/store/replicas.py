@@ -63,9 +63,18 @@ class SqlReplicas:
         with self._db.write() as connection:
             connection.execute(sa.update(replicas).where(replicas.c.id == replica_id).values(desired=desired.value))
 
-    def set_instances(self, replica_id: str, instances: int) -> None:
-        with self._db.write() as connection:
-            connection.execute(sa.update(replicas).where(replicas.c.id == replica_id).values(instances=instances))
+    def set_instances(self, replica_id: str, instances: int, *, card_bytes: int = 0) -> bool:
+        mine = replicas.c.id == replica_id
+
+        def work() -> bool:
+            with self._db.write() as connection:
+                if card_bytes:
+                    node_id = connection.execute(sa.select(replicas.c.node_id).where(mine)).scalar_one_or_none()
+                    if not leases.extend(connection, replica_id, node_id=str(node_id), card_bytes=card_bytes):
+                        return False
+                return connection.execute(sa.update(replicas).where(mine).values(instances=instances)).rowcount == 1
+
+        return self._db.again(work)
 
     def delete(self, replica_id: str) -> None:
         """The row, its lease and its instances: jobs that they still held come back with the next reaping."""

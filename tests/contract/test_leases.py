@@ -191,6 +191,41 @@ def test_a_replica_from_before_gets_its_lease_once(replicas: SqlReplicas, leases
     assert only(leases, old).held.card_bytes == 99
 
 
+@pytest.mark.parametrize(
+    ("wanted", "is_granted", "held"),
+    [(10, True, 10), (6, True, 6), (4, True, 6), (11, False, 6)],
+    ids=["all that is left", "what it has", "less than it has", "more than is left"],
+)
+def test_a_replica_gets_more_instances_only_with_the_memory_they_take(
+    replicas: SqlReplicas, leases: SqlLeases, wanted: int, is_granted: bool, held: int
+):
+    replica, mate = place(replicas, 0, card_bytes=6), place(replicas, 1, card_bytes=6)
+    assert replica is not None
+    assert mate is not None
+
+    told = replicas.set_instances(replica.id, 5, card_bytes=wanted)
+
+    row, lease = replicas.get(replica.id), only(leases, replica)
+    assert row is not None
+    assert (told, row.instances) == (is_granted, 5 if is_granted else replica.instances)
+    assert lease.held == lease.wanted == Size(card_bytes=held)
+
+
+def test_what_is_promised_to_one_who_waits_is_no_room_to_grow(replicas: SqlReplicas, leases: SqlLeases):
+    low, mate = place(replicas, 0, card_bytes=8), place(replicas, 1, card_bytes=4)
+    assert low is not None
+    assert mate is not None
+    high = place(replicas, 2, low, card_bytes=10)
+    assert high is not None
+
+    while_it_waits = replicas.set_instances(mate.id, 5, card_bytes=7), replicas.set_instances(high.id, 5, card_bytes=12)
+    replicas.delete(low.id)
+
+    assert while_it_waits == (False, True)
+    assert only(leases, high).held.card_bytes == only(leases, high).wanted.card_bytes == 12
+    assert not replicas.set_instances(mate.id, 5, card_bytes=5)
+
+
 class Machine(RuleBasedStateMachine):
     """Places, evicts, ends and deletes at random; after each step all sums are looked at, in SQL."""
 
@@ -221,6 +256,12 @@ class Machine(RuleBasedStateMachine):
     def remove(self, at: int) -> None:
         rows = self.replicas.all()
         self.replicas.delete(rows[at % len(rows)].id)
+
+    @precondition(lambda self: self.replicas.all())
+    @rule(at=st.integers(0, 99), card_bytes=st.integers(1, 12))
+    def grow(self, at: int, card_bytes: int) -> None:
+        rows = self.replicas.all()
+        self.replicas.set_instances(rows[at % len(rows)].id, 3, card_bytes=card_bytes)
 
     @precondition(lambda self: self.replicas.all())
     @rule(at=st.integers(0, 99))
@@ -293,4 +334,5 @@ def test_eight_processes_that_ask_at_once_never_hold_more_than_there_is(
     check_sums(database)
     assert told["granted"] > 0
     assert told["evicted"] > 0
+    assert told["grown"] > 0
     assert told["refused"] > 0, "nobody ever was in another's way: this test proves nothing"

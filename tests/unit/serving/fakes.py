@@ -126,8 +126,11 @@ class FakeReplicas:
     def set_desired(self, replica_id: str, desired: Any) -> None:
         self.rows[replica_id] = dataclasses.replace(self.rows[replica_id], desired=desired)
 
-    def set_instances(self, replica_id: str, instances: int) -> None:
+    def set_instances(self, replica_id: str, instances: int, *, card_bytes: int = 0) -> bool:
         self.rows[replica_id] = dataclasses.replace(self.rows[replica_id], instances=instances)
+        if card_bytes:
+            self.leases.extend(replica_id, card_bytes)
+        return True
 
     def delete(self, replica_id: str) -> None:
         del self.rows[replica_id]
