@@ -10,9 +10,9 @@ from inference.serving.model import MEANT_TO_RUN, ServiceConfig
 
 
 def require_for_start(service_id: str) -> None:
-    """One that is meant to run brings nothing new. Raises QuotaExceeded, ServiceNotFound."""
+    """One that is meant to run, and does not rest, brings nothing new. Raises QuotaExceeded, ServiceNotFound."""
     service = query.get(context.core().serving, scope=context.scope(), service_id=service_id)
-    if service.state not in MEANT_TO_RUN:
+    if service.state not in MEANT_TO_RUN or service.is_resting:
         require(service.config, service_id=service_id)
 
 

@@ -15,7 +15,7 @@ from inference.core import Core
 from inference.costs import budgets
 from inference.costs.gate import BudgetGate
 from inference.costs.ports import CostPorts
-from inference.errors import HotUnavailable
+from inference.errors import HotUnavailable, TenantNotFound
 from inference.jobs import webhook
 from inference.jobs.admission import BacklogQuota
 from inference.jobs.by_model import CachedByModel
@@ -37,6 +37,7 @@ from inference.registry.ports import RegistryPorts
 from inference.resources.ports import ResourcesPorts
 from inference.results.ports import ResultsPorts
 from inference.scaling.ports import ScalingPorts
+from inference.serving import quota
 from inference.serving.model import Service
 from inference.serving.ports import Kick, ServingPorts
 from inference.settings import Settings
@@ -108,6 +109,17 @@ def _affordable(costs: CostPorts) -> Callable[[Sequence[Service]], Mapping[str, 
         return budgets.affordable(costs, limits)
 
     return affordable
+
+
+def _allowed(serving: ServingPorts, tenants: SqlTenants) -> Callable[[Service], quota.Allowed | None]:
+    def allowed(service: Service) -> quota.Allowed | None:
+        try:
+            limits = tenants.get(service.tenant_id).limits
+        except TenantNotFound:
+            return None
+        return quota.most_replicas(serving, limits=limits, service=service)
+
+    return allowed
 
 
 def _keeper(store: SqlLogs, settings: Settings) -> Keeper | None:
@@ -283,6 +295,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             predictions=_waiting_in(lane),
             predicted=_predicted(figures),
             affordable=_affordable(costs),
+            allowed=_allowed(serving, tenants),
         ),
         logs=LogsPorts(store=logs, deploys=logs, settings=settings.logs),
         alerts=alerting,

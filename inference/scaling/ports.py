@@ -7,6 +7,7 @@ from typing import Protocol
 from inference.access.model import Scope
 from inference.scaling.model import Unfinished
 from inference.serving.model import Profile, Replica, Service
+from inference.serving.quota import Allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +142,15 @@ def _unlimited(_services: Sequence[Service]) -> Mapping[str, int]:
     return {}
 
 
+def _free(_service: Service) -> Allowed | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingPorts:
     """`predictions`: how many wait in the express lane, by service; `predicted`: how many are answered a second, of
     services that answer any. `affordable`: instances that budgets still pay for; who has no such limit is not named.
+    `allowed`: replicas that the quotas of its tenant leave to a service; None: they do not say.
     """
 
     store: ScalingStore
@@ -153,3 +159,4 @@ class ScalingPorts:
     predictions: Callable[[Sequence[str]], Mapping[str, int]] = field(default=_nobody)
     predicted: Callable[[], Mapping[str, float]] = field(default=_no_rates)
     affordable: Callable[[Sequence[Service]], Mapping[str, int]] = field(default=_unlimited)
+    allowed: Callable[[Service], Allowed | None] = field(default=_free)

@@ -9,6 +9,7 @@ import structlog
 from inference.clock import monotonic_s
 from inference.scaling import model, wake
 from inference.scaling.act import began, limits_of, placed, room_for, target_of
+from inference.scaling.cap import within_quota
 from inference.scaling.model import Decision, Signals, Unfinished
 from inference.scaling.policies import POLICIES
 from inference.scaling.ports import Glance, Kept, ScalingPorts, Target
@@ -159,12 +160,14 @@ class Autoscaler:
         return self._write(service, policy, decision, signals)
 
     def _write(self, service: Service, policy: str, decision: Decision, signals: Signals) -> int:
-        target = target_of(decision.wanted, service.config.auto_scaling)
-        before = service.wanted_replicas, service.wanted_instances
-        if (target.replicas, target.instances) == before or (target.replicas == 0 == before[0]):
+        ideal = target_of(decision.wanted, service.config.auto_scaling)
+        target, limit = within_quota(self._ports, service, ideal, wanted=decision.wanted)
+        before, reason = (service.wanted_replicas, service.wanted_instances), decision.reason + limit
+        is_same = (target.replicas, target.instances) == before or (target.replicas == 0 == before[0])
+        if is_same and (not limit or limit in (service.target_reason or "")):
             return 0
         figures = msgspec.json.encode({"signals": signals, "details": decision.details}).decode()
-        if not self._ports.store.decide(service, target, policy=policy, reason=decision.reason, signals=figures):
+        if not self._ports.store.decide(service, target, policy=policy, reason=reason, signals=figures):
             return 0
         self._windows[service.id].saved_at = 0.0
         log.info(
@@ -174,8 +177,10 @@ class Autoscaler:
             instances=target.instances,
             was_replicas=before[0],
             was_instances=before[1],
-            reason=decision.reason,
+            reason=reason,
         )
+        if is_same:
+            return 0
         metrics.scaling_decisions.labels(service.id, "out" if _size(target) > before[0] * before[1] else "in").inc()
         return 1
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import structlog
 
 from inference.scaling.act import target_of
+from inference.scaling.cap import within_quota
 from inference.scaling.ports import ScalingPorts, Target
 from inference.serving.model import Service
 from inference.telemetry import metrics
@@ -26,9 +27,12 @@ def run(ports: ScalingPorts, resting: Sequence[Service]) -> set[str]:
         if not waiting and not (glance and glance.waits):
             continue
         reason = "a prediction waits" if waiting else "a job waits"
-        size = target_for(service)
-        now = size.replicas or service.config.replicas
-        if ports.store.decide(service, size, policy=POLICY, reason=f"0 -> {now}: {reason}", signals="{}"):
+        size, limit = within_quota(ports, service, target_for(service), wanted=1)
+        now = service.config.replicas if size.replicas is None else size.replicas
+        words = f"0 -> {now}: {reason}{limit}"
+        if words == service.target_reason:
+            continue  # it was said when the quota first kept it at rest
+        if ports.store.decide(service, size, policy=POLICY, reason=words, signals="{}") and size.replicas != 0:
             log.info("service_woken", service_id=service.id, reason=reason)
             metrics.scaling_decisions.labels(service.id, "out").inc()
             woken.add(service.id)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from inference.access.model import Limits, Scope
 from inference.errors import QuotaExceeded
-from inference.serving.model import MEANT_TO_RUN, ServiceConfig, ServiceState
+from inference.serving.model import MEANT_TO_RUN, Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
 
 MOST_SERVICES = 100_000
@@ -30,6 +30,14 @@ class Amount:
     replicas: int = 0
     gpus: int = 0
     gpu_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """So many replicas of a service, and which quota says so."""
+
+    replicas: int
+    words: str
 
 
 def require_room(
@@ -61,6 +69,26 @@ def require_room(
             used=used,
             retry_after_s=RETRY_S,
         )
+
+
+def most_replicas(ports: ServingPorts, *, limits: Limits, service: Service) -> Allowed | None:
+    """What the service may grow to beside its tenant's others, never less than it has; None where no limit says."""
+    if limits.replicas is None and limits.gpus is None and limits.gpu_memory_bytes is None:
+        return None
+    services = ports.services.list(Scope(service.tenant_id), limit=MOST_SERVICES)
+    others = _total(
+        amount_of(one.config, one.wanted_replicas) for one in services if one.state in COUNTED and one.id != service.id
+    )
+    each = amount_of(service.config, 1)
+    caps = [
+        Allowed(
+            replicas=max(service.wanted_replicas, (limit - getattr(others, quota)) // getattr(each, quota)),
+            words=f"its tenant may have {limit} {words} in all",
+        )
+        for quota, words in _WORDS.items()
+        if (limit := getattr(limits, quota)) is not None and getattr(each, quota)
+    ]
+    return min(caps, key=lambda cap: cap.replicas, default=None)
 
 
 def amount_of(config: ServiceConfig, replicas: int) -> Amount:

@@ -9,6 +9,7 @@ from inference.scaling.ports import Ended
 from inference.scaling.run import Autoscaler
 from inference.scaling.signals import expected_s
 from inference.serving.model import AutoScaling, Profile, ServiceConfig
+from inference.serving.quota import Allowed
 from tests.fakes_scaling import make_scaling
 from tests.unit.scaling.test_act import REPLICA, SERVICE
 
@@ -153,6 +154,61 @@ def test_a_budget_caps_what_is_asked_for(ports):
 
     assert ports.store.services["s"].target_instances == 2
     assert "the budget pays for 2" in ports.store.records[0].reason
+
+
+MANY = dataclasses.replace(
+    SCALED,
+    config=ServiceConfig(
+        auto_scaling=AutoScaling(enabled=True, min_replicas=0, max_replicas=8, objective_s=10.0, hold_down_s=20.0)
+    ),
+)
+WORDS = "its tenant may have 2 replicas in all"
+
+
+def within(ports, replicas):
+    """The same store, in a tenant that may have so many replicas of each service."""
+    return make_scaling(ports.store, allowed=lambda service: Allowed(replicas=replicas, words=WORDS))
+
+
+@pytest.mark.parametrize(("allowed", "expected", "is_capped"), [(2, 2, True), (1, 1, True), (8, 8, False)])
+def test_a_quota_caps_what_is_asked_for_and_says_so_once(ports, allowed, expected, is_capped):
+    ports.store.services["s"] = MANY
+    burst(ports.store)
+    scaler = Autoscaler(within(ports, allowed), name="a")
+
+    changed = sum(scaler.turn() for _ in range(5))
+
+    assert changed == (expected > 1)
+    assert ports.store.services["s"].wanted_replicas == expected
+    assert len(ports.store.records) == 1
+    assert (WORDS in ports.store.records[0].reason) is is_capped
+
+
+def test_a_service_at_rest_is_not_woken_beyond_the_quota_and_says_so_once_until_there_is_room(ports):
+    ports.store.services["s"] = dataclasses.replace(MANY, target_replicas=0, target_instances=1)
+    burst(ports.store)
+    ports.turns.is_mine = False
+    full = within(ports, 0)
+    full.turns.is_mine = False
+
+    changed = sum(Autoscaler(full, name="a").turn() for _ in range(3))
+    refused = ports.store.services["s"]
+    woken = Autoscaler(ports, name="a").turn()
+
+    assert (changed, refused.is_resting, len(ports.store.records)) == (0, True, 2)
+    assert refused.target_reason == f"0 -> 0: a job waits; more replicas were wanted, {WORDS}"
+    assert (woken, ports.store.services["s"].wanted_replicas) == (1, 1)
+
+
+def test_one_that_only_rests_comes_back_as_a_whole_or_waits(ports):
+    lazy = dataclasses.replace(SERVICE, config=ServiceConfig(replicas=2, idle_ttl_s=60.0), target_replicas=0)
+    ports.store.services["s"] = lazy
+    burst(ports.store)
+
+    first = Autoscaler(within(ports, 1), name="a").turn(), ports.store.services["s"].is_resting
+    second = Autoscaler(within(ports, 2), name="a").turn(), ports.store.services["s"].wanted_replicas
+
+    assert (first, second) == ((0, True), (1, 2))
 
 
 @pytest.mark.parametrize(("jobs", "expected"), [(0, 0.01), (1, 0.01), (9, 0.005), (500, 0.0025)])

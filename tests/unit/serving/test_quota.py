@@ -53,6 +53,29 @@ def test_a_tenant_has_no_more_than_it_may(limits, others, wanted, expected):
     assert refusal(limits, *others, **wanted) == expected
 
 
+@pytest.mark.parametrize(
+    ("limits", "mine", "expected"),
+    [
+        (NO_LIMITS, service("new"), None),
+        (Limits(replicas=5), service("new"), 3),
+        (Limits(replicas=5, gpus=4), service("new"), 2),
+        (Limits(gpus=4), service("new", wants=Requirements(cpu=1)), None),
+        (Limits(gpu_memory_bytes=35 * GIB), service("new"), 1),
+        (Limits(replicas=3), service("new", replicas=4), 4),
+        (Limits(replicas=1), service("new", replicas=0), 0),
+    ],
+    ids=["no limit", "one", "the strictest", "of another kind", "memory", "never less than it has", "nothing left"],
+)
+def test_what_a_service_may_grow_to_is_what_the_others_leave(limits, mine, expected):
+    ports = fake_ports()
+    ports.services.rows = {one.id: one for one in (mine, service("other", replicas=2), service("u", tenant="u"))}
+
+    found = quota.most_replicas(ports, limits=limits, service=mine)
+
+    assert (found and found.replicas) == expected
+    assert found is None or "its tenant may have" in found.words
+
+
 def test_a_service_counts_by_its_new_size_and_may_always_shrink():
     mine = service("new", replicas=5)
 
