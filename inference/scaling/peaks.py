@@ -1,6 +1,7 @@
 """The largest bursts that came lately, and how many instances would have kept up with them."""
 
 import math
+from collections.abc import Sequence
 
 from inference.scaling.model import Signals
 
@@ -8,6 +9,7 @@ Peaks = tuple[tuple[float, float, float], ...]
 """(window_s, jobs, at_s) for each window, as in `Memory.peaks`."""
 
 DAY_S = 86_400.0
+WINDOWS_S = (5.0, 15.0, 60.0)
 
 
 def learn(peaks: Peaks, signals: Signals) -> Peaks:
@@ -18,11 +20,26 @@ def learn(peaks: Peaks, signals: Signals) -> Peaks:
     known = {window_s: (jobs, at_s) for window_s, jobs, at_s in peaks}
     now_s = signals.now_s
     learnt = []
-    for window_s, jobs in ((5.0, signals.arrivals_5s), (15.0, signals.arrivals_15s), (60.0, signals.arrivals_60s)):
+    came = (signals.arrivals_5s, signals.arrivals_15s, signals.arrivals_60s)
+    for window_s, jobs in zip(WINDOWS_S, came, strict=True):
         most, at_s = known.get(window_s, (0.0, now_s))
         is_new = jobs >= _counts(most, at_s, now_s)
         learnt.append((window_s, float(jobs), now_s) if is_new else (window_s, most, at_s))
     return tuple(learnt)
+
+
+def of_times(times: Sequence[float]) -> Peaks:
+    """The peaks of jobs that came at these times, epoch seconds; none of none."""
+    ordered, found = sorted(times), []
+    for window_s in WINDOWS_S if ordered else ():
+        most, at_s, first = 0, 0.0, 0
+        for last, until in enumerate(ordered):
+            while ordered[first] <= until - window_s:
+                first += 1
+            if last - first + 1 > most:
+                most, at_s = last - first + 1, until
+        found.append((window_s, float(most), at_s))
+    return tuple(found)
 
 
 def keep_up(peaks: Peaks, *, now_s: float, work_s: float, patience_s: float) -> tuple[int, float, float]:

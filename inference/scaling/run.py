@@ -7,10 +7,10 @@ import msgspec
 import structlog
 
 from inference.clock import monotonic_s
-from inference.scaling import model, wake
+from inference.scaling import model, peaks, wake
 from inference.scaling.act import began, limits_of, placed, room_for, target_of
 from inference.scaling.cap import within_quota
-from inference.scaling.model import Decision, Signals, Unfinished
+from inference.scaling.model import Decision, Memory, Signals, Unfinished
 from inference.scaling.policies import POLICIES
 from inference.scaling.ports import Glance, Kept, ScalingPorts, Target
 from inference.scaling.signals import WINDOW_S, Window, by_service, gather
@@ -27,6 +27,8 @@ LAG_S = 0.2
 """Ids are made before their rows are committed: the last moments are counted at the next turn."""
 SAVE_S = 60.0
 MOST_COUNTED, MOST_READ = 50_000, 2_000
+MOST_HISTORY = 100_000
+"""Jobs that are looked back at, of all services together that are new at once: a few tenths of a second."""
 COSTS_S = 10.0
 
 
@@ -93,8 +95,17 @@ class Autoscaler:
             for service in (s for s in services if s.id in new):
                 window = self._windows[service.id] = Window()
                 saved = kept.get(service.id, Kept())
-                window.memory = model.decode(saved.memory or None)
+                if service.id in kept:
+                    window.memory = model.decode(saved.memory or None)
+                else:
+                    window.memory = self._history(service.id, most=MOST_HISTORY // len(new))
                 window.start_s, window.work_s = saved.start_s, saved.work_s
+
+    def _history(self, service_id: str, *, most: int) -> Memory:
+        """What came before anybody decided on the service, as if it had been watched: asked once, then it is saved."""
+        since = self._ports.store.now_s() - peaks.DAY_S
+        times = self._ports.store.made_at(service_id, limit=most)
+        return Memory(peaks=peaks.of_times([at for at in times if at >= since]))
 
     def _is_due(self, service: Service, glance: Glance | None, predictions: float, now: float) -> bool:
         window = self._windows[service.id]

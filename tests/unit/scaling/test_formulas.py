@@ -50,6 +50,19 @@ def test_a_peak_counts_in_full_for_a_day_and_half_as_much_each_day_after():
     assert day_after == (4, 5.0, 40.0)
 
 
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ((), ()),
+        ((100.0,), ((5.0, 1.0, 100.0), (15.0, 1.0, 100.0), (60.0, 1.0, 100.0))),
+        ((104.0, 100.0, 102.0, 109.0, 150.0), ((5.0, 3.0, 104.0), (15.0, 4.0, 109.0), (60.0, 5.0, 150.0))),
+        ((0.0, 5.0, 60.0), ((5.0, 1.0, 0.0), (15.0, 2.0, 5.0), (60.0, 2.0, 5.0))),
+    ],
+)
+def test_peaks_of_the_past_are_the_most_within_any_window(times, expected):
+    assert peaks.of_times(times) == expected
+
+
 def test_a_smaller_burst_does_not_replace_a_larger_one_until_that_has_faded():
     seen = peaks.learn((), signals(arrivals_5s=80))
 

@@ -110,6 +110,23 @@ def test_a_process_that_takes_over_goes_on_with_what_was_saved(ports):
     assert ports.store.services["s"].target_instances == 4
 
 
+def test_one_that_is_new_knows_the_bursts_of_its_last_day_and_asks_for_them_once(ports):
+    store, asked = ports.store, []
+    burst_at, before = store.now - 3600.0, store.now - 90_000.0
+    store.made["s"] = [*(burst_at for _ in range(40)), *(before for _ in range(99))]
+    reading = store.made_at
+    store.made_at = lambda service_id, limit: asked.append(limit) or reading(service_id, limit=limit)
+
+    first = Autoscaler(ports, name="a")
+    first.turn()
+    second = Autoscaler(ports, name="b")
+    second.turn()
+
+    assert [(jobs, at) for _, jobs, at in first._windows["s"].memory.peaks] == [(40.0, burst_at)] * 3
+    assert second._windows["s"].memory.peaks == first._windows["s"].memory.peaks
+    assert asked == [100_000]
+
+
 def test_each_job_is_counted_once_however_many_turns_there_are(ports):
     burst(ports.store, 10)
     scaler = Autoscaler(ports, name="a")
