@@ -95,6 +95,7 @@ class World:
         if service.get("status") != "running":
             self._make_service()
         self._make_budget()
+        self._make_alert_rule()
 
     def next_task(self) -> str:
         """Of the tasks of the service, another one each time."""
@@ -132,6 +133,16 @@ class World:
         for one in self.ask("GET", f"{BASE}/budgets")["budgets"]:
             if one["budget_id"] != made:
                 self.call("DELETE", f"{BASE}/budgets/{one['budget_id']}")
+
+    def _make_alert_rule(self) -> None:
+        """The only one beside the defaults, and a silence."""
+        for one in self.ask("GET", f"{BASE}/alerts/rules")["rules"]:
+            if not one["is_default"]:
+                self.call("DELETE", f"{BASE}/alerts/rules/{one['rule_id']}")
+        rule = {"name": self.next_name(), "metric": "queue_age", "threshold": 10}
+        self.ids["rule_id"] = self.ask("POST", f"{BASE}/alerts/rules", rule, expect=201)["rule_id"]
+        silence = self.ask("POST", f"{BASE}/alerts/silences", {"for_s": 60}, expect=201)
+        self.ids["silence_id"] = silence["silence_id"]
 
     def _make_tenant(self) -> None:
         body = {"tenant_id": self.next_name()}

@@ -110,7 +110,7 @@ def settle(case, world):
 
 
 def settle_ids(part, world, *, in_own_tenant):
-    for name in ("model_id", "service_id", "other"):
+    for name in ("model_id", "service_id", "rule_id", "other"):
         if fits(FORM, part.get(name)):
             part[name] = world.ids["model_id" if name == "other" else name]
     if fits(FORMS["tenant_id"], part.get("tenant_id")):
