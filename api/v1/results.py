@@ -11,7 +11,7 @@ from api.documented import refuses
 from api.errors import JSON
 from api.schemas.results import ExportQuery, ResultsQuery
 from api.schemas.task_filter import wanted
-from api.schemas.tasks import TASK_EXAMPLE
+from api.schemas.tasks import TASK_EXAMPLE, Task
 from inference import errors
 from inference.access.model import Role, Scope
 from inference.ids import is_id
@@ -64,7 +64,11 @@ def stream_results(asked: dict[str, Any], service_id: str) -> Response:
     responses={
         "200": {
             "description": "Tasks that are over, with their results, oldest first",
-            "content": {kind: {"schema": {"type": "string"}} for kind in (table.CONTENT_TYPE, JSON, lines.KIND)},
+            "content": {
+                table.CONTENT_TYPE: {"schema": {"type": "string"}},
+                JSON: {"schema": {"type": "array", "items": Task()}, "example": [TASK_EXAMPLE]},
+                lines.KIND: {"schema": {"type": "string"}, "example": TASK_EXAMPLE},
+            },
         }
     }
 )
