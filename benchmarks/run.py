@@ -25,6 +25,7 @@ from benchmarks import (
     placement,
     predict,
     profile,
+    results,
     scale,
     series,
     servers,
@@ -119,6 +120,11 @@ def _series(options: argparse.Namespace) -> dict[str, Any]:
     return series.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
 
 
+def _results(options: argparse.Namespace) -> dict[str, Any]:
+    plan = results.Plan(rows=options.jobs or (200_000 if options.quick else 1_000_000), rounds=options.rounds or 20)
+    return results.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
+
+
 def _sockets(options: argparse.Namespace) -> dict[str, Any]:
     plan = sockets.Plan(sockets=200, seconds=6.0) if options.quick else sockets.Plan()
     return sockets.run(dataclasses.replace(plan, seconds=options.duration) if options.duration else plan)
@@ -172,6 +178,7 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "predict": (_predict, predict.show),
     "scale": (_scale, scale.show),
     "series": (_series, series.show),
+    "results": (_results, results.show),
     "logs": (_logs, logs.show),
     "anomalies": (_anomalies, anomalies.show),
     "sockets": (_sockets, sockets.show),
