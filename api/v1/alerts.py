@@ -101,6 +101,8 @@ def show_rule(asked: Json, rule_id: str) -> Json:
 def change_rule(wanted: Json, rule_id: str) -> Json:
     """Change a rule, also one that ships with Penstock; `{"enabled": false}` switches it off"""
     before = _rule(rule_id)
+    if not wanted:
+        raise errors.InvalidField("Say what to change, such as `threshold` or `enabled`.", field="threshold")
     after = _sound(schemas.changed(before, wanted))
     return schemas.rule(rules.change(context.core().alerts, before, after))
 

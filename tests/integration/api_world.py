@@ -73,6 +73,7 @@ class World:
         self._make_key()
         self._make_tenant()
         self._make_budget()
+        self._make_alert_rule()
         self.ids["upload_id"] = self.call("POST", f"{BASE}/uploads", data=b'{"x": [1, 2, 3, 4]}').json["upload_id"]
 
     def let_parts_report(self) -> None:
