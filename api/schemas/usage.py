@@ -12,6 +12,7 @@ from inference import clock
 from inference.access.ports import UsageGroup, Used
 from inference.access.quotas import DAY_S
 from inference.clock import ISO_FORM
+from inference.errors import InvalidField
 
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896
 """Years 1 to 9999: what a date can say."""
@@ -63,7 +64,9 @@ class UsageShown(ma.Schema):
 
 
 def days(day_from: float | None, day_to: float | None, *, now: float) -> tuple[int, int]:
-    """Days since 1970, from the first to before the last, of two instants."""
+    """Days since 1970, from the first to before the last, of two instants. Raises InvalidField for an end before."""
+    if day_from is not None and day_to is not None and day_to < day_from:
+        raise InvalidField("`to` lies before `from`; a range goes from the earlier to the later time.", field="to")
     today = int(now // DAY_S)
     first = today - 30 if day_from is None else int(day_from // DAY_S)
     last = today + 1 if day_to is None else int(-(-day_to // DAY_S))

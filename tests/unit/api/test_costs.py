@@ -81,6 +81,13 @@ def test_tenants_see_their_own_costs_and_system_keys_those_of_all(client, core):
     assert [asked[0] for asked in core.costs.store.asked] == [DEFAULT_TENANT, None, "other"]
 
 
+@pytest.mark.parametrize("path", ["costs", "usage"])
+def test_a_range_that_ends_before_it_begins_is_refused(client, path):
+    answer = client.get(f"/api/v1/inference/{path}?from=2026-11-20T00:00:00Z&to=2026-11-01T00:00:00Z")
+
+    assert (answer.status_code, answer.get_json()["details"]["field"]) == (422, "to")
+
+
 def test_prices_are_examples_until_they_are_set(client):
     before = client.get(f"{BASE}/prices").json
     wanted = {"prices": [{"device_kind": "NVIDIA A100", "per_hour": 2.5}, {"device_kind": "cpu", "per_hour": 0}]}
