@@ -18,11 +18,13 @@ def bytes_each(ports: ServingPorts, services: Iterable[Service], replicas: Seque
 
     Nothing is read while nobody is to grow.
     """
-    found = {}
-    for service in services:
-        wanted = service.wanted_instances
-        if any(_grows(one, wanted) for one in replicas if one.service_id == service.id):
-            found[service.id] = card_memory.of_instance(ports, service).bytes
+    known = {service.id: service for service in services}
+    growing = {
+        one.service_id
+        for one in replicas
+        if one.device != CPU and one.service_id in known and _grows(one, known[one.service_id].wanted_instances)
+    }
+    found = {service_id: card_memory.of_instance(ports, known[service_id]).bytes for service_id in growing}
     return {service_id: size for service_id, size in found.items() if size}
 
 
