@@ -118,6 +118,9 @@ def check(ports: AlertPorts, rule: Rule) -> None:
 
 
 def _check_action(ports: AlertPorts, rule: Rule, action: Action, where: str) -> None:
+    _number(f"{where}.cooldown_s", action.cooldown_s, 60, 86_400)
+    _number(f"{where}.by", action.by, 1, 100)
+    _number(f"{where}.max_replicas", action.max_replicas, 1, MOST_REPLICAS)
     match action.kind:
         case ActionKind.EMAIL:
             if not ports.settings.smtp_host:
@@ -130,9 +133,6 @@ def _check_action(ports: AlertPorts, rule: Rule, action: Action, where: str) -> 
         case ActionKind.SCALE | ActionKind.RESTART:
             if rule.metric is Metric.BUDGET_USED:
                 raise InvalidField("A budget is no reason to scale or restart.", field=f"{where}.kind")
-            _number(f"{where}.cooldown_s", action.cooldown_s, 60, 86_400)
-            _number(f"{where}.by", action.by, 1, 100)
-            _number(f"{where}.max_replicas", action.max_replicas, 1, MOST_REPLICAS)
         case _:
             pass
 
