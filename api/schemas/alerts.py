@@ -38,6 +38,7 @@ from inference.alerts.model import (
 from inference.clock import ISO_FORM
 from inference.logs.model import Level
 
+NOT_EMPTY = validate.Length(1, error="It must be an id, or null.")
 SHOWN_PHASES = (Phase.FIRING, Phase.RESOLVED)
 RULE_IN_EXAMPLE = {
     "name": "digits are slow",
@@ -78,7 +79,7 @@ class RuleChangeIn(ma.Schema):
     """What is left out stays as it is; null takes `resolve_threshold` back."""
 
     name = Text(metadata={"minLength": 1, "maxLength": 100})
-    service_id = id_in("Of this service; null: of each service by itself", allow_none=True)
+    service_id = id_in("Of this service; null: of each service by itself", allow_none=True, validate=NOT_EMPTY)
     metric = fields.String(validate=_one_of(Metric))
     compare = fields.String(validate=_one_of(Compare), metadata={"description": "On which side it is bad"})
     threshold = Amount(metadata={"description": "Shares from 0 to 1, durations in seconds"})
@@ -197,8 +198,8 @@ class AlertPage(ma.Schema):
 class SilenceIn(ma.Schema):
     """What is left out matches everything; `until` or `for_s`."""
 
-    rule_id = id_in("Alerts of this rule", load_default=None, allow_none=True)
-    service_id = id_in("Alerts of this service", load_default=None, allow_none=True)
+    rule_id = id_in("Alerts of this rule", load_default=None, allow_none=True, validate=NOT_EMPTY)
+    service_id = id_in("Alerts of this service", load_default=None, allow_none=True, validate=NOT_EMPTY)
     severity = fields.String(load_default=None, allow_none=True, validate=_one_of(Severity))
     until = fields.String(load_default=None, metadata={"pattern": f"^{ISO_FORM}$", "description": "When it ends"})
     for_s = Amount(load_default=None, metadata={"minimum": 1, "maximum": 31_536_000})
