@@ -69,7 +69,7 @@ MEANINGS = {
     "store_unavailable": "The database is away, or its turn did not come in time.",
     "hot_unavailable": "Redis is away.",
     "not_in_time": "The answer of a prediction did not come in its time. `details.waited_s`, `details.was_started`.",
-    "no_room": "The disk is full.",
+    "no_room": "The disk is full, or a GPU has no room for that many instances of a service.",
     "method_not_allowed": "The path does not answer this method; the header `Allow` lists those it does.",
     "request_timeout": "The body did not come in time.",
     "headers_too_large": "The address or the headers are too long.",
