@@ -177,7 +177,7 @@ def _contend(url: str, number: int, turns: int) -> dict[str, int]:
     """
     database = Database(url, StoreSettings(gate_timeout_s=20.0))
     replicas, leases, random = SqlReplicas(database), SqlLeases(database), Random(number)
-    told, mine = {"granted": 0, "refused": 0, "evicted": 0, "grown": 0}, list[str]()
+    told, mine = {"granted": 0, "refused": 0, "evicted": 0}, list[str]()
     for turn in range(turns):
         replica = dataclasses.replace(make_replica(f"s{number}", turn), device="g0")
         here = [lease for lease in leases.all() if lease.device == "g0" and lease.for_id is None]
@@ -196,11 +196,11 @@ def _contend(url: str, number: int, turns: int) -> dict[str, int]:
             mine.append(replica.id)
             told["granted"] += 1
             told["evicted"] += len(victims)
-            told["grown"] += replicas.set_instances(replica.id, 3, card_bytes=size.card_bytes + 2)
         else:
             told["refused"] += free >= size.card_bytes
         if len(mine) > 1:
             replicas.delete(mine.pop(0))
+            replicas.set_instances(replica.id, 3, card_bytes=size.card_bytes + 1)
     return told
 
 
