@@ -37,15 +37,19 @@ class SqlFallback:
             return connection.execute(found, {"id": service_id, "silence": float(self._silence_s)}).first() is not None
 
     def hand_over(self, service_id: str, to: str, *, older_than_s: float, limit: int) -> int:
-        """A job that a worker, or a cancellation, takes in the same moment is left to them."""
+        """A job that a worker, or a cancellation, takes in the same moment is left to them.
+
+        As a plain IN, PostgreSQL may ask for the choice again for each row, and take more than `limit`.
+        """
         lock = "" if self._db.is_sqlite else " FOR UPDATE SKIP LOCKED"
         chosen = (
             "SELECT id FROM jobs WHERE service_id = :service AND state = 'pending' AND not_before IS NULL "
             f"AND submitted_at < {self._db.clock} - :age ORDER BY order_key, id LIMIT :n{lock}"
         )
+        once = f"IN ({chosen})" if self._db.is_sqlite else f"= ANY(ARRAY({chosen}))"
         change = sa.text(
             "UPDATE jobs SET service_id = :to, asked_service_id = COALESCE(asked_service_id, :service) "
-            f"WHERE id IN ({chosen}) AND state = 'pending' AND service_id = :service"
+            f"WHERE id {once} AND state = 'pending' AND service_id = :service"
         )
         bound = {"service": service_id, "to": to, "age": float(older_than_s), "n": limit}
 

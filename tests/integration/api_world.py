@@ -74,6 +74,8 @@ class World:
         self._make_tenant()
         self._make_budget()
         self._make_alert_rule()
+        self.let_parts_report()
+        self.ids["node_id"] = "n"
         self.ids["upload_id"] = self.call("POST", f"{BASE}/uploads", data=b'{"x": [1, 2, 3, 4]}').json["upload_id"]
 
     def let_parts_report(self) -> None:
@@ -97,6 +99,12 @@ class World:
             self._make_service()
         self._make_budget()
         self._make_alert_rule()
+
+    def completed(self, count: int) -> list[str]:
+        """Tasks with a result, of as many services."""
+        while len(found := self.ask("GET", f"{BASE}/tasks?status=completed")["tasks"]) < count:
+            self._make_service()
+        return [one["task_id"] for one in found[:count]]
 
     def next_task(self) -> str:
         """Of the tasks of the service, another one each time."""

@@ -31,6 +31,8 @@ NOT_RECORDED = {
     f"POST {BASE}/services/{{service_id}}/predict": "nothing is kept of a prediction; with mode=async it is a task",
     "POST /v1/models/{name}/predict": "the same",
     f"POST {BASE}/alerts/rules/{{rule_id}}/test": "it changes nothing",
+    f"POST {BASE}/services/{{service_id}}/compare": "the same",
+    f"POST {BASE}/tasks/compare": "the same",
 }
 
 
@@ -143,6 +145,8 @@ PREPARED: dict[str, Callable[[World], Prepared]] = {
     f"POST {BASE}/services/{{service_id}}/predict": as_a_task(the_service),
     "POST /v1/models/{name}/predict": as_a_task(the_models_name),
     f"POST {BASE}/services/{{service_id}}/tasks/cancel": on(a_service_with_waiting_tasks, {"all": True}),
+    f"POST {BASE}/tasks/compare": with_body(lambda world: {"task_ids": world.completed(2)}),
+    f"POST {BASE}/services/{{service_id}}/compare": on(the_service, {"versions": ["1.0.0", "1.1.0"]}),
     f"POST {BASE}/tasks/{{task_id}}/cancel": on(a_waiting_task),
     f"POST {BASE}/tasks/{{task_id}}/retry": on(a_cancelled_task),
     f"POST {BASE}/tasks/{{task_id}}/requeue": on(a_cancelled_task),
