@@ -174,6 +174,8 @@ def update_service(changes: Json, service_id: str) -> Json:
 
     Running replicas are replaced one by one, each when its successor has loaded; no task is refused or lost.
     """
+    if not changes:
+        raise errors.InvalidField("The body must hold `config`, `model_id`, or both.", field="config")
     config = changes.get("config", {})
     require_admin_for_code(config.get("allow_code") is True)
     model_id = changes.get("model_id")

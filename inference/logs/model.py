@@ -15,6 +15,7 @@ EPOCH_S = 1_577_836_800
 """2020: ids of entries count from there."""
 TICKS = 4096
 """How many ids a microsecond has."""
+LAST_ID = (1 << 63) - TICKS
 MOST_FIELD_CHARS, MOST_FIELDS_CHARS = 8_000, 16_000
 _OWN = frozenset({"timestamp", "level", "event", "service_id", "task_id", "job_id", "trace_id"})
 
@@ -120,8 +121,8 @@ class Analysis:
 
 
 def id_at(at: float) -> int:
-    """The least id of an entry of this moment; 0 for any moment before there were entries."""
-    return max(0, int((at - EPOCH_S) * 1_000_000)) * TICKS
+    """The least id of an entry of this moment; 0 for any before 2020, and the last of all for any after 2091."""
+    return min(max(0, int((at - EPOCH_S) * 1_000_000)) * TICKS, LAST_ID)
 
 
 def at_of(entry_id: int) -> float:

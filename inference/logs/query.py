@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from inference import clock
 from inference.errors import InvalidField
+from inference.ids import is_id
 from inference.logs.model import Entry, Level, Question
 from inference.logs.ports import LogsPorts
 from inference.logs.words import terms
@@ -33,6 +34,9 @@ def question(
         raise InvalidField(f"The query parameter `level` must be one of {known}.", field="level") from error
     if since is not None and until is not None and since >= until:
         raise InvalidField("`from` must be earlier than `to`.", field="from")
+    for name, given in (("service_id", service_id), ("task_id", task_id)):
+        if given is not None and not is_id(given):
+            raise InvalidField(f"The query parameter `{name}` is no id: `{given[:64]}`.", field=name)
     wanted = terms(keyword or "")
     if keyword is not None and (not wanted or len(keyword) > MOST_KEYWORD_CHARS):
         message = f"The query parameter `keyword` must hold a letter or a digit, and {MOST_KEYWORD_CHARS} at most."

@@ -75,6 +75,22 @@ def test_what_can_find_nothing_is_refused_with_the_parameter(client, service, mo
     assert answer.get_json()["details"]["field"] == field
 
 
+def test_the_far_future_and_the_far_past_hold_nothing(client, service, put):
+    put("now", service_id=service.id)
+
+    future = get(client, service, **{"from": "2099-01-01T00:00:00Z"})
+    past = get(client, service, to="1971-01-01T00:00:00Z")
+
+    assert (future.get_json()["logs"], past.get_json()["logs"]) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["task_id", "service_id"])
+def test_what_can_be_no_id_is_refused(client, name):
+    answer = client.get(SYSTEM.format(""), query_string={name: "AAA"})
+
+    assert (answer.status_code, answer.get_json()["details"]["field"]) == (422, name)
+
+
 @pytest.mark.parametrize("cursor", ["0", "x", "9" * 25, "-1"])
 def test_a_cursor_that_was_never_given_is_refused(client, service, cursor):
     assert get(client, service, cursor=cursor).get_json()["details"]["field"] == "cursor"
