@@ -109,7 +109,6 @@ RANGES: dict[str, dict[str, Range]] = {
         "file_bytes": (65_536, MOST_BYTES),
         "files": (1, 1000),
     },
-    "scaling": {"keep_s": (0, CENTURY_S)},
     "alerts": {
         "every_s": (0.5, 300),
         "keep_s": (60, CENTURY_S),

@@ -145,8 +145,8 @@ ANYBODY = Principal(name="anybody on this machine", role=Role.ADMIN, scope=Scope
 class Actor:
     """Who does something, from where, and by which call; for the audit record.
 
-    `kind`: key, open (no keys yet), cli, or alert (the action of a rule). `id`: the key's or the rule's, or the operating
-    system's user.
+    `kind`: key, open (no keys yet), cli, or alert (the action of a rule). `id`: the key's or the rule's, or the
+    user of the operating system.
     """
 
     tenant_id: str

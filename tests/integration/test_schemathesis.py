@@ -19,6 +19,9 @@ from inference.ids import FORM
 from tests import fakes
 from tests.integration.api_world import World
 
+# Its operations share one name: side by side, by file, all but one of them would be left out.
+pytestmark = pytest.mark.alone
+
 load_all_checks()
 CHECKED = CHECKS.get_by_names(
     [
