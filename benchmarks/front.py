@@ -33,6 +33,10 @@ from workers.launching import front
 WAYS = ("flask", "one", "two")
 SETTINGS = {"PENSTOCK_API__WORKERS": "2", "PENSTOCK_API__THREADS": "32"}
 SLOW, WAITING = 1_200, 1_000
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: cGVuc3RvY2stYmVuY2gtMA==\r\n"
+)
 TO_LIVE = '"~^POST \\S* /api/(v1/)?inference/services/[^/]+/tasks/?$" live;'
 
 
@@ -125,6 +129,9 @@ def _figures(running: Running, model: Model, port: int, *, seconds: float) -> di
     with _waits(port, running, "events") as held:
         found["streams_held"] = held()
         found["with_streams"] = _submits(running, order(connections=64))
+    with _waits(port, running, "sockets") as held:
+        found["sockets_held"] = held()
+        found["with_sockets"] = _submits(running, order(connections=64))
     found["done_at_100_ms"] = measure.order(
         order(kind="arrive", rate=100.0) | {"wait": running.wait, "seconds": seconds + 1, "warm_s": 1.0, "seed": 7}
     )["done_ms"]
@@ -180,7 +187,7 @@ def _slow_bodies(port: int, path: str) -> Iterator[None]:
 
 @contextmanager
 def _waits(port: int, running: Running, kind: str) -> Iterator[Callable[[], int]]:
-    """Clients that wait for the end of a task that will not come soon: it waits for its deadline far away."""
+    """Clients that wait for the end of a task that will not come soon, or hold a WebSocket and ask nothing on it."""
     service = systems.call("GET", f"http://127.0.0.1:{port}{systems.API}/services/{running.service_id}")
     parked = systems.call(
         "POST",
@@ -189,16 +196,21 @@ def _waits(port: int, running: Running, kind: str) -> Iterator[Callable[[], int]
     )["service_id"]
     body = {"input_data": {"x": [[0.0] * models.INPUTS]}}
     task = systems.call("POST", f"http://127.0.0.1:{port}{systems.API}/services/{parked}/tasks", body)["task_id"]
-    path = f"{systems.API}/tasks/{task}" + ("?wait=60" if kind == "long polls" else "/events")
+    path = {
+        "long polls": f"/tasks/{task}?wait=60",
+        "events": f"/tasks/{task}/events",
+        "sockets": f"/services/{running.service_id}/monitor",
+    }[kind]
+    asked = f"GET {systems.API}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{UPGRADE if kind == 'sockets' else ''}\r\n"
     wires = []
     for _ in range(WAITING):
         wire = socket.create_connection(("127.0.0.1", port))
-        wire.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        wire.send(asked.encode())
         wires.append(wire)
     time.sleep(1.5)
 
     def held() -> int:
-        """How many wait still, with no answer or an open stream."""
+        """How many wait still: with no answer, an open stream or an open socket."""
         count = 0
         for wire in wires:
             wire.setblocking(False)
@@ -207,7 +219,7 @@ def _waits(port: int, running: Running, kind: str) -> Iterator[Callable[[], int]
             except BlockingIOError:
                 count += 1
             else:
-                count += b"text/event-stream" in text
+                count += b"text/event-stream" in text or text.startswith(b"HTTP/1.1 101 ")
         return count
 
     try:
@@ -244,6 +256,7 @@ def show(report: dict[str, Any], console: Console) -> None:
         ("with_slow", "64, beside 1,200 slow bodies"),
         ("with_long_polls", "64, beside 1,000 long polls"),
         ("with_streams", "64, beside 1,000 event streams"),
+        ("with_sockets", "64, beside 1,000 idle WebSockets"),
     ):
         row(f"{title}: submits/s", lambda one, key=key: f"{one[key]['per_s']:,.0f}")  # type: ignore[misc]
         row(
@@ -253,7 +266,10 @@ def show(report: dict[str, Any], console: Console) -> None:
     row("1,000 connections at 1,000/s: p99 ms", lambda one: f"{one['paced_1000']['ms']['p99']:.1f}")
     row("  not 202, or late for their next turn", lambda one: str(one["paced_1000"]["odd"]))
     row("slowest of 50 health checks beside slow bodies, ms", lambda one: f"{one['health_ms_with_slow']:.0f}")
-    row("long polls / streams held of 1,000", lambda one: f"{one['long_polls_held']} / {one['streams_held']}")
+    row(
+        "long polls / streams / sockets held of 1,000",
+        lambda one: f"{one['long_polls_held']} / {one['streams_held']} / {one['sockets_held']}",
+    )
     row(
         "submit to done at 100/s, p50 / p99 ms",
         lambda one: f"{one['done_at_100_ms']['p50']:.1f} / {one['done_at_100_ms']['p99']:.1f}",
