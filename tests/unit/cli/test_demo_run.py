@@ -1,7 +1,9 @@
 """The demo from start to end, with a system of plain functions under it."""
 
 import json
+import time
 from functools import partial
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -83,7 +85,8 @@ def server(monkeypatch):
     monkeypatch.setattr(demo, "System", FakeSystem)
     monkeypatch.setattr(demo, "Client", partial(Client, transport=httpx.MockTransport(server)))
     monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(demo.time, "sleep", lambda _: None)
+    # Its own clock, not the module's: other tests leave threads that sleep, and would spin.
+    monkeypatch.setattr(demo, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: None))
     return server
 
 
