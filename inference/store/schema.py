@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from inference.errors import StoreUnavailable
 from inference.store.database import Database
 
-REVISION = "0009"
+REVISION = "0013"
 """The newest migration. A test holds it against the files in migrations/."""
 
 
