@@ -39,7 +39,14 @@ RANGES: dict[str, dict[str, Range]] = {
         "express_limit": (1, 1_000_000),
         "express_share": (0.01, 0.99),
     },
-    "results": {"hot_ttl_s": (1, 30 * DAY_S), "hot_max_bytes": (0, 1 << 26), "keep_s": (0, CENTURY_S)},
+    "results": {
+        "hot_ttl_s": (1, 30 * DAY_S),
+        "hot_max_bytes": (0, 1 << 26),
+        "keep_s": (0, CENTURY_S),
+        "inline_bytes": (1, 1 << 30),
+    },
+    "blobs": {"s3_timeout_s": (0.1, 3600), "cache_bytes": (0, MOST_BYTES), "grace_s": (1, CENTURY_S)},
+    "inputs": {"keep_s": (0, CENTURY_S), "fetches": (1, 64), "fetch_timeout_s": (0.1, 300)},
     "scaling": {"keep_s": (60, CENTURY_S)},
     "workers": {
         "lease_s": (1, 3600),
@@ -96,6 +103,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "waiting_per_caller": (0, 1_000_000),
         "live_processes": (1, 64),
     },
+    "backup": {"every_s": (0, CENTURY_S), "keep": (1, 10_000)},
     "costs": {"sample_s": (1, 3600), "refresh_s": (0.1, 3600)},
     "telemetry": {
         "keep_seconds_s": (120, 30 * DAY_S),

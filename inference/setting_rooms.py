@@ -70,11 +70,15 @@ class JobsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultsSettings:
-    """`hot_ttl_s`: life of the copy in Redis. `keep_s`: life of a finished job in SQL; 0 keeps it for good."""
+    """`hot_ttl_s`: life of the copy in Redis. `keep_s`: life of a finished job in SQL; 0 keeps it for good.
+
+    `inline_bytes`: a longer result lies in the blob store, and the task shows a reference to it.
+    """
 
     hot_ttl_s: float = 60.0
     hot_max_bytes: int = 16_384
     keep_s: float = 604_800.0
+    inline_bytes: int = 1_048_576
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,42 @@ class RegistrySettings:
     validate_memory_bytes: int = 8 << 30
     validate_timeout_s: float = 30.0
     upload_limit_bytes: int = 8 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobsSettings:
+    """Where artefacts, uploads and large results lie. `store`: files (under the data folder) or s3.
+
+    `s3_endpoint`: URL of an S3-compatible server; empty: AWS. `s3_prefix`: what our objects' names begin with.
+    `cache_bytes`: local copies of objects that are kept. `grace_s`: so long what no row names is left where it is.
+    """
+
+    store: str = "files"
+    s3_endpoint: str = ""
+    s3_region: str = "us-east-1"
+    s3_bucket: str = ""
+    s3_prefix: str = "penstock/"
+    s3_access_key: str = field(default="", repr=False)
+    s3_secret_key: str = field(default="", repr=False)
+    s3_timeout_s: float = 30.0
+    cache_bytes: int = 10 << 30
+    grace_s: float = 3_600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputsSettings:
+    """Uploads, and inputs that are fetched from elsewhere. `keep_s`: life of an upload; 0 keeps it for good.
+
+    `allowed_networks`: CIDRs, separated by commas, that an `input_ref` of http may reach though they are not public.
+    `s3_buckets`: those that an `input_ref` of s3:// may name, separated by commas; everybody who may submit reads all
+    of them. `fetches`: how many inputs a process fetches at once; `fetch_timeout_s`: how long one may take.
+    """
+
+    keep_s: float = 604_800.0
+    allowed_networks: str = ""
+    s3_buckets: str = ""
+    fetches: int = 4
+    fetch_timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,3 +338,11 @@ class AlertsSettings:
     smtp_password: str = field(default="", repr=False)
     smtp_from: str = "penstock@localhost"
     smtp_timeout_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """`every_s`: how often beat takes a snapshot of the configuration, if it has changed; 0 never. `keep`: of these."""
+
+    every_s: float = 86_400.0
+    keep: int = 14

@@ -20,9 +20,12 @@ from inference.setting_rooms import (
     AccessSettings,
     AlertsSettings,
     ApiSettings,
+    BackupSettings,
+    BlobsSettings,
     CostsSettings,
     EnginesSettings,
     FrontSettings,
+    InputsSettings,
     JobsSettings,
     LogsSettings,
     NotifySettings,
@@ -44,9 +47,12 @@ __all__ = [
     "AccessSettings",
     "AlertsSettings",
     "ApiSettings",
+    "BackupSettings",
+    "BlobsSettings",
     "CostsSettings",
     "EnginesSettings",
     "FrontSettings",
+    "InputsSettings",
     "JobsSettings",
     "LogsSettings",
     "NotifySettings",
@@ -88,6 +94,8 @@ class Settings:
     scaling: ScalingSettings = field(default_factory=ScalingSettings)
     engines: EnginesSettings = field(default_factory=EnginesSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
+    blobs: BlobsSettings = field(default_factory=BlobsSettings)
+    inputs: InputsSettings = field(default_factory=InputsSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     front: FrontSettings = field(default_factory=FrontSettings)
@@ -96,6 +104,7 @@ class Settings:
     notify: NotifySettings = field(default_factory=NotifySettings)
     logs: LogsSettings = field(default_factory=LogsSettings)
     alerts: AlertsSettings = field(default_factory=AlertsSettings)
+    backup: BackupSettings = field(default_factory=BackupSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
 
@@ -251,6 +260,13 @@ def _check(settings: Settings) -> None:
     if settings.telemetry.worker_logs not in ("files", "stderr"):
         raise BadSettings(
             "PENSTOCK_TELEMETRY__WORKER_LOGS must be files or stderr.", name="PENSTOCK_TELEMETRY__WORKER_LOGS"
+        )
+    if settings.blobs.store not in ("files", "s3"):
+        raise BadSettings("PENSTOCK_BLOBS__STORE must be files or s3.", name="PENSTOCK_BLOBS__STORE")
+    if settings.blobs.store == "s3" and not settings.blobs.s3_bucket:
+        raise BadSettings(
+            "PENSTOCK_BLOBS__STORE is s3, and PENSTOCK_BLOBS__S3_BUCKET names no bucket.",
+            name="PENSTOCK_BLOBS__S3_BUCKET",
         )
     if settings.redis.ca_file and not Path(settings.redis.ca_file).is_file():
         raise BadSettings(
