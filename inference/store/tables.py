@@ -17,6 +17,7 @@ from inference.store.tables_access import (
     webhook_secrets,
 )
 from inference.store.tables_alerts import alert_orders, alert_rules, alert_silences, alerts
+from inference.store.tables_backups import backups
 from inference.store.tables_costs import budgets, cost_days, cost_instances, prices
 from inference.store.tables_logs import log_entries
 from inference.store.tables_resources import devices, leases
@@ -33,6 +34,7 @@ __all__ = [
     "attempts",
     "audit",
     "audit_head",
+    "backups",
     "budgets",
     "cost_days",
     "cost_instances",
@@ -97,6 +99,15 @@ uploads = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     time("created_at"),
     sa.Column("key_id", sa.String(16)),
+    time("expires_at", null=True),
+    sa.Index(None, "sha256"),
+    sa.Index(None, "tenant_id", "id"),
+)
+sa.Index(
+    "ix_uploads_expires_at",
+    uploads.c.expires_at,
+    sqlite_where=sa.text("expires_at IS NOT NULL"),
+    postgresql_where=sa.text("expires_at IS NOT NULL"),
 )
 
 deployments = sa.Table(
@@ -300,11 +311,20 @@ payloads = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
+# Of a large result `body` is empty, and `sha256` names the blob that has it.
 results = sa.Table(
     "results",
     metadata,
     sa.Column("job_id", ID, primary_key=True),
     sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("sha256", sa.String(64)),
+    sa.Column("size_bytes", sa.BigInteger),
+)
+sa.Index(
+    "ix_results_sha256",
+    results.c.sha256,
+    sqlite_where=sa.text("sha256 IS NOT NULL"),
+    postgresql_where=sa.text("sha256 IS NOT NULL"),
 )
 
 attempts = sa.Table(
