@@ -104,12 +104,14 @@ RANGES: dict[str, dict[str, Range]] = {
         "live_processes": (1, 64),
     },
     "backup": {"every_s": (0, CENTURY_S), "keep": (1, 10_000)},
+    "reports": {"keep_s": (3600, CENTURY_S), "waiting": (1, 10_000), "lease_s": (5, 3600)},
     "costs": {"sample_s": (1, 3600), "refresh_s": (0.1, 3600)},
     "telemetry": {
         "keep_seconds_s": (120, 30 * DAY_S),
         "keep_minutes_s": (7200, CENTURY_S),
         "keep_hours_s": (DAY_S, CENTURY_S),
     },
+    "traces": {"sample": (0, 1), "queue": (100, 1_000_000), "timeout_s": (0.1, 60)},
     "logs": {
         "keep_s": (60, CENTURY_S),
         "keep_rows": (1_000, 1_000_000_000),

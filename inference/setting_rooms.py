@@ -267,6 +267,22 @@ class TelemetrySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracesSettings:
+    """`endpoint`: where a collector takes OTLP over HTTP; empty: there are no traces, and they cost nothing.
+
+    `sample`: share of the requests that are traced, 0 to 1, where the client's `traceparent` does not say. `headers`:
+    sent along, `name=value` separated by commas. `queue`: spans of a process that may wait for the collector; what
+    comes then is dropped, and counted.
+    """
+
+    endpoint: str = ""
+    headers: str = field(default="", repr=False)
+    sample: float = 1.0
+    queue: int = 10_000
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourcesSettings:
     """`purchase`: how the devices of this node are paid for: on_demand, reserved or spot; it decides their price.
 
@@ -346,3 +362,17 @@ class BackupSettings:
 
     every_s: float = 86_400.0
     keep: int = 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportsSettings:
+    """`keep_s`: how long a report is kept. `waiting`: reports of a tenant that may wait to be made.
+
+    `lease_s`: how long one process has to make a report; it is ended then. `base_url`: where people reach the system,
+    for links in files that are mailed or printed.
+    """
+
+    keep_s: float = 7_776_000.0
+    waiting: int = 20
+    lease_s: float = 120.0
+    base_url: str = ""

@@ -32,12 +32,14 @@ from inference.setting_rooms import (
     ProcessSettings,
     RedisSettings,
     RegistrySettings,
+    ReportsSettings,
     ResourcesSettings,
     ResultsSettings,
     ScalingSettings,
     ServingSettings,
     StoreSettings,
     TelemetrySettings,
+    TracesSettings,
     WorkersSettings,
 )
 
@@ -59,6 +61,7 @@ __all__ = [
     "ProcessSettings",
     "RedisSettings",
     "RegistrySettings",
+    "ReportsSettings",
     "ResourcesSettings",
     "ResultsSettings",
     "ScalingSettings",
@@ -66,6 +69,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "TelemetrySettings",
+    "TracesSettings",
     "WorkersSettings",
     "load",
 ]
@@ -105,7 +109,9 @@ class Settings:
     logs: LogsSettings = field(default_factory=LogsSettings)
     alerts: AlertsSettings = field(default_factory=AlertsSettings)
     backup: BackupSettings = field(default_factory=BackupSettings)
+    reports: ReportsSettings = field(default_factory=ReportsSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    traces: TracesSettings = field(default_factory=TracesSettings)
 
 
 _SHORT = ("mode", "data_dir", "database_url", "redis_url", "broker_url")
@@ -219,6 +225,21 @@ def _check_url(name: str, text: str) -> None:
         raise BadSettings(f"{PREFIX}{name.upper()} must be a URL that begins with {schemes}.", name=name)
 
 
+def _check_traces(traces: TracesSettings) -> None:
+    """The sentences do not repeat the values: they may hold passwords."""
+    if traces.endpoint and not (
+        traces.endpoint.startswith(("http://", "https://")) and urlsplit(traces.endpoint).netloc
+    ):
+        raise BadSettings(
+            "PENSTOCK_TRACES__ENDPOINT must be a URL that begins with http:// or https://.",
+            name="PENSTOCK_TRACES__ENDPOINT",
+        )
+    if any("=" not in pair for pair in traces.headers.split(",") if pair.strip()):
+        raise BadSettings(
+            "PENSTOCK_TRACES__HEADERS must be name=value, separated by commas.", name="PENSTOCK_TRACES__HEADERS"
+        )
+
+
 def _check(settings: Settings) -> None:
     for name in _SCHEMES:
         _check_url(name, getattr(settings, name))
@@ -268,6 +289,7 @@ def _check(settings: Settings) -> None:
             "PENSTOCK_BLOBS__STORE is s3, and PENSTOCK_BLOBS__S3_BUCKET names no bucket.",
             name="PENSTOCK_BLOBS__S3_BUCKET",
         )
+    _check_traces(settings.traces)
     if settings.redis.ca_file and not Path(settings.redis.ca_file).is_file():
         raise BadSettings(
             f"PENSTOCK_REDIS__CA_FILE names {settings.redis.ca_file}, which is no file.", name="PENSTOCK_REDIS__CA_FILE"
