@@ -7,22 +7,25 @@ PenstockError
 |   |-- MalformedJson, JsonTooDeep, DuplicateKey, UnsupportedMediaType
 |-- Invalid                           it can be read, and says something impossible
 |   |-- InvalidField, UnknownField, InvalidTensor, ModelInvalid, ModelRunsCode, ModelPathRefused, DataRefused
-|   |-- CallbackRefused
+|   |-- CallbackRefused, ArchiveInvalid
 |-- TooLarge
 |-- Unauthenticated                   no key, or one that opens nothing
 |-- Denied                            the key is known, and may not do this
 |   |-- RoleTooLow, ScopeTooNarrow, HostRefused, CrossOrigin
 |-- NotFound
 |   |-- JobNotFound, ServiceNotFound, ModelNotFound, DeploymentNotFound, UploadNotFound, RouteNotFound
-|   |-- NodeNotFound, KeyNotFound, TenantNotFound, BudgetNotFound, AlertRuleNotFound, SilenceNotFound
+|   |-- NodeNotFound, KeyNotFound, TenantNotFound, BudgetNotFound, AlertRuleNotFound, SilenceNotFound, BackupNotFound
+|   |-- ReportNotFound, ReportScheduleNotFound
 |-- Conflict
-|   |-- WrongState, VersionExists, NameExists, IdempotencyMismatch, InUse, AlreadyRunning
+|   |-- WrongState, VersionExists, NameExists, IdempotencyMismatch, InUse, AlreadyRunning, RestoreRefused
 |-- TooMany
 |   |-- BacklogFull, RateLimited, QuotaExceeded, TooManyWrongKeys, TooManyWaiting, BudgetExhausted
 |-- Unavailable                       a part is ill; the same call may work later
 |   |-- StoreUnavailable, HotUnavailable
 |-- NotInTime                         a prediction that was waited for did not come
 |-- NoRoom                            disk or pool is full
+|-- ReportFailed                      a report could not be made
+|   |-- PdfUnavailable
 |-- InferenceError                    an attempt went wrong
     |-- EngineFailed, EngineLoadFailed, OutputInvalid, OutOfMemory, InstanceLost, TimedOut, RunStopped, DeadlinePassed
 
@@ -113,6 +116,10 @@ class CallbackRefused(Invalid):
     """A webhook may not go there: not a public address, or not a URL for it."""
 
 
+class ArchiveInvalid(Invalid):
+    """No archive of the configuration, a damaged one, or one of a newer version. `details`: field."""
+
+
 class DataRefused(Invalid):
     """The database refuses this row's data (a NUL character, say)."""
 
@@ -184,6 +191,15 @@ class AlertRuleNotFound(NotFound): ...
 class SilenceNotFound(NotFound): ...
 
 
+class BackupNotFound(NotFound): ...
+
+
+class ReportNotFound(NotFound): ...
+
+
+class ReportScheduleNotFound(NotFound): ...
+
+
 class Conflict(PenstockError): ...
 
 
@@ -205,6 +221,10 @@ class InUse(Conflict): ...
 
 class AlreadyRunning(Conflict):
     """Another launcher holds this data folder. `details`: pid, data_dir."""
+
+
+class RestoreRefused(Conflict):
+    """Some objects of the snapshot cannot be restored, and nothing was. `details`: refused, the first of them."""
 
 
 class TooMany(PenstockError):
@@ -257,6 +277,14 @@ class NotInTime(PenstockError):
 
 class NoRoom(PenstockError):
     retryable = True
+
+
+class ReportFailed(PenstockError):
+    """Told in the report itself, never as an answer."""
+
+
+class PdfUnavailable(ReportFailed):
+    """What makes PDF, or a font that the text needs, is not installed."""
 
 
 class InferenceError(PenstockError): ...

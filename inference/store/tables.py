@@ -20,6 +20,7 @@ from inference.store.tables_alerts import alert_orders, alert_rules, alert_silen
 from inference.store.tables_backups import backups
 from inference.store.tables_costs import budgets, cost_days, cost_instances, prices
 from inference.store.tables_logs import log_entries
+from inference.store.tables_reports import report_contents, report_schedules, reports
 from inference.store.tables_resources import devices, leases
 from inference.store.tables_scaling import scaling, scaling_decisions
 from inference.store.tables_series import series
@@ -52,6 +53,9 @@ __all__ = [
     "prices",
     "profiles",
     "replicas",
+    "report_contents",
+    "report_schedules",
+    "reports",
     "results",
     "scaling",
     "scaling_decisions",
