@@ -1,67 +1,38 @@
 """The thread of the control process that evaluates alert rules, and carries out what alerts order."""
 
-import threading
-
-import structlog
-
 from inference.alerts.act import Performer
 from inference.alerts.run import Evaluator
 from inference.clock import monotonic_s
 from inference.core import Core
-from inference.errors import PenstockError, StoreUnavailable
-from inference.notify import guard
 from inference.notify.email import SmtpMail
 from inference.notify.model import Answer
-
-log = structlog.get_logger(__name__)
+from workers import posting
+from workers.duty import DutyThread
 
 LOOK_S = 1.0
 """How soon an order that failed, or that another process wrote, is seen."""
 
 
-class AlertThread:
-    """Any number of control processes may have one: one of them evaluates, and each order is leased by one."""
+class AlertThread(DutyThread):
+    """One of all processes evaluates, and each order is leased by one."""
 
     def __init__(self, core: Core, *, name: str) -> None:
-        self._core = core
+        super().__init__("alerts")
         self._every_s = core.settings.alerts.every_s
         self._evaluator = Evaluator(core.alerts, by=name)
         self._performer = Performer(core.alerts, by=name, post=_Post(core), mail=_mail(core))
         self._evaluated_at = float("-inf")
-        self._stopping = threading.Event()
-        self._is_ill = False
-        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
+    def turn(self) -> float:
+        """Evaluates the rules when that is due, and carries out what is ordered."""
+        self.do("alerts", self._alert)
+        return min(LOOK_S, self._every_s)
 
-    def stop(self) -> None:
-        """Returns when the turn under way, if any, is done; at most after five seconds."""
-        self._stopping.set()
-        self._thread.join(5)
-
-    def turn(self) -> None:
-        """Does what is due. Never raises: with the database away, a later turn makes up for this one."""
-        try:
-            if monotonic_s() - self._evaluated_at >= self._every_s:
-                self._evaluated_at = monotonic_s()
-                self._evaluator.turn()
-            self._performer.turn()
-        except PenstockError as error:
-            if not self._is_ill:
-                log.warning("alerts_wait", error=error.message)
-            self._is_ill = True
-        except Exception:
-            # The outer edge of the thread: one bad turn must not end all the later ones.
-            log.exception("alerts_failed")
-        else:
-            if self._is_ill:
-                log.info("alerts_back")
-            self._is_ill = False
-
-    def _run(self) -> None:
-        while not self._stopping.wait(min(LOOK_S, self._every_s)):
-            self.turn()
+    def _alert(self) -> None:
+        if monotonic_s() - self._evaluated_at >= self._every_s:
+            self._evaluated_at = monotonic_s()
+            self._evaluator.turn()
+        self._performer.turn()
 
 
 class _Post:
@@ -73,15 +44,9 @@ class _Post:
     def __call__(self, url: str, *, body: bytes, headers: dict[str, str]) -> Answer:
         from inference.notify.post import HttpPost
 
-        post = HttpPost(allowed=self._may_reach, timeout_s=self._core.settings.notify.timeout_s)
+        core = self._core
+        post = HttpPost(allowed=lambda: posting.reach(core), timeout_s=core.settings.notify.timeout_s)
         return post(url, body=body, headers=headers)
-
-    def _may_reach(self) -> tuple[guard.Network, ...]:
-        try:
-            is_open = not self._core.door.is_closed()
-        except StoreUnavailable:
-            is_open = False
-        return guard.reach(self._core.settings.notify.allowed_networks, is_open=is_open)
 
 
 def _mail(core: Core) -> SmtpMail:

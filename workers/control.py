@@ -70,10 +70,8 @@ def _run(settings: Settings) -> int:
     try:
         worker.start()
     finally:
-        if settings.alerts.is_evaluated:
-            alerts.stop()
-        if settings.telemetry.is_sampled:
-            sampler.stop()
+        alerts.stop()
+        sampler.stop()
         courier.stop()
         ticker.stop()
         core.close()
