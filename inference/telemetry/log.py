@@ -81,7 +81,7 @@ def configure(settings: Settings, role: str) -> None:
     """Sets up structlog, and sends what libraries log through it. Call once per process, first thing."""
 
     me = identity(role, settings.process)
-    log_queue.Here.is_logging = True
+    log_queue.Here.is_logging, log_queue.Here.role = True, role
 
     def add_identity(_logger: Any, _name: str, event: EventDict) -> EventDict:
         return {**me, **event}

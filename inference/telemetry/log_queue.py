@@ -51,9 +51,13 @@ class LogQueue:
 
 
 class Here:
-    """Where the queue of this process is, once somebody keeps what is in it. `is_logging`: whether anything comes."""
+    """Where the queue of this process is, once somebody keeps what is in it. `is_logging`: whether anything comes.
+
+    `role`: as which part of the system this process logs.
+    """
 
     is_logging = False
+    role = ""
     queue: LogQueue | None = None
 
 

@@ -50,6 +50,7 @@ scaling_ready = Gauge(
 evictions = Counter("penstock_evictions", "Replicas of lower priority put out for this service", ["service"])
 places_lost = Counter("penstock_places_lost", "Places that were taken by another before they were reserved")
 log_entries_shed = Counter("penstock_log_entries_shed", "Log entries for which the log store had no room")
+spans = Counter("penstock_spans", "Spans of traces, by what became of them: sent, dropped, failed", ["result"])
 http_requests = Counter("penstock_http_requests", "HTTP requests", ["route", "status"])
 http_time = Histogram("penstock_http_request_seconds", "HTTP requests", ["route"], buckets=STEP_BUCKETS)
 
