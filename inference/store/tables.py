@@ -18,6 +18,7 @@ from inference.store.tables_access import (
 )
 from inference.store.tables_alerts import alert_orders, alert_rules, alert_silences, alerts
 from inference.store.tables_backups import backups
+from inference.store.tables_cache import result_cache
 from inference.store.tables_costs import budgets, cost_days, cost_instances, prices
 from inference.store.tables_logs import log_entries
 from inference.store.tables_reports import report_contents, report_schedules, reports
@@ -56,6 +57,7 @@ __all__ = [
     "report_contents",
     "report_schedules",
     "reports",
+    "result_cache",
     "results",
     "scaling",
     "scaling_decisions",
@@ -271,6 +273,14 @@ jobs = sa.Table(
     sa.Column("key_id", sa.String(16)),
     sa.Column("callback_events", sa.SmallInteger, nullable=False, server_default=sa.text("1")),
     sa.Column("asked_service_id", ID),
+    sa.Column("input_key", sa.String(64)),
+)
+sa.Index(
+    "ix_jobs_input_key",
+    jobs.c.service_id,
+    jobs.c.input_key,
+    sqlite_where=sa.text("state = 'pending' AND input_key IS NOT NULL"),
+    postgresql_where=sa.text("state = 'pending' AND input_key IS NOT NULL"),
 )
 sa.Index(
     "ix_jobs_pending",
