@@ -12,8 +12,9 @@ from inference.jobs.directory import slots
 from inference.jobs.model import Accepted
 from inference.jobs.order import key_in
 from inference.jobs.ports import JobPorts
+from inference.jobs.trace import kept
 from inference.serving.model import Service
-from inference.telemetry import metrics
+from inference.telemetry import metrics, tracing
 
 Parsed: TypeAlias = tuple[bytes, int, str]
 """Payload, rows and bucket of an input."""
@@ -48,6 +49,8 @@ def submit(
     ports.admission.admit(by, jobs=len(tasks), payload_bytes=sum(map(len, payloads)))
     loads = list(map(Load, columns["rows"], columns["priority"]))
     places = ports.fair.places(by, service, loads, now=now)
+    if ports.traces is not None and (trace := tracing.current()) is not None:
+        columns["metadata"] = [kept(one, trace) for one in columns["metadata"]]
     alike, differing = _told_apart(columns)
     ids = new_ids(len(tasks))
     store.insert(

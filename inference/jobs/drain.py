@@ -19,6 +19,7 @@ from inference.jobs.express import express_room, jobs_room, turns
 from inference.jobs.express_side import ExpressSide
 from inference.jobs.model import FINAL, Claim, Claimant, ClaimedJob, JobState, JobView, Moved, Outcome
 from inference.jobs.ports import JobPorts
+from inference.jobs.traced import traces_of
 from inference.telemetry import metrics
 from inference.telemetry.many import observe_all
 
@@ -107,6 +108,7 @@ class Drain:
         self._empty_claims = metrics.empty_claims.labels(service)
         self._latency = metrics.job_latency.labels(service)
         self._fenced = metrics.fenced.labels(service)
+        self._traces = traces_of(ports.traces, hands.claimant)
 
     @property
     def is_unsure(self) -> bool:
@@ -223,6 +225,7 @@ class Drain:
 
     def _run_batch(self, batch: Batch) -> list[Outcome]:
         outcomes = self._hands.run(batch)
+        self._traces.ran(outcomes)
         if len(outcomes) < len(batch.jobs) + len(batch.refused):
             ended = {outcome.job.id for outcome in outcomes}
             stopped = [job for job in batch.jobs if job.id not in ended]
@@ -237,6 +240,7 @@ class Drain:
         hands.enter(Phase.CLAIMING, limit_s=30)
         try:
             self._give_back_unknown()
+            self._traces.begin()
             with self._claim_time.time():
                 if not hands.max_wait_s:
                     return self._told(store.claim(hands.claimant, max_rows=rows))
@@ -276,6 +280,7 @@ class Drain:
                 hands.enter(Phase.FINISHING, limit_s=30, jobs=len(outcomes))
             try:
                 wanted = 0 if self._is_unsure else max_rows
+                self._traces.begin()
                 with self._finish_time.time():
                     moved, claim = self._ports.store.finish(
                         hands.claimant, outcomes, max_rows=wanted, min_rows=min_rows, is_ahead=is_ahead
@@ -295,6 +300,7 @@ class Drain:
         return self._told(claim, is_ahead=is_ahead)
 
     def _tell(self, outcomes: Sequence[Outcome], moved: dict[str, Moved]) -> None:
+        self._traces.finished(outcomes, moved)
         if len(moved) < len(outcomes) and not self._is_unsure:
             self._fenced.inc(len(outcomes) - len(moved))
             log.warning("finish_fenced", jobs=len(outcomes) - len(moved))
@@ -321,6 +327,7 @@ class Drain:
             rows = sum(job.rows for job in claim.jobs)
             self._jobs_rows = max(rows, self._hands.max_rows) if claim.is_full else rows
             self._express.looked(found=found)
+        self._traces.claimed(claim.jobs)
         self._announce(claim.expired_ids)
         return claim
 

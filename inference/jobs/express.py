@@ -14,7 +14,9 @@ from inference.jobs.express_model import Asked
 from inference.jobs.model import ClaimedJob, JobSpec
 from inference.jobs.order import key_in
 from inference.jobs.ports import JobPorts
+from inference.jobs.trace import kept
 from inference.serving.model import TAKES_TASKS, Service, ServiceState
+from inference.telemetry import tracing
 
 
 def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, most_s: float) -> Asked:
@@ -49,6 +51,7 @@ def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, 
         bucket=spec.bucket,
         rows=spec.rows,
         payload=spec.payload,
+        metadata_json=None if ports.traces is None else kept(None, tracing.current()),
     )
 
 

@@ -12,7 +12,10 @@ class ExpressJob(ClaimedJob, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A prediction that is about to wait. `deadline`: epoch seconds when nobody waits for it any more."""
+    """A prediction that is about to wait. `deadline`: epoch seconds when nobody waits for it any more.
+
+    `metadata_json`: the trace that it belongs to, as `jobs.trace` keeps it; nothing else.
+    """
 
     id: str
     service_id: str
@@ -27,6 +30,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     bucket: str
     rows: int
     payload: bytes
+    metadata_json: str | None = None
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

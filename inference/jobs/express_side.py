@@ -11,6 +11,7 @@ from inference.jobs.express_model import ExpressJob, Told
 from inference.jobs.model import Claimant, ClaimedJob, JobState, Outcome
 from inference.jobs.ports import JobPorts
 from inference.jobs.predicted import Predicted
+from inference.jobs.traced import traces_of
 from inference.telemetry import metrics
 
 log = structlog.get_logger(__name__)
@@ -64,6 +65,7 @@ class ExpressSide:
         self.is_crowded = False
         self._latency = metrics.express_latency.labels(by.service_id)
         self._predicted = Predicted(ports.figures, by.service_id)
+        self._traces = traces_of(ports.traces, by)
 
     @property
     def are_jobs_due(self) -> bool:
@@ -196,6 +198,7 @@ class ExpressSide:
                     error_message=outcome.error_message or "",
                 )
             )
+        self._traces.answered(outcomes)
         self._note_usage(outcomes)
         self._predicted.note(outcomes)
         for result, count in (("ok", done), ("failed", len(outcomes) - done)):

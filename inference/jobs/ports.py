@@ -30,6 +30,7 @@ from inference.registry.model import ModelVersion
 from inference.serving.model import Service
 from inference.settings import JobsSettings
 from inference.telemetry.ports import Figures
+from inference.telemetry.tracing import Tracer
 
 Place: TypeAlias = Callable[[float, int, float | None], float]
 """The order key of a job submitted at that instant, of that priority and deadline."""
@@ -369,5 +370,6 @@ class JobPorts:
     express: ExpressLane | None = None
     by_model: ByModel | None = None
     figures: Figures | None = None
+    traces: Tracer | None = None
     spending: Spending | None = None
     fallbacks: Fallbacks | None = None

@@ -11,7 +11,9 @@ from inference.jobs.directory import slots
 from inference.jobs.model import Accepted, JobSpec, NewJob, Submission
 from inference.jobs.order import key_in
 from inference.jobs.ports import JobPorts
+from inference.jobs.trace import kept
 from inference.serving.model import Service
+from inference.telemetry import tracing
 
 
 def submit(
@@ -69,11 +71,12 @@ def prepare(
         refusal = deadline_passed() if is_late else _over_quota(ports, by, service, specs)
     if refusal is not None and idempotency_key is None:
         raise refusal
+    trace = None if ports.traces is None else tracing.current()
     places = [now] * len(specs) if refusal else ports.fair.places(by, service, specs, now=now)
     return Submission(
         tenant_id=by.scope.tenant_id,
         jobs=tuple(
-            _new_job(spec, service, by=by, now=now, place=place, asked=asked)
+            _new_job(spec, service, by=by, now=now, place=place, asked=asked, trace=trace)
             for spec, place in zip(specs, places, strict=True)
         ),
         idempotency_key=idempotency_key,
@@ -102,8 +105,18 @@ def _is_past(deadline: float | None, now: float) -> bool:
     return deadline is not None and deadline <= now
 
 
-def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float, place: float, asked: str | None) -> NewJob:
+def _new_job(
+    spec: JobSpec,
+    service: Service,
+    *,
+    by: Principal,
+    now: float,
+    place: float,
+    asked: str | None,
+    trace: tracing.Context | None,
+) -> NewJob:
     config = service.config
+    metadata = None if spec.metadata is None else orjson.dumps(spec.metadata).decode()
     return NewJob(
         id=new_id(),
         tenant_id=by.scope.tenant_id,
@@ -118,7 +131,7 @@ def _new_job(spec: JobSpec, service: Service, *, by: Principal, now: float, plac
         rows=spec.rows,
         callback_url=spec.callback_url,
         callback_events=spec.callback_events,
-        metadata_json=None if spec.metadata is None else orjson.dumps(spec.metadata).decode(),
+        metadata_json=metadata if trace is None else kept(metadata, trace),
         payload=spec.payload,
         key_id=by.key_id,
         asked_service_id=asked,

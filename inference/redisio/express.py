@@ -80,6 +80,7 @@ class _Body(msgspec.Struct, array_like=True):
     submitted_at: float
     timeout_s: float
     payload: bytes
+    metadata_json: str | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -94,7 +95,15 @@ def queue_key(service_id: str) -> str:
 def member_of(asked: Asked, asker: str) -> bytes:
     """What stands in the sorted set for it."""
     line = f"{asked.id} {asker} {asked.rows} {asked.deadline:.6f} {asked.bucket}\n"
-    body = _Body(asked.tenant_id, asked.key_id, asked.priority, asked.submitted_at, asked.timeout_s, asked.payload)
+    body = _Body(
+        asked.tenant_id,
+        asked.key_id,
+        asked.priority,
+        asked.submitted_at,
+        asked.timeout_s,
+        asked.payload,
+        asked.metadata_json,
+    )
     return line.encode() + _encoder.encode(body)
 
 
@@ -117,7 +126,7 @@ def job_of(member: bytes, *, now: float) -> ExpressJob:
         claimed_at=now,
         deadline=float(deadline),
         timeout_s=body.timeout_s,
-        metadata_json=None,
+        metadata_json=body.metadata_json,
         payload=body.payload,
         key_id=body.key_id,
     )
