@@ -106,6 +106,12 @@ PROPERTIES: Schema = {
         "nullable": True,
         "description": "A lighter service that takes the tasks while this one has no room: docs/jobs.md",
     },
+    "coalesce": {"type": "boolean", "description": "Whether equal inputs that wait share one run: docs/cache.md"},
+    "cache_ttl_s": _number(1, config.MAX_CACHE_TTL_S, "Seconds an answer is kept for equal inputs; null = none is")
+    | {"nullable": True},
+    "cache_max_bytes": MEMORY
+    | {"description": "Of what is kept; what was used least lately goes first", "example": "64Mi"},
+    "cache_warm": _whole(0, config.MAX_WARM, "Inputs used most, run again at a change of version"),
 }
 CONFIG: Schema = _object(PROPERTIES, "See docs/api.md")
 

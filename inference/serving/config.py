@@ -24,6 +24,8 @@ PROVIDERS = ("auto", "cpu", "cuda")
 POLICIES = ("slo_drain", "thresholds")
 RECLAIMS = ("pressure", "strict")
 MAX_SCHEDULES = 32
+MAX_CACHE_TTL_S = 30 * 86_400
+MAX_WARM = 1_000
 _REQUIREMENTS = ("gpu", "cpu", "memory", "gpu_memory")
 
 
@@ -238,3 +240,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "idle_reclaim": _one_of(*RECLAIMS),
     "fallback_service_id": _optional(_reference),
 }
+    "coalesce": _boolean,
+    "cache_ttl_s": _optional(_number(1, MAX_CACHE_TTL_S)),
+    "cache_max_bytes": memory_bytes,
+    "cache_warm": _integer(0, MAX_WARM),

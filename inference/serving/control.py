@@ -23,6 +23,10 @@ LIVE = (
     "idle_reclaim",
     "fallback_service_id",
     "auto_scaling",
+    "coalesce",
+    "cache_ttl_s",
+    "cache_max_bytes",
+    "cache_warm",
 )
 """Keys of the config that no running process needs to be told of."""
 

@@ -94,6 +94,8 @@ class ServiceConfig:
     `priority` 1 to 10 (10 highest): who gets room first, and who gives it up. `preemptible` false: never evicted.
     `idle_ttl_s` None: never unloaded for being idle; `idle_reclaim`: `pressure` (only when another service
     waits for room) or `strict`. `fallback_service_id`: the lighter service that takes the jobs of one without room.
+    `coalesce`: equal inputs that wait share one run. `cache_ttl_s`: so long its answer is kept for later ones, too;
+    None: it is not. `cache_warm`: so many of the inputs used most are run again when the version changes.
     """
 
     raw: Mapping[str, Any] = field(default_factory=dict)
@@ -116,6 +118,10 @@ class ServiceConfig:
     idle_ttl_s: float | None = None
     idle_reclaim: str = "pressure"
     fallback_service_id: str | None = None
+    coalesce: bool = False
+    cache_ttl_s: float | None = None
+    cache_max_bytes: int = 64 << 20
+    cache_warm: int = 0
     auto_scaling: AutoScaling = AutoScaling()
 
 
