@@ -13,7 +13,8 @@ from api.cli.finding import Finding, fail, ok, warn
 # node, Abs; CUDA counts as there only if a session really runs on it (the GPU build falls back silently).
 _PROBE = """
 import base64, json
-import onnxruntime as ort
+from inference.engines import onnx_runtime
+ort = onnx_runtime.loaded()
 ort.set_default_logger_severity(4)
 model = base64.b64decode("CAgSADoyCgsKAXgSAXkiA0FicxIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0=")
 offered = ort.get_available_providers()

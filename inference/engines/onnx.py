@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from inference.engines import onnx_file, onnx_shared
+from inference.engines import onnx_file, onnx_runtime, onnx_shared
 from inference.engines.base import LoadSpec
 from inference.engines.memory import Statistics, read_statistics
 from inference.engines.onnx_binding import Binding, pinned
@@ -81,7 +81,7 @@ class OnnxEngine:
         """Opens a session on what was asked for and nothing less. Raises EngineLoadFailed, OutOfMemory."""
         _refuse_external_files(spec)
         try:
-            import onnxruntime
+            onnxruntime = onnx_runtime.loaded()
         except ImportError as error:
             raise EngineLoadFailed(
                 "ONNX Runtime is not installed here; install the extra 'cpu' or 'gpu' of penstock."

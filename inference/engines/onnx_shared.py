@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from inference.engines import onnx_runtime
 from inference.errors import EngineLoadFailed
 from inference.lifeline import die_with_parent
 
@@ -51,8 +52,7 @@ def _make_elsewhere(model: Path, draft: Path, level: str) -> None:
 
 def make(model: Path, draft: Path, level: str) -> None:
     """Writes graph and weights into the folder `draft`."""
-    import onnxruntime
-
+    onnxruntime = onnx_runtime.loaded()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
