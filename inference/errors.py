@@ -7,13 +7,13 @@ PenstockError
 |   |-- MalformedJson, JsonTooDeep, DuplicateKey, UnsupportedMediaType
 |-- Invalid                           it can be read, and says something impossible
 |   |-- InvalidField, UnknownField, InvalidTensor, ModelInvalid, ModelRunsCode, ModelPathRefused, DataRefused
-|   |-- CallbackRefused, ArchiveInvalid
+|   |-- CallbackRefused, InputRefused, InputUnreachable, DigestMismatch, ArchiveInvalid
 |-- TooLarge
 |-- Unauthenticated                   no key, or one that opens nothing
 |-- Denied                            the key is known, and may not do this
 |   |-- RoleTooLow, ScopeTooNarrow, HostRefused, CrossOrigin
 |-- NotFound
-|   |-- JobNotFound, ServiceNotFound, ModelNotFound, DeploymentNotFound, UploadNotFound, RouteNotFound
+|   |-- JobNotFound, ServiceNotFound, ModelNotFound, DeploymentNotFound, UploadNotFound, RouteNotFound, ResultMissing
 |   |-- NodeNotFound, KeyNotFound, TenantNotFound, BudgetNotFound, AlertRuleNotFound, SilenceNotFound, BackupNotFound
 |   |-- ReportNotFound, ReportScheduleNotFound
 |-- Conflict
@@ -120,6 +120,20 @@ class ArchiveInvalid(Invalid):
     """No archive of the configuration, a damaged one, or one of a newer version. `details`: field."""
 
 
+class InputRefused(Invalid):
+    """An `input_ref` may not be fetched from there: not a public address, or no bucket that may be read."""
+
+
+class InputUnreachable(Invalid):
+    """What an `input_ref` names could not be fetched: not there, not allowed to us, or not in time."""
+
+    retryable = True
+
+
+class DigestMismatch(Invalid):
+    """What arrived is not what the client has a digest of. `details`: said, got."""
+
+
 class DataRefused(Invalid):
     """The database refuses this row's data (a NUL character, say)."""
 
@@ -171,6 +185,10 @@ class UploadNotFound(NotFound): ...
 
 
 class RouteNotFound(NotFound): ...
+
+
+class ResultMissing(NotFound):
+    """The row names a content that the blob store of this host does not have. `details`: sha256."""
 
 
 class KeyNotFound(NotFound): ...

@@ -10,12 +10,13 @@ from inference.access.ring import KeyRing
 from inference.access.sharing import Sharing
 from inference.access.wrong_keys import WrongKeys
 from inference.alerts.ports import AlertPorts
+from inference.backup.ports import BackupPorts
 from inference.blobs.files import FileBlobs
 from inference.core import Core
 from inference.costs import budgets
 from inference.costs.gate import BudgetGate
 from inference.costs.ports import CostPorts
-from inference.errors import HotUnavailable, TenantNotFound
+from inference.errors import HotUnavailable, NotFound, TenantNotFound
 from inference.jobs import webhook
 from inference.jobs.admission import BacklogQuota
 from inference.jobs.by_model import CachedByModel
@@ -23,6 +24,7 @@ from inference.jobs.commit import GroupCommit
 from inference.jobs.directory import CachedDirectory
 from inference.jobs.fair import FairOrder
 from inference.jobs.fallback import CachedFallback
+from inference.jobs.large import LargeResults
 from inference.jobs.pace import CachedPace
 from inference.jobs.ports import Bell, JobPorts
 from inference.logs.keeper import Keeper
@@ -45,8 +47,10 @@ from inference.store.alert_rules import SqlAlertRules
 from inference.store.alert_sources import SqlAlertSources
 from inference.store.alerts import SqlAlerts
 from inference.store.audit import SqlAudit
+from inference.store.backups import SqlBackups
 from inference.store.budgets import SqlBudgets, SqlPrices
 from inference.store.bulk import SqlBulk
+from inference.store.configuration import SqlConfiguration
 from inference.store.costs import SqlCosts
 from inference.store.database import Database
 from inference.store.deployments import SqlDeployments
@@ -131,6 +135,14 @@ def _keeper(store: SqlLogs, settings: Settings) -> Keeper | None:
     return Keeper(store, settings.logs, shed=metrics.log_entries_shed.inc).start()
 
 
+def _has(blobs: FileBlobs, key: str) -> bool:
+    try:
+        blobs.path(key)
+    except NotFound:
+        return False
+    return True
+
+
 class Silence:
     """A bell and a kick that nobody hears, for processes that only read."""
 
@@ -174,6 +186,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     # Hot copies are worth no wait: a Redis that hangs must cost less than the database that stands behind them.
     link = RedisLink(settings, timeout_s=settings.redis.publish_timeout_s)
     express = RedisLink(settings, timeout_s=EXPRESS_TIMEOUT_S)
+    blobs = FileBlobs(settings.data_dir / "blobs")
     store, models, services = SqlJobs(database), SqlModels(database), SqlServices(database)
 
     keys, counts = SqlKeys(database), RedisCounts(link)
@@ -252,6 +265,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
                 SqlFallback(database, silence_s=settings.serving.node_silence_s),
                 after_s=settings.serving.fallback_after_s,
             ),
+            large=LargeResults(blobs, inline_bytes=settings.results.inline_bytes),
             spending=BudgetGate(costs.budgets, every_s=settings.costs.refresh_s, currency=settings.costs.currency),
         ),
         bulk=SqlBulk(database),
@@ -260,7 +274,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         registry=RegistryPorts(
             models=models,
             uploads=SqlUploads(database),
-            blobs=FileBlobs(settings.data_dir / "blobs"),
+            blobs=blobs,
             settings=settings.registry,
             engines=settings.engines,
             quotas=quotas,
@@ -299,6 +313,15 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         ),
         logs=LogsPorts(store=logs, deploys=logs, settings=settings.logs),
         alerts=alerting,
+        backup=BackupPorts(
+            configuration=SqlConfiguration(database),
+            snapshots=SqlBackups(database),
+            serving=serving,
+            alerts=alerting,
+            tenants=tenants,
+            has_blob=lambda key: _has(blobs, key),
+            settings=settings.backup,
+        ),
         ping_store=database.ping,
         ping_redis=link.ping,
         close=close,

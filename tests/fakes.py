@@ -13,6 +13,7 @@ from inference.ids import DEFAULT_TENANT, new_id
 from inference.jobs.by_model import CachedByModel
 from inference.jobs.commit import GroupCommit
 from inference.jobs.fallback import CachedFallback
+from inference.jobs.large import LargeResults
 from inference.jobs.ports import JobPorts
 from inference.registry.model import ModelState, ModelVersion, Signature
 from inference.registry.ports import RegistryPorts
@@ -237,6 +238,7 @@ def make_core(settings=None):
     return Core(
         settings=settings,
         jobs=JobPorts(
+            large=LargeResults(blobs, inline_bytes=settings.results.inline_bytes),
             store=jobs,
             commit=GroupCommit(jobs, silent, settings.jobs),
             admission=silent,

@@ -5,7 +5,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from inference.errors import InUse, ModelNotFound, UploadNotFound, VersionExists
+from inference.errors import InUse, ModelNotFound, NotFound, UploadNotFound, VersionExists
 from inference.registry.ports import StoredBlob
 
 
@@ -78,7 +78,12 @@ class FakeBlobs:
         self.contents[key] = content
         return StoredBlob(key=key, size_bytes=len(content))
 
+    def has(self, key):
+        return key in self.contents
+
     def path(self, key):
+        if key not in self.contents:
+            raise NotFound(f"There is no blob {key}.", key=key)
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="penstock-fake-blobs-")
         file = Path(self._folder.name) / key
         file.write_bytes(self.contents[key])

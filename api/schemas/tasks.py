@@ -156,6 +156,14 @@ class TaskCost(ma.Schema):
     currency = fields.String(metadata={"example": "USD"})
 
 
+class ResultRefOut(ma.Schema):
+    """Where a large result can be read."""
+
+    url = fields.String(metadata={"description": "GET it: the JSON that would stand under `result`"})
+    size_bytes = fields.Integer()
+    sha256 = fields.String()
+
+
 class Task(TaskSummary):
     """T3."""
 
@@ -174,7 +182,11 @@ class Task(TaskSummary):
         },
     )
     cost = fields.Nested(TaskCost(), metadata={"description": "Only where the query asks for it"})
-    result = fields.Dict(metadata={"description": "Output name -> nested list; of a completed task only"})
+    result = fields.Dict(
+        allow_none=True,
+        metadata={"description": "Output name -> nested list; of a completed task only. Null when it is too large"},
+    )
+    result_ref = fields.Nested(ResultRefOut(), metadata={"description": "Only of a result that is too large"})
 
 
 class TaskPage(ma.Schema):

@@ -4,14 +4,16 @@ import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from inference.errors import NoRoom, NotFound, TooLarge
-from inference.registry.ports import StoredBlob
+from inference.registry.ports import OldBlob, StoredBlob
 
 CHUNK_BYTES = 1 << 20
 
@@ -57,28 +59,68 @@ class FileBlobs:
             raise NotFound(f"There is no blob {key}.", key=key)
         return path
 
+    def has(self, key: str) -> bool:
+        """Whether the content is there."""
+        return self._place(key).is_file()
+
     def delete(self, key: str, *, unless: Callable[[], bool] | None = None) -> None:
         """Removes the content; nothing happens when it is not there.
 
         `unless` is asked while the content is out of sight: True puts it back. Who inserts a row that names the
         key, and looks for the content afterwards, therefore never ends with a row without content.
         """
+        self._delete(key, unless or _never)
+
+    def old(self, *, age_s: float) -> Iterator[OldBlob]:
+        """See `BlobStore.old`: by the clock of the disk's host, which wrote the times."""
+        before = time.time() - age_s
+        for folder in _folders(self._folder):
+            for entry in _entries(folder):
+                with suppress(FileNotFoundError):
+                    found = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(found.st_mode) and found.st_mtime < before:
+                        key = entry.name.partition(".")[0]
+                        yield OldBlob(
+                            name=f"{folder.name}/{entry.name}",
+                            key=key if _KEY.fullmatch(key) else None,
+                            size_bytes=found.st_size,
+                            written_at=found.st_mtime,
+                        )
+
+    def collect(self, old: OldBlob, *, unless: Callable[[], bool]) -> bool:
+        """See `BlobStore.collect`."""
+        path = self._folder / old.name
+        if path.parent.name != "incoming":
+            return self._delete(path.name, unless, written_at=old.written_at)
+        try:
+            if path.stat().st_mtime > old.written_at:
+                return False
+            if old.key is not None and not self.has(old.key) and unless():
+                path.rename(self._place(old.key))  # a crash came between taking it away and bringing it back
+                return False
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _delete(self, key: str, unless: Callable[[], bool], *, written_at: float | None = None) -> bool:
         path = self._place(key)
         aside = self._folder / "incoming" / f"{key}.{os.urandom(6).hex()}"
         aside.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.rename(aside)
         except FileNotFoundError:
-            return
+            return False
         try:
-            is_kept = unless is not None and unless()
+            is_kept = (written_at is not None and aside.stat().st_mtime > written_at) or unless()
         except BaseException:
-            aside.rename(path)
+            _bring_back(aside, path)
             raise
         if is_kept:
-            aside.rename(path)
+            _bring_back(aside, path)
         else:
             aside.unlink(missing_ok=True)
+        return not is_kept
 
     def _place(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
@@ -91,6 +133,36 @@ class FileBlobs:
         temporary.rename(path)  # over an equal file, if there is one: sessions keep the old one's pages
         for folder in (path.parent, self._folder):
             _sync_folder(folder)
+
+
+def _never() -> bool:
+    return False
+
+
+def _bring_back(aside: Path, path: Path) -> None:
+    """Not over one that came meanwhile, which is the same and fresher."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        aside.rename(path)
+        return
+    aside.unlink(missing_ok=True)
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    for entry in _entries(root):
+        if entry.is_dir(follow_symlinks=False) and (len(entry.name) == 2 or entry.name == "incoming"):
+            yield Path(entry.path)
+
+
+def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except FileNotFoundError:
+        return
 
 
 def _copy(source: BinaryIO | Iterable[bytes], file: BinaryIO, limit_bytes: int) -> tuple[str, int]:

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 RING_AGAIN_S = 0.1
 STORE_WAIT_S = (0.1, 2.0)
+FINISH_S, LARGE_FINISH_S = 30.0, 600.0
 CLAIM_AGAIN_S = 2.0
 """After a claim that failed, predictions alone go on for so long."""
 AWAY = (Unavailable, NoRoom)
@@ -275,10 +276,13 @@ class Drain:
         hands, wait_s = self._hands, STORE_WAIT_S[0]
         if not outcomes and not max_rows:
             return Claim()
+        draft = None if self._ports.large is None else self._ports.large.draft(outcomes)
+        limit_s = FINISH_S if draft is None else LARGE_FINISH_S
         while True:
             if not is_ahead:
-                hands.enter(Phase.FINISHING, limit_s=30, jobs=len(outcomes))
+                hands.enter(Phase.FINISHING, limit_s=limit_s, jobs=len(outcomes))
             try:
+                outcomes = outcomes if draft is None else draft.written()
                 wanted = 0 if self._is_unsure else max_rows
                 self._traces.begin()
                 with self._finish_time.time():
@@ -289,9 +293,11 @@ class Drain:
             except AWAY as error:
                 log.warning("finish_waits", reason=error.message, jobs=len(outcomes))
                 self._is_unsure = True
-                hands.enter(Phase.FINISHING, limit_s=30, jobs=len(outcomes))
+                hands.enter(Phase.FINISHING, limit_s=limit_s, jobs=len(outcomes))
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, STORE_WAIT_S[1])
+        if draft is not None:
+            draft.keep()
         self._tell(outcomes, moved)
         if self._is_unsure:
             unsure = [outcome.job.id for outcome in outcomes if outcome.job.id not in moved]
@@ -384,6 +390,7 @@ def _view(outcome: Outcome, change: Moved, by: Claimant) -> JobView:
         error_code=outcome.error_code,
         error_message=outcome.error_message,
         metadata_json=job.metadata_json,
-        result=outcome.result if change.state == "completed" else None,
+        result=outcome.result if change.state == "completed" and outcome.result_ref is None else None,
         asked_service_id=job.asked_service_id,
+        result_ref=outcome.result_ref if change.state == "completed" else None,
     )

@@ -62,7 +62,10 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A row about to be inserted. `asked_service_id`: the service that it was sent to, where that is another one."""
+    """A row about to be inserted. `asked_service_id`: the service that it was sent to, where that is another one.
+
+    `input_key`: what jobs of equal inputs have in common, where the service lets them share; see `jobs.cache`.
+    """
 
     id: str
     tenant_id: str
@@ -81,6 +84,7 @@ class NewJob:
     key_id: str | None = None
     callback_events: int = 1
     asked_service_id: str | None = None
+    input_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,7 @@ class Submission:
     """What one request hands to the committer: its jobs, all of one service, and the key they were sent with, if any.
 
     `slots`: drains that the service may have, for the bell. `refusal`: the answer unless the key is known already.
+    `may_hit`: an answer that was kept may do for its jobs.
     """
 
     tenant_id: str
@@ -96,26 +101,36 @@ class Submission:
     body_hash: bytes = b""
     slots: int = 1
     refusal: PenstockError | None = None
+    may_hit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The committed ids, in the order of the inputs. `is_replay`: they were committed by an earlier request."""
+    """The committed ids, in the order of the inputs. `is_replay`: they were committed by an earlier request.
+
+    `cached_ids`: those that an answer which was kept has completed already.
+    """
 
     job_ids: tuple[str, ...]
     created_at: float
     is_replay: bool = False
+    cached_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimant:
-    """One engine instance at one moment of its life; `generation` fences what an earlier life did."""
+    """One engine instance at one moment of its life; `generation` fences what an earlier life did.
+
+    `variant`: how the keys of the inputs begin whose answers are its own to share; empty: none are.
+    """
 
     service_id: str
     instance_id: str
     generation: int
     worker: str
     model_version: str
+    model_id: str = ""
+    variant: str = ""
 
 
 class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,15 +157,27 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     callback_events: int = 1
     generation: int = 1
     asked_service_id: str | None = None
+    input_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One batch. `is_full`: the backlog held more; another slot may be rung."""
+    """One batch. `is_full`: the backlog held more; another slot may be rung.
+
+    `shared_ids`: waiting jobs that what was finished in the same transaction has completed, their inputs being equal.
+    """
 
     jobs: tuple[ClaimedJob, ...] = ()
     is_full: bool = False
     expired_ids: tuple[str, ...] = ()
+    shared_ids: tuple[str, ...] = ()
+
+
+class ResultRef(msgspec.Struct, frozen=True, kw_only=True):
+    """A result too large for its row: the content under `sha256` in the blob store is its JSON text."""
+
+    sha256: str
+    size_bytes: int
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +185,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     `state`: COMPLETED, FAILED, DEAD, or PENDING for another try after `delay_s` (0 = at once).
     `result`: the JSON text of the answer, for COMPLETED. Durations are not kept: times are epoch seconds.
+    `result_ref`: that text lies in the blob store, too, and only this goes into the row.
     """
 
     job: ClaimedJob
@@ -169,6 +197,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str | None = None
     error_message: str | None = None
     delay_s: float = 0.0
+    result_ref: ResultRef | None = None
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +208,7 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as its owner may see it. Times are epoch seconds; `result` is JSON text.
+    """A job as its owner may see it. Times are epoch seconds; `result` is JSON text, or lies where `result_ref` says.
 
     `attempts`: of its newest `generation`; each retry or requeue of a finished job begins one.
     `asked_service_id`: where it was sent to, when `service_id` took it as the fallback of that.
@@ -203,6 +232,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     result: bytes | None = None
     generation: int = 1
     asked_service_id: str | None = None
+    result_ref: ResultRef | None = None
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):

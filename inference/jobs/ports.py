@@ -7,7 +7,9 @@ from typing import Protocol, TypeAlias
 from inference.access.model import Principal, Scope
 from inference.errors import PenstockError
 from inference.jobs.block import Weighed
+from inference.jobs.cache_model import Keep, ResultCache
 from inference.jobs.express_model import Taken, Told
+from inference.jobs.large import LargeResults
 from inference.jobs.model import (
     Accepted,
     Backlog,
@@ -73,8 +75,12 @@ class JobStore(Protocol):
         max_rows: int = 0,
         min_rows: int = 1,
         is_ahead: bool = False,
+        keep: Keep | None = None,
     ) -> tuple[dict[str, Moved], Claim]:
         """Records how attempts ended, and claims the next batch (`max_rows` > 0) in the same transaction.
+
+        Jobs that wait with the key of an input that has its answer now are completed with it, and `keep` says how long
+        it is kept for those that come later.
 
         The first value maps the ids whose row really changed to what they became: an attempt that is no longer the
         job's last, or no longer running, changes nothing; a job whose cancellation was asked for ends cancelled.
@@ -373,3 +379,5 @@ class JobPorts:
     traces: Tracer | None = None
     spending: Spending | None = None
     fallbacks: Fallbacks | None = None
+    cache: ResultCache | None = None
+    large: LargeResults | None = None

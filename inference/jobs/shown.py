@@ -5,11 +5,20 @@ from typing import Any
 import orjson
 
 from inference import clock
-from inference.jobs.model import FINAL, JobState, JobView
+from inference.jobs.model import FINAL, JobState, JobView, ResultRef
+
+RESULT_PATH = "/api/v1/inference/tasks/%s/result"
+
+
+def reference(job_id: str, ref: ResultRef) -> dict[str, Any]:
+    """Where a large result can be read, and what it is."""
+    return {"url": RESULT_PATH % job_id, "size_bytes": ref.size_bytes, "sha256": ref.sha256}
 
 
 def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
     """`result` only of a completed task, `error` only of one that went wrong; `latency` in seconds.
+
+    A result that lies in the blob store is null, and `result_ref` says where to read it.
 
     `answered_by` only of one that a fallback took: `service_id` is the one that it was sent to.
     """
@@ -35,6 +44,8 @@ def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
         shown["answered_by"] = {"service_id": view.service_id, "model_version": view.model_version}
     if with_result and view.state is JobState.COMPLETED and view.result is not None:
         shown["result"] = orjson.Fragment(view.result)
+    if with_result and view.result_ref is not None:
+        shown |= {"result": None, "result_ref": reference(view.id, view.result_ref)}
     if view.error_code is not None and view.state is not JobState.COMPLETED:
         shown["error"] = {"code": view.error_code, "message": view.error_message or view.error_code}
     return shown

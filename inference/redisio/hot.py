@@ -9,7 +9,7 @@ from redis.exceptions import NoScriptError
 
 from inference.clock import epoch_s
 from inference.errors import HotUnavailable
-from inference.jobs.model import End, JobState, JobView
+from inference.jobs.model import End, JobState, JobView, ResultRef
 from inference.redisio.client import DONE_CHANNEL, RESULT_KEY, RedisLink
 from inference.redisio.raw import command, send
 from inference.settings import ResultsSettings
@@ -59,6 +59,7 @@ class _Copy(msgspec.Struct, array_like=True):
     result: bytes | None
     generation: int = 1
     asked_service_id: str | None = None
+    result_ref: ResultRef | None = None
 
 
 _decoder = msgspec.msgpack.Decoder(_Copy)

@@ -1,6 +1,6 @@
 """What the registry needs from outside."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -21,6 +21,16 @@ class StoredBlob:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldBlob:
+    """A content of the store as it was found. `name`: its own word for where it lies; `key` None: of no content."""
+
+    name: str
+    key: str | None
+    size_bytes: int
+    written_at: float
+
+
 class BlobStore(Protocol):
     """Immutable, content-addressed bytes. What lies under a key never changes."""
 
@@ -34,8 +44,23 @@ class BlobStore(Protocol):
         """A local file with the content; never write to it. Raises NotFound."""
         ...
 
+    def has(self, key: str) -> bool:
+        """Whether the content is there; costs less than `path` where that has to fetch it."""
+        ...
+
     def delete(self, key: str, *, unless: Callable[[], bool] | None = None) -> None:
         """Nothing happens when it is not there. `unless` is asked with the content out of sight; True restores it."""
+        ...
+
+    def old(self, *, age_s: float) -> Iterator[OldBlob]:
+        """Everything that nobody wrote for so long, in no order; what comes or goes meanwhile may be left out."""
+        ...
+
+    def collect(self, old: OldBlob, *, unless: Callable[[], bool]) -> bool:
+        """`delete` of what is still as old as it was found; whether it went.
+
+        Of something half done, which a crash left behind, `unless` True brings the whole content back, if there is one.
+        """
         ...
 
 

@@ -19,7 +19,7 @@ from inference.jobs.block import Block, Page
 from inference.jobs.model import FINAL, JobFilter
 from inference.store.database import Database
 from inference.store.job_filter import conditions, id_range
-from inference.store.job_views import VIEW, view
+from inference.store.job_views import RESULT, VIEW, view
 from inference.store.jobs_insert import refuse_closed
 from inference.store.scoped import jobs_in
 
@@ -74,7 +74,7 @@ class SqlBulk:
             f"WHERE {inside} AND j.service_id = :service AND j.id > :after{ids} ORDER BY j.id LIMIT :window"
         )
         page = (
-            f"SELECT {VIEW}, x.body AS result FROM jobs j LEFT JOIN results x ON x.job_id = j.id "
+            f"SELECT {VIEW}, {RESULT} FROM jobs j LEFT JOIN results x ON x.job_id = j.id "
             f"WHERE {inside} AND j.service_id = :service AND j.id > :after AND j.id <= :last AND {fits} ORDER BY j.id"
         )
         with self._db.read() as connection:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inference.errors import JobNotFound
-from inference.jobs.model import JobState, JobView
+from inference.jobs.model import JobState, JobView, ResultRef
 
 VIEW = (
     "j.id, j.service_id, j.state, j.priority, j.attempt AS attempts, j.submitted_at AS created_at, j.started_at, "
@@ -13,12 +13,18 @@ VIEW = (
 )
 """The columns of a view; `result` comes from another table."""
 
+RESULT = "x.body AS result, x.sha256 AS result_sha256, x.size_bytes AS result_bytes"
+"""What a view has of `results x`."""
+
 
 def view(row: Mapping[str, Any]) -> JobView:
     """The view that a row of these columns stands for; a `tenant_id` beside them is left out."""
     values = {name: value for name, value in row.items() if name != "tenant_id"}
     values["state"] = JobState(values["state"])
-    if values.get("result") is not None:
+    sha256, size_bytes = values.pop("result_sha256", None), values.pop("result_bytes", None)
+    if sha256 is not None:
+        values |= {"result": None, "result_ref": ResultRef(sha256=sha256, size_bytes=size_bytes)}
+    elif values.get("result") is not None:
         values["result"] = bytes(values["result"])
     return JobView(**values)
 

@@ -30,7 +30,7 @@ from inference.jobs.ports import Move, Place
 from inference.store import auditing, jobs_again, jobs_cancel, jobs_claim, jobs_finish, jobs_insert, jobs_recover, usage
 from inference.store.database import Database
 from inference.store.job_filter import conditions
-from inference.store.job_views import VIEW, unknown, view
+from inference.store.job_views import RESULT, VIEW, unknown, view
 from inference.store.scoped import jobs_in
 
 CLOCK_CHECK_S = 30.0
@@ -185,7 +185,7 @@ class SqlJobs:
         with self._db.read() as connection:
             rows = connection.execute(
                 sa.text(
-                    f"SELECT {VIEW}, r.body AS result FROM jobs j LEFT JOIN results r ON r.job_id = j.id "
+                    f"SELECT {VIEW}, {RESULT} FROM jobs j LEFT JOIN results x ON x.job_id = j.id "
                     f"WHERE {self._db.among('j.id', 'ids')} AND {inside}"
                 ),
                 bound | {"ids": self._db.ids(job_ids)},
@@ -212,7 +212,7 @@ class SqlJobs:
         with self._db.read() as connection:
             rows = connection.execute(
                 sa.text(
-                    f"SELECT j.tenant_id, {VIEW}, x.body AS result FROM jobs j LEFT JOIN results x ON x.job_id = j.id "
+                    f"SELECT j.tenant_id, {VIEW}, {RESULT} FROM jobs j LEFT JOIN results x ON x.job_id = j.id "
                     f"WHERE j.id IN (SELECT r.id FROM {self._db.rows_from('r', {'id': 'text'})})"
                 ),
                 self._db.rows("r", ("id",), [(job_id,) for job_id in job_ids]),

@@ -38,6 +38,7 @@ def finish(
                 outcomes[0],
                 state=JobState.FAILED,
                 result=None,
+                result_ref=None,
                 error_code="output_invalid",
                 error_message=f"The answer cannot be stored: {refusal.message}".replace("\0", ""),
             )
@@ -125,10 +126,12 @@ def _save(
     db: Database, connection: sa.Connection, by: Claimant, outcomes: Sequence[Outcome], moved: dict[str, Moved]
 ) -> None:
     """Results, usage and, on SQLite, attempts."""
-    results = [(o.job.id, o.result or b"null") for o in outcomes if moved[o.job.id].state is JobState.COMPLETED]
+    completed = [o for o in outcomes if moved[o.job.id].state is JobState.COMPLETED]
+    results = [(o.job.id, b"" if o.result_ref is not None else o.result or b"null") for o in completed]
     used = usage.rows(by, outcomes, moved)
     if not db.is_sqlite:
         _insert(db).run(connection, _joined(results) | {"used": json.dumps(used)})
+        _refer(db, connection, completed)
         return
     attempts = [
         (
@@ -152,6 +155,20 @@ def _save(
         add_result.run_each(connection, results)
     add_attempt.run_each(connection, attempts)
     add_usage.run_each(connection, used)
+    _refer(db, connection, completed)
+
+
+def _refer(db: Database, connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+    """No statement for a batch whose results are small: those that are not are few, and each was written for long."""
+    for outcome in outcomes:
+        if (ref := outcome.result_ref) is not None:
+            bound = {"id": outcome.job.id, "sha256": ref.sha256, "size_bytes": ref.size_bytes}
+            _reference(db).run(connection, bound)
+
+
+@lru_cache(maxsize=4)
+def _reference(db: Database) -> Statement:
+    return Statement(db, "UPDATE results SET sha256 = :sha256, size_bytes = :size_bytes WHERE job_id = :id")
 
 
 @lru_cache(maxsize=4)

@@ -51,16 +51,16 @@ class SqlSamples:
     def digests(self, scope: Scope, job_ids: Sequence[str]) -> Mapping[str, bytes]:
         return {
             job_id: hashlib.blake2b(body, digest_size=16).digest()
-            for job_id, body in self._bodies(scope, job_ids, table="payloads")
+            for job_id, body in self._bodies(scope, job_ids, table="payloads b")
         }
 
     def bodies(self, scope: Scope, job_ids: Sequence[str]) -> Mapping[str, bytes]:
-        return dict(self._bodies(scope, job_ids, table="results"))
+        return dict(self._bodies(scope, job_ids, table="(SELECT * FROM results WHERE sha256 IS NULL) b"))
 
     def _bodies(self, scope: Scope, job_ids: Sequence[str], *, table: str) -> Iterator[tuple[str, bytes]]:
         inside, bound = jobs_in(scope, "j")
         statement = (
-            f"SELECT b.job_id, b.body FROM {table} b JOIN jobs j ON j.id = b.job_id "
+            f"SELECT b.job_id, b.body FROM {table} JOIN jobs j ON j.id = b.job_id "
             f"WHERE {self._db.among('b.job_id', 'ids')} AND {inside} AND length(b.body) <= :large"
         )
         read = 0

@@ -90,9 +90,11 @@ class SqlUsage:
         """
         size = "length" if self._db.is_sqlite else "octet_length"
         bodies = [
-            f"SELECT j.key_id, {size}(b.body) AS n FROM jobs j JOIN {table} b ON b.job_id = j.id "
-            "WHERE j.tenant_id = :tenant"
-            for table in ("payloads", "results")
+            f"SELECT j.key_id, {n} AS n FROM jobs j JOIN {table} b ON b.job_id = j.id WHERE j.tenant_id = :tenant"
+            for table, n in (
+                ("payloads", f"{size}(b.body)"),
+                ("results", f"{size}(b.body) + COALESCE(b.size_bytes, 0)"),
+            )
         ]
         files = [f"SELECT key_id, size_bytes AS n FROM {table} WHERE tenant_id = :tenant" for table in FILES]
         found = self._sums(" UNION ALL ".join(bodies + files), tenant_id, by_key=by_key)

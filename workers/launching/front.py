@@ -295,6 +295,8 @@ http {
     map "$request_method $content_type $uri" $streamed {
         default 0;
         "~^(POST|PUT|PATCH) .* (/v1|@BASE@)/uploads(/[^/]+)*/?$" 1;
+        "~^GET .* (/v1|@BASE@)/uploads/[^/]+/content/?$" 1;
+        "~^GET .* @BASE@/tasks/[^/]+/result/?$" 1;
         "~^GET .* @BASE@/services/[^/]+/results/?$" 1;
         "~^GET .* @BASE@(/services/[^/]+)?/logs/export/?$" 1;
         "~*^POST .*(ndjson|jsonl|jsonlines|json-lines|json-seq).* @BASE@/services/[^/]+/tasks/batch/?$" 1;
