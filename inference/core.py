@@ -9,6 +9,7 @@ from inference.access.door import Door
 from inference.access.ports import AccessPorts
 from inference.alerts.model import Phase
 from inference.alerts.ports import AlertPorts
+from inference.backup.ports import BackupPorts
 from inference.costs import budgets
 from inference.costs.model import HOUR_S
 from inference.costs.ports import CostPorts
@@ -50,6 +51,7 @@ class Core:
     scaling: ScalingPorts
     alerts: AlertPorts
     logs: LogsPorts
+    backup: BackupPorts
     ping_store: Callable[[], None]
     ping_redis: Callable[[], None]
     close: Callable[[], None]

@@ -22,7 +22,16 @@ from inference.serving.model import Node, Service, ServiceConfig, ServiceEvent, 
 from inference.serving.ports import ServingPorts
 from inference.settings import Settings
 from inference.tensors import TensorSpec
-from tests import fakes_access, fakes_alerts, fakes_costs, fakes_logs, fakes_resources, fakes_scaling, fakes_telemetry
+from tests import (
+    fakes_access,
+    fakes_alerts,
+    fakes_backup,
+    fakes_costs,
+    fakes_logs,
+    fakes_resources,
+    fakes_scaling,
+    fakes_telemetry,
+)
 from tests.fakes_bulk import FakeBulk
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_leases import FakeLeases
@@ -235,6 +244,7 @@ def make_core(settings=None):
         settings=settings.serving,
     )
     notify = fakes_access.make_notify(settings)
+    alerts = fakes_alerts.make_alerts(serving=serving, access=access, notify=notify, settings=settings.alerts)
     return Core(
         settings=settings,
         jobs=JobPorts(
@@ -261,7 +271,8 @@ def make_core(settings=None):
         access=access,
         door=fakes_access.make_door(access, settings),
         notify=notify,
-        alerts=fakes_alerts.make_alerts(serving=serving, access=access, notify=notify, settings=settings.alerts),
+        alerts=alerts,
+        backup=fakes_backup.make_backup(serving=serving, alerts=alerts, tenants=access.tenants),
         costs=costs,
         scaling=fakes_scaling.make_scaling(),
         logs=fakes_logs.make_logs(),

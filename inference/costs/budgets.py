@@ -42,6 +42,15 @@ def put(ports: CostPorts, budget: Budget) -> Standing:
 
     Raises InvalidField, StoreUnavailable.
     """
+    check(budget)
+    now = ports.now_s()
+    committed = ports.budgets.put(dataclasses.replace(budget, id=new_id(), created_at=now, updated_at=now))
+    judge_all(ports, tenant_id=budget.tenant_id)
+    return next(one for one in find(ports, budget.tenant_id) if one.budget.id == committed.id)
+
+
+def check(budget: Budget) -> None:
+    """Raises InvalidField, with the exact field."""
     for name in ("soft", "hard"):
         value = getattr(budget, name)
         if value is not None and not (math.isfinite(value) and 0 <= value <= MOST_MONEY):
@@ -52,10 +61,6 @@ def put(ports: CostPorts, budget: Budget) -> Standing:
         raise InvalidField("`soft` must not be more than `hard`.", field="soft")
     if not 0 <= budget.low_priority <= MOST_PRIORITY:
         raise InvalidField(f"`low_priority` must be from 0 to {MOST_PRIORITY}.", field="low_priority")
-    now = ports.now_s()
-    committed = ports.budgets.put(dataclasses.replace(budget, id=new_id(), created_at=now, updated_at=now))
-    judge_all(ports, tenant_id=budget.tenant_id)
-    return next(one for one in find(ports, budget.tenant_id) if one.budget.id == committed.id)
 
 
 def delete(ports: CostPorts, *, tenant_id: str | None, budget_id: str, by_system: bool) -> None:

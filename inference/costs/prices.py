@@ -25,11 +25,7 @@ def put(ports: CostPorts, changed: Sequence[Price]) -> None:
     now, seen = ports.now_s(), set()
     settled = []
     for one in changed:
-        kind = table.plain(one.device_kind)
-        if not 0 < len(kind) <= LONGEST_KIND:
-            raise InvalidField("`device_kind` must be `cpu`, `gpu` or words of a card's name.", field="device_kind")
-        if not (math.isfinite(one.per_hour) and 0 <= one.per_hour <= MOST_MONEY):
-            raise InvalidField(f"`per_hour` must be from 0 to {MOST_MONEY:g}.", field="per_hour")
+        kind = check(one)
         if one.valid_from and one.valid_from < now:
             raise InvalidField(
                 "`valid_from` has passed: a price holds from now or a later time on.", field="valid_from"
@@ -39,3 +35,13 @@ def put(ports: CostPorts, changed: Sequence[Price]) -> None:
         seen.add(key)
         settled.append(dataclasses.replace(one, device_kind=kind))
     ports.prices.put(settled)
+
+
+def check(price: Price) -> str:
+    """The kind as it is kept. Raises InvalidField, with the exact field."""
+    kind = table.plain(price.device_kind)
+    if not 0 < len(kind) <= LONGEST_KIND:
+        raise InvalidField("`device_kind` must be `cpu`, `gpu` or words of a card's name.", field="device_kind")
+    if not (math.isfinite(price.per_hour) and 0 <= price.per_hour <= MOST_MONEY):
+        raise InvalidField(f"`per_hour` must be from 0 to {MOST_MONEY:g}.", field="per_hour")
+    return kind

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,11 +65,31 @@ def change(current: ServiceConfig, changes: Mapping[str, Any], base: ServiceConf
     return dataclasses.replace(changed, raw={**kept, **written})
 
 
+def kept(values: Mapping[str, Any]) -> ServiceConfig:
+    """A whole config as it was kept, each of its fields checked as if a client had written it.
+
+    Raises UnknownField and InvalidField.
+    """
+    if not isinstance(values, Mapping):
+        raise _invalid("config", "an object", values)
+    written = {key: value for key, value in values.items() if key not in ("raw", "requirements", "auto_scaling")}
+    if written.get("nan_policy", 0) is None:
+        del written["nan_policy"]
+    wants = values.get("requirements", {})
+    _known(wants, [field.name for field in dataclasses.fields(Requirements)], "config.requirements")
+    named = {name.removesuffix("_bytes"): value for name, value in wants.items() if (name, value) != ("gpu", 0)}
+    written["resource_requirements"] = named
+    written["auto_scaling"] = values.get("auto_scaling", {})
+    raw = values.get("raw", {})
+    _known(raw, _READERS, "config.raw")
+    return dataclasses.replace(read(written), raw=dict(raw))
+
+
 def _field(key: str) -> str:
     return "requirements" if key == "resource_requirements" else key
 
 
-def _known(raw: object, names: "Mapping[str, object] | tuple[str, ...]", where: str) -> None:
+def _known(raw: object, names: Collection[str], where: str) -> None:
     if not isinstance(raw, Mapping):
         raise InvalidField(f"{where} must be an object, not {_kind(raw)}.", field=where)
     for key in raw:
@@ -154,11 +174,17 @@ def _requirements(where: str, value: Any) -> Requirements:
     gpu = value.get("gpu", 0)
     if gpu not in (0, 1) or isinstance(gpu, bool):
         raise _invalid(f"{where}.gpu", "0 or 1 (a replica is pinned to one device; ask for more replicas)", gpu)
+    gpu_memory = memory_bytes(f"{where}.gpu_memory", value.get("gpu_memory", 0))
+    if gpu_memory and value.get("gpu") == 0:
+        raise InvalidField(
+            f"{where}.gpu is 0 and {where}.gpu_memory is not: ask for a GPU (`gpu` 1, or leave it out), or for none.",
+            field=f"{where}.gpu",
+        )
     return Requirements(
         gpu=int(gpu),
         cpu=_number(0, 4096)(f"{where}.cpu", value.get("cpu", 0)),
         memory_bytes=memory_bytes(f"{where}.memory", value.get("memory", 0)),
-        gpu_memory_bytes=memory_bytes(f"{where}.gpu_memory", value.get("gpu_memory", 0)),
+        gpu_memory_bytes=gpu_memory,
     )
 
 
@@ -170,6 +196,10 @@ def _auto_scaling(where: str, value: Any) -> AutoScaling:
         low, high = read.get(f"min_{kind}", 1), read.setdefault(f"max_{kind}", most)
         if low > high:
             raise InvalidField(f"{where}.min_{kind} ({low}) is greater than max_{kind} ({high}).", field=where)
+    for number, entry in enumerate(read.get("schedules", ())):
+        if entry["min_replicas"] > read["max_replicas"]:
+            at = f"{where}.schedules[{number}].min_replicas"
+            raise InvalidField(f"{at} ({entry['min_replicas']}) is greater than max_replicas.", field=at)
     return AutoScaling(**read)
 
 
@@ -239,8 +269,8 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "idle_ttl_s": _optional(_number(0, 30 * 86_400)),
     "idle_reclaim": _one_of(*RECLAIMS),
     "fallback_service_id": _optional(_reference),
-}
     "coalesce": _boolean,
     "cache_ttl_s": _optional(_number(1, MAX_CACHE_TTL_S)),
     "cache_max_bytes": memory_bytes,
     "cache_warm": _integer(0, MAX_WARM),
+}

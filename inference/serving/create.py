@@ -28,8 +28,8 @@ def create(
     Raises ModelNotFound, NameExists, InvalidField for impossible names and fallbacks, WrongState for a deprecated
     model, ModelRunsCode for one that runs code where `config` does not allow it.
     """
-    if name is not None and not _is_name(name):
-        raise InvalidField(f"name must be 1 to {MAX_NAME} printable characters.", field="name")
+    if name is not None:
+        check_name(name)
     if workspace:
         checks.workspace(workspace)
     model = ports.models.get(scope.tenant_id, model_id)
@@ -52,5 +52,7 @@ def create(
     return service
 
 
-def _is_name(name: str) -> bool:
-    return 0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()
+def check_name(name: str) -> None:
+    """Raises InvalidField."""
+    if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
+        raise InvalidField(f"name must be 1 to {MAX_NAME} printable characters.", field="name")

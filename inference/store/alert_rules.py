@@ -103,12 +103,12 @@ class SqlAlertRules:
                 kind="alert_rule",
                 object_id=one.id,
                 tenant_id=one.tenant_id,
-                before=None if before is None else _told(before),
-                after=None if after is None else _told(after),
+                before=None if before is None else told(before),
+                after=None if after is None else told(after),
             )
 
 
-def _told(rule: Rule) -> dict[str, Any]:
+def told(rule: Rule) -> dict[str, Any]:
     """A URL may hold a secret in its query: the audit record keeps the part before it."""
     told: dict[str, Any] = msgspec.to_builtins(rule)
     actions = [{**one, "url": str(one.get("url", "")).partition("?")[0]} for one in told["actions"]]

@@ -55,7 +55,7 @@ class SqlModels:
         )
         with self._database.read() as connection:
             row = connection.execute(wanted).first()
-        return None if row is None else _from_row(row)
+        return None if row is None else from_row(row)
 
     def list(
         self, tenant_id: str, *, name: str | None = None, limit: int = 100, before_id: str | None = None
@@ -68,14 +68,14 @@ class SqlModels:
             wanted = wanted.where(_models.c.id < before_id)
         with self._database.read() as connection:
             rows = connection.execute(wanted.order_by(_models.c.id.desc()).limit(limit)).all()
-        return [_from_row(row) for row in rows]
+        return [from_row(row) for row in rows]
 
     def set_state(self, tenant_id: str, model_id: str, state: ModelState) -> ModelVersion:
         """Raises ModelNotFound."""
         change = sa.update(_models).where(_is(tenant_id, model_id)).values(state=state.value).returning(_models)
         with self._database.write() as connection:
             before = _one(connection, tenant_id, model_id, lock=True)
-            after = _from_row(connection.execute(change).one())
+            after = from_row(connection.execute(change).one())
             self._audit(connection, _ACTIONS.get(state, "model.move"), after, _told(before), _told(after))
         return after
 
@@ -153,7 +153,7 @@ def _one(connection: sa.Connection, tenant_id: str, model_id: str, *, lock: bool
     row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise _not_found(model_id)
-    return _from_row(row)
+    return from_row(row)
 
 
 def _is(tenant_id: str, model_id: str) -> sa.ColumnElement[bool]:
@@ -170,7 +170,7 @@ def _to_row(model: ModelVersion) -> dict[str, Any]:
     return {**row, **{key: json.dumps(row[key], allow_nan=False) for key in ("signature", "estimate", *_JSON)}}
 
 
-def _from_row(row: "sa.Row[Any]") -> ModelVersion:
+def from_row(row: "sa.Row[Any]") -> ModelVersion:
     values = {name: value for name, value in row._mapping.items() if name != "key_id"}
     signature = msgspec.json.decode(values["signature"], type=Signature)
     return ModelVersion(
