@@ -95,6 +95,10 @@ def assemble(core: Core) -> Flask:
     app.extensions[context.EXTENSION] = core
     _register(app)
     _wrap(app, behind_front=core.settings.api.behind_front)
+    if core.jobs.traces is not None:
+        from api import traced
+
+        app.wsgi_app = traced.wsgi(app.wsgi_app, core.jobs.traces)  # type: ignore[assignment,method-assign]
     return app
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from inference import errors
+from inference import errors, tracing
 from inference.errors import PenstockError
 
 STATUS: dict[type[PenstockError], int] = {
@@ -76,7 +76,9 @@ def of_the_server(status: int, **details: Any) -> Answer:
 
 
 def body(code: str, message: str, details: dict[str, Any]) -> bytes:
-    """`{"code","message","details"}`; a detail that JSON cannot hold becomes its text."""
+    """`{"code","message","details"}`; a detail that JSON cannot hold becomes its text. Traced ones name their trace."""
+    if (trace := tracing.current()) is not None:
+        details = {**details, "trace_id": trace.trace_id}
     return orjson.dumps({"code": code, "message": message, "details": details}, default=str)
 
 

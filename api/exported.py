@@ -11,6 +11,7 @@ import orjson
 from api import lines, table
 from api.errors import JSON, answer
 from inference.errors import PenstockError
+from inference.jobs import trace
 from inference.jobs.model import JobState, JobView
 from inference.jobs.shown import fields
 
@@ -77,7 +78,7 @@ def _row(view: JobView) -> bytes:
     is_completed = view.state is JobState.COMPLETED
     result = view.result.decode() if is_completed and view.result is not None else None
     more = {"error_code": error.get("code"), "error_message": error.get("message"), "result": result}
-    return _cells(shown | more | {"metadata": view.metadata_json})
+    return _cells(shown | more | {"metadata": trace.shown(view.metadata_json)})
 
 
 def _cells(values: Mapping[str, object]) -> bytes:

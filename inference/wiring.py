@@ -79,6 +79,7 @@ from inference.store.usage import SqlUsage
 from inference.store.webhook_secrets import SqlWebhookSecrets
 from inference.telemetry.log_queue import Here
 from inference.telemetry.ports import TelemetryPorts
+from inference.tracing import Tracer
 
 EXPRESS_TIMEOUT_S = 1.0
 """An exchange that is given up loses the predictions that it took."""
@@ -141,6 +142,20 @@ def _has(blobs: FileBlobs, key: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+def _tracer(settings: Settings, now_s: Callable[[], float]) -> Tracer | None:
+    """Of a process that logs, where the settings name a collector."""
+    if not (Here.is_logging and settings.traces.endpoint):
+        return None
+    from inference.telemetry import metrics, otlp
+
+    return otlp.tracer(
+        settings.traces,
+        role=Here.role,
+        now_s=now_s,
+        count=lambda result, count: metrics.spans.labels(result).inc(count),
+    )
 
 
 class Silence:
@@ -208,6 +223,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
 
     logs = SqlLogs(database)
     keeper = _keeper(logs, settings)
+    tracer = _tracer(settings, store.now_s)
 
     tenants = SqlTenants(database)
     serving = ServingPorts(
@@ -238,6 +254,8 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
 
     def close() -> None:
         sharing.close()
+        if tracer is not None:
+            tracer.close()
         if keeper is not None:
             keeper.close()
         express.close()
@@ -259,6 +277,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             express=lane,
             by_model=CachedByModel(services, models),
             figures=figures,
+            traces=tracer,
             fallbacks=CachedFallback(
                 services,
                 models,
@@ -293,6 +312,8 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             outbox=SqlOutbox(database, lambda delivery: webhook.body(store, delivery)),
             secrets=outgoing,
             settings=settings.notify,
+            traces=tracer,
+            trace=lambda delivery: webhook.trace(store, delivery),
         ),
         costs=costs,
         telemetry=TelemetryPorts(

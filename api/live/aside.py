@@ -1,6 +1,7 @@
 """Steps that seldom wait: on the loop when they need not, else on a thread."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
@@ -18,4 +19,6 @@ async def aside(threads: Executor, step: Callable[..., T], *arguments: Any) -> T
     try:
         return step(*arguments)
     except WouldWait:
-        return await asyncio.get_running_loop().run_in_executor(threads, step, *arguments)
+        # With what is known of the request: its trace, say.
+        known = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(threads, known.run, step, *arguments)

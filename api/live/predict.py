@@ -9,6 +9,7 @@ from api import context, errors, prediction
 from api.live.fast import Call, Fast, Route
 from api.live.submit import Submits
 from api.schemas import task_in
+from inference import tracing
 from inference.access.model import Scope
 from inference.core import Core
 from inference.errors import NotFound, PenstockError, Unavailable
@@ -58,8 +59,10 @@ class Predicts:
     async def _answer(self, call: Call, service_id: str, mode: str) -> errors.Answer:
         if mode == prediction.ASYNC:
             return await self._submits.submit(call, service_id)
-        began = time.perf_counter()
+        began, steps = time.perf_counter(), tracing.steps(self._core.jobs.traces)
         asked = await self._aside(prediction.prepare, self._core, call.principal, service_id, call.body)
+        if steps is not None:
+            steps.done("prepare")
         over: list[PenstockError | None] = []
         told = await self._asker.ask(
             asked,

@@ -112,6 +112,10 @@ def assemble(core: Core, settings: Settings) -> tuple[ASGIApp, Callable[[], None
         commit.close()
         fast.close()
 
+    if core.jobs.traces is not None:
+        from api.live.traced import Traced
+
+        return Traced(fast, core.jobs.traces), close
     return fast, close
 
 

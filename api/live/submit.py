@@ -5,6 +5,7 @@ from collections.abc import Callable
 from api import errors, submission
 from api.live.fast import Call, Fast, Route
 from api.schemas import task_in
+from inference import tracing
 from inference.core import Core
 from inference.jobs.commit_loop import LoopCommit
 
@@ -34,9 +35,13 @@ class Submits:
 
     async def submit(self, call: Call, service_id: str) -> errors.Answer:
         """202 when the task is committed. Raises what refuses it; see `submission.prepare` and `submit.submit`."""
-        key = call.header(b"idempotency-key")
+        key, steps = call.header(b"idempotency-key"), tracing.steps(self._core.jobs.traces)
         prepared = await self._aside(submission.prepare, self._core, call.principal, service_id, call.body, key)
+        if steps is not None:
+            steps.done("prepare")
         self._expect(prepared.jobs[0].id, prepared.tenant_id)
         accepted = await self._commit.put(prepared)
+        if steps is not None:
+            steps.done("commit")
         text, location = submission.accepted(accepted, submission.base_of(call.path))
         return errors.Answer(status=202, body=text, headers={"Location": location})

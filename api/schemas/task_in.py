@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from inference import clock
 from inference.errors import InvalidField, TooLarge
-from inference.jobs import inputs, json_text, submit
+from inference.jobs import inputs, json_text, submit, trace
 from inference.jobs.model import MAX_PRIORITY, JobSpec
 from inference.notify import guard
 from inference.tensors import TensorSpec
@@ -186,6 +186,10 @@ def _metadata(raw: msgspec.Raw) -> dict[str, Any]:
     value = json_text.read(text)
     if not isinstance(value, dict):
         raise InvalidField("`metadata` must be an object.", field="metadata")
+    if trace.KEY in value:
+        raise InvalidField(
+            f"`metadata` may not have the key `{trace.KEY}`; send the header traceparent instead.", field="metadata"
+        )
     try:
         orjson.dumps(value)
     except TypeError as error:

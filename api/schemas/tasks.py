@@ -145,6 +145,7 @@ class TaskSummary(ma.Schema):
     model_version = fields.String(allow_none=True)
     worker = fields.String(allow_none=True)
     metadata = fields.Dict(allow_none=True)
+    trace_id = fields.String(metadata={"description": "Only of a task that is traced", "pattern": "^[0-9a-f]{32}$"})
 
 
 class TaskCost(ma.Schema):

@@ -13,7 +13,7 @@ from api.schemas import costs, task_in, task_view
 from api.schemas import tasks as schemas
 from api.schemas.task_filter import wanted
 from api.submission import KEY, MAX_KEY
-from inference import errors
+from inference import errors, tracing
 from inference.access.model import Role
 from inference.jobs import query
 
@@ -58,8 +58,14 @@ def submitted(service_id: str) -> Response:
     """202 for the task in the body of this request, when it is committed. Raises what refuses it."""
     core, by = context.core(), context.principal()
     text = body.read(core.settings.api.body_limit_bytes, task_in.UPLOAD_WAY_OUT)
+    steps = tracing.steps(core.jobs.traces)
     prepared = submission.prepare(core, by, service_id, text, request.headers.get(KEY))
-    answer, location = submission.accepted(core.jobs.commit(prepared), submission.base_of(request.path))
+    if steps is not None:
+        steps.done("prepare")
+    accepted = core.jobs.commit(prepared)
+    if steps is not None:
+        steps.done("commit")
+    answer, location = submission.accepted(accepted, submission.base_of(request.path))
     return Ready.of(answer, 202, ("Location", location))
 
 

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from inference import tracing
 from inference.access.model import Principal
 from inference.ids import new_ids
 from inference.jobs.block import Block, BulkStore, Load
@@ -14,7 +15,7 @@ from inference.jobs.order import key_in
 from inference.jobs.ports import JobPorts
 from inference.jobs.trace import kept
 from inference.serving.model import Service
-from inference.telemetry import metrics, tracing
+from inference.telemetry import metrics
 
 Parsed: TypeAlias = tuple[bytes, int, str]
 """Payload, rows and bucket of an input."""

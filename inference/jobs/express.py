@@ -6,6 +6,7 @@ channel of the process that asked. It runs at most once: what is lost with a wor
 
 from collections.abc import Sequence
 
+from inference import tracing
 from inference.access.model import Principal
 from inference.errors import WrongState
 from inference.ids import new_id
@@ -16,7 +17,6 @@ from inference.jobs.order import key_in
 from inference.jobs.ports import JobPorts
 from inference.jobs.trace import kept
 from inference.serving.model import TAKES_TASKS, Service, ServiceState
-from inference.telemetry import tracing
 
 
 def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, most_s: float) -> Asked:

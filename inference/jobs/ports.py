@@ -32,7 +32,7 @@ from inference.registry.model import ModelVersion
 from inference.serving.model import Service
 from inference.settings import JobsSettings
 from inference.telemetry.ports import Figures
-from inference.telemetry.tracing import Tracer
+from inference.tracing import Tracer
 
 Place: TypeAlias = Callable[[float, int, float | None], float]
 """The order key of a job submitted at that instant, of that priority and deadline."""

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from inference import clock
+from inference.jobs import trace
 from inference.jobs.model import FINAL, JobState, JobView, ResultRef
 
 RESULT_PATH = "/api/v1/inference/tasks/%s/result"
@@ -23,6 +24,7 @@ def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
     `answered_by` only of one that a fallback took: `service_id` is the one that it was sent to.
     """
     is_over = view.state in FINAL and view.completed_at is not None
+    metadata = trace.shown(view.metadata_json)
     shown: dict[str, Any] = {
         "task_id": view.id,
         "service_id": view.asked_service_id or view.service_id,
@@ -38,8 +40,10 @@ def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
         "batch_size": view.batch_size,
         "model_version": view.model_version,
         "worker": view.worker,
-        "metadata": orjson.Fragment(view.metadata_json) if view.metadata_json else None,
+        "metadata": orjson.Fragment(metadata) if metadata else None,
     }
+    if metadata is not view.metadata_json and (found := trace.trace_of(view.metadata_json)) is not None:
+        shown["trace_id"] = found.trace_id
     if view.asked_service_id is not None:
         shown["answered_by"] = {"service_id": view.service_id, "model_version": view.model_version}
     if with_result and view.state is JobState.COMPLETED and view.result is not None:

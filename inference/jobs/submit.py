@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from inference import tracing
 from inference.access.model import Principal
 from inference.errors import InvalidField, PenstockError, TooMany
 from inference.ids import new_id
@@ -13,7 +14,6 @@ from inference.jobs.order import key_in
 from inference.jobs.ports import JobPorts
 from inference.jobs.trace import kept
 from inference.serving.model import Service
-from inference.telemetry import tracing
 
 
 def submit(
@@ -33,17 +33,22 @@ def submit(
     what comes with a key), ServiceNotFound, WrongState, IdempotencyMismatch, DataRefused, StoreUnavailable; in each
     case nothing was stored.
     """
-    return ports.commit(
-        prepare(
-            ports,
-            by=by,
-            service_id=service_id,
-            specs=specs,
-            idempotency_key=idempotency_key,
-            body_hash=body_hash,
-            stand_in=stand_in,
-        )
+    steps = tracing.steps(ports.traces)
+    prepared = prepare(
+        ports,
+        by=by,
+        service_id=service_id,
+        specs=specs,
+        idempotency_key=idempotency_key,
+        body_hash=body_hash,
+        stand_in=stand_in,
     )
+    if steps is not None:
+        steps.done("prepare", **{"penstock.tasks": len(specs)})
+    accepted = ports.commit(prepared)
+    if steps is not None:
+        steps.done("commit")
+    return accepted
 
 
 def prepare(

@@ -3,7 +3,7 @@
 Metadata of a traced job begins with one key of ours, of fixed length, which its owner does not see.
 """
 
-from inference.telemetry.tracing import Context, parse, traceparent
+from inference.tracing import Context, parse, traceparent
 
 KEY = "$traceparent"
 """Clients may not use it: see `api.schemas.task_in`."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from inference.jobs.express_model import ExpressJob
 from inference.jobs.model import Claimant, ClaimedJob, Moved, Outcome
 from inference.jobs.trace import trace_of
-from inference.telemetry.tracing import Context, Kind, Span, Tracer, Value
+from inference.tracing import Context, Kind, Span, Tracer, Value
 
 
 class NoTraces:

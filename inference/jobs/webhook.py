@@ -6,7 +6,9 @@ from inference import clock
 from inference.jobs.model import JobView
 from inference.jobs.ports import JobStore
 from inference.jobs.shown import fields
+from inference.jobs.trace import trace_of
 from inference.notify.model import Delivery
+from inference.tracing import Context
 
 
 def body(store: JobStore, delivery: Delivery) -> bytes:
@@ -22,6 +24,11 @@ def body(store: JobStore, delivery: Delivery) -> bytes:
             "data": _data(store, delivery),
         }
     )
+
+
+def trace(store: JobStore, delivery: Delivery) -> Context | None:
+    """To which trace the task belongs, if to any. Raises StoreUnavailable."""
+    return next((trace_of(view.metadata_json) for _, view in store.views([delivery.job_id])), None)
 
 
 def _data(store: JobStore, delivery: Delivery) -> dict[str, object]:

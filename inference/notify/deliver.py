@@ -3,6 +3,7 @@
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import structlog
@@ -10,8 +11,9 @@ import structlog
 from inference.errors import StoreUnavailable
 from inference.notify import sign
 from inference.notify.decide import after_attempt
-from inference.notify.model import Delivery, DeliveryState
+from inference.notify.model import Answer, Delivery, DeliveryState
 from inference.notify.ports import NotifyPorts, Post
+from inference.tracing import Context, Kind, Span, Tracer, Value, entered, traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -64,19 +66,45 @@ class Courier:
     def _attempt(self, delivery: Delivery) -> None:
         """An outer edge: what goes wrong here is logged, and the delivery is due again when its lease is over."""
         try:
-            self._send(delivery)
+            trace = None if self._ports.traces is None else self._ports.trace(delivery)
+            if self._ports.traces is None or trace is None:
+                self._send(delivery, {})
+            else:
+                self._send_traced(delivery, self._ports.traces, trace)
         except StoreUnavailable as error:
             log.warning("webhook_waits", event_id=delivery.id, reason=error.message)
         except Exception:
             log.exception("webhook_failed", event_id=delivery.id)
 
-    def _send(self, delivery: Delivery) -> None:
+    def _send_traced(self, delivery: Delivery, tracer: Tracer, trace: Context) -> None:
+        """The receiver is told the span, and may go on with the trace."""
+        own, began_s = tracer.child(trace), tracer.now_s()
+        with entered(own):
+            answer = self._send(delivery, {"traceparent": traceparent(own)})
+        told: dict[str, Value] = {"penstock.event": delivery.event, "penstock.attempt": delivery.attempts + 1}
+        if answer.status is not None:
+            told["http.response.status_code"] = answer.status
+        is_taken = answer.status is not None and answer.status < 300
+        tracer.record(
+            Span(
+                name="webhook",
+                context=own,
+                parent_id=trace.span_id,
+                kind=Kind.CLIENT,
+                began_s=began_s,
+                ended_s=tracer.now_s(),
+                attributes=told,
+                error=None if is_taken else str(answer.status or "no_answer"),
+            )
+        )
+
+    def _send(self, delivery: Delivery, more: Mapping[str, str]) -> Answer:
         ports = self._ports
         body = ports.outbox.body(delivery)
         headers = sign.headers(
             event_id=delivery.id, at_s=int(time.time()), body=body, keys=ports.secrets.in_force(delivery.tenant_id)
         )
-        answer = self._post(delivery.url, body=body, headers=headers)
+        answer = self._post(delivery.url, body=body, headers={**headers, **more})
         attempts = delivery.attempts + 1
         settled = after_attempt(answer, attempts=attempts, dice=random.random())  # noqa: S311 - jitter
         ports.outbox.settle(delivery.id, by=self._by, state=settled.state, delay_s=settled.delay_s, answer=answer)
@@ -89,3 +117,4 @@ class Courier:
                 reason=answer.error,
                 state=settled.state.value,
             )
+        return answer

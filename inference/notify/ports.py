@@ -1,11 +1,12 @@
 """What the notify room needs from outside."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from inference.notify.model import Answer, Delivery, DeliveryState
 from inference.settings import NotifySettings
+from inference.tracing import Context, Tracer
 
 
 class Outbox(Protocol):
@@ -70,6 +71,10 @@ class Post(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyPorts:
+    """`trace`: to which trace the task of a delivery belongs; asked only where there is a tracer."""
+
     outbox: Outbox
     secrets: WebhookSecrets
     settings: NotifySettings
+    traces: Tracer | None = None
+    trace: Callable[[Delivery], Context | None] = lambda _: None

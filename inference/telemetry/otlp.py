@@ -19,7 +19,7 @@ import structlog
 from inference.clock import monotonic_s
 from inference.errors import BadSettings
 from inference.settings import TracesSettings
-from inference.telemetry.tracing import Context, Count, Kind, Span, Tracer, parse
+from inference.tracing import Context, Count, Kind, Span, Tracer, parse
 
 log = structlog.get_logger(__name__)
 

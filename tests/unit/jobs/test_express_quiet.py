@@ -25,7 +25,7 @@ class Lane:
 
 
 def a_side(lane: Lane) -> ExpressSide:
-    ports: Any = SimpleNamespace(express=lane, store=SimpleNamespace(now_s=lambda: 0.0), figures=None)
+    ports: Any = SimpleNamespace(express=lane, store=SimpleNamespace(now_s=lambda: 0.0), figures=None, traces=None)
     return ExpressSide(ports, BY)
 
 

@@ -1,0 +1,37 @@
+"""Requests of the asynchronous process as spans."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import traced
+from inference.tracing import Tracer, entered
+
+
+class Traced:
+    """The application, its requests traced; a stream or a long poll until its end. WebSockets are not."""
+
+    def __init__(self, inner: ASGIApp, tracer: Tracer) -> None:
+        self._inner = inner
+        self._tracer = tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = self._begin(scope) if scope["type"] == "http" else None
+        if request is None:
+            await self._inner(scope, receive, send)
+            return
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with entered(request.context):
+            try:
+                await self._inner(scope, receive, noting)
+            finally:
+                request.end(status)
+
+    def _begin(self, scope: Scope) -> traced.Request | None:
+        sent = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+        return traced.begin(self._tracer, scope["method"], scope["path"], sent.decode("latin-1") or None)
