@@ -132,36 +132,46 @@ class _Past:
 
     def judge(self, index: int) -> _Judged | None:
         """None while too little is known, or when it is nothing to worry about. The milder of the two scores counts."""
-        rules, at = self._rules, self._at[index]
-        recent = self._between(at - (rules.recent + rules.gap) * rules.step_s, at - rules.gap * rules.step_s)
-        margin = rules.around * rules.step_s
-        same_hour = [
-            value
-            for day in range(1, rules.days + 1)
-            for value in self._between(at - day * DAY - margin, at - day * DAY + margin)
-        ]
-        scores = [self._score(index, past) for past in (recent, same_hour) if len(past) >= rules.least]
+        rules, scores = self._rules, list[tuple[float, float]]()
+        for past in self._pasts(self._at[index]):
+            if len(past) >= rules.least:
+                scores.append(self._score(index, past))
+                if abs(scores[-1][1]) <= rules.score:  # then the milder one is no larger
+                    return None
         if not scores:
             return None
         expected, score = min(scores, key=lambda one: abs(one[1]))
-        if abs(score) <= rules.score or (score < 0 and self._measure is not Measure.RATE):
+        if score < 0 and self._measure is not Measure.RATE:
             return None
         if any(one[1] * score < 0 for one in scores):  # too much for one, too little for the other
             return None
         minute = self.minutes[index]
         value = _value(minute, self._measure) or 0.0
         unit = rules.step_s if self._measure is Measure.RATE else 1
-        return _Judged(at=at, value=value / unit, expected=_plain(expected, self._measure) / unit, score=score)
+        return _Judged(at=minute.at, value=value / unit, expected=_plain(expected, self._measure) / unit, score=score)
+
+    def _pasts(self, at: int) -> Iterator[Sequence[float]]:
+        """The hour before, and the same hour of other days."""
+        rules = self._rules
+        yield self._between(at - (rules.recent + rules.gap) * rules.step_s, at - rules.gap * rules.step_s)
+        margin = rules.around * rules.step_s
+        yield [
+            value
+            for day in range(1, rules.days + 1)
+            for value in self._between(at - day * DAY - margin, at - day * DAY + margin)
+        ]
 
     def _between(self, since: int, until: int) -> Sequence[float]:
         return self._scaled[bisect_left(self._at, since) : bisect_left(self._at, until)]
 
     def _score(self, index: int, past: Sequence[float]) -> tuple[float, float]:
-        middle, distance = median(past), self._scaled[index] - median(past)
+        rising = sorted(past)
+        middle = median(rising)
+        distance = self._scaled[index] - middle
         # More than half of traffic in bursts is silence: then the side of the value says how far traffic goes.
-        end = sorted(past)[int((len(past) - 1) * (FAR if distance > 0 else 1 - FAR))]
+        end = rising[int((len(rising) - 1) * (FAR if distance > 0 else 1 - FAR))]
         width = max(
-            OF_NORMAL * median(abs(value - middle) for value in past),
+            OF_NORMAL * median([abs(value - middle) for value in rising]),
             OF_FAR * abs(end - middle),
         )
         count = max(1, self.minutes[index].count)

@@ -9,6 +9,7 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import accumulate
 from operator import sub
 
@@ -39,9 +40,7 @@ class Sketch:
     @property
     def _counts(self) -> dict[int, int]:
         if self._known is None:
-            first, distances, counts = _parts(self._text)
-            indexes = accumulate(distances, initial=first)
-            self._known = {index: count for index, count in zip(indexes, counts, strict=True) if count}
+            self._known = dict(self._pairs())
             self._text = b""
         return self._known
 
@@ -66,8 +65,21 @@ class Sketch:
 
     def merge(self, other: "Sketch") -> None:
         """Adds what the other one counted."""
-        for index, count in other._counts.items():
-            self._counts[index] = self._counts.get(index, 0) + count
+        if not self._text and not self._known:
+            self._text, self._known = other._text, None if other._text else dict(other._counts)
+            return
+        counts = self._counts
+        get = counts.get
+        for index, count in other._pairs():
+            counts[index] = get(index, 0) + count
+
+    def _pairs(self) -> Iterable[tuple[int, int]]:
+        """Index and count of each bucket in use; what came as bytes stays as it is."""
+        if self._known is not None:
+            return self._known.items()
+        first, distances, counts = _parts(self._text)
+        pairs = zip(accumulate(distances, initial=first), counts, strict=True)
+        return pairs if all(counts) else (pair for pair in pairs if pair[1])
 
     def quantile(self, share: float) -> float | None:
         """The duration, in seconds, below or at which this share of all lies, within `ERROR`; None of nothing.
@@ -129,9 +141,11 @@ def _parts(text: bytes) -> "tuple[int, bytes, array[int]]":
 
 def _places(reached: Sequence[int], shares: Iterable[float]) -> list[int]:
     """In which bucket each quantile lies. `reached`: how many lie in it and before it."""
-    return [bisect_left(reached, max(1, math.ceil(share * reached[-1]))) for share in shares]
+    count = reached[-1]
+    return [bisect_left(reached, share * count) for share in shares]
 
 
+@cache
 def _middle(index: int) -> float:
     """The value that is at most `ERROR` away from both ends of a bucket."""
     return UNIT_S if index == 0 else UNIT_S * 2 * math.pow(_GAMMA, index) / (_GAMMA + 1)

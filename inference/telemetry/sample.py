@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
 from inference.telemetry.percentiles import Sketch
 
 
-@dataclass(slots=True, kw_only=True)
-class Work:
+class Work(msgspec.Struct, kw_only=True):
     """What ended. `completed` counts tasks and predictions, `predictions` those alone; `other`: cancelled or expired.
 
     The sums and sketches are of what completed: from submission to the end (`latency`), in the engine (`run`), before
@@ -26,9 +25,9 @@ class Work:
     latency_s: float = 0.0
     run_s: float = 0.0
     wait_s: float = 0.0
-    errors: Counter[str] = field(default_factory=Counter)
-    latencies: Sketch = field(default_factory=Sketch)
-    waits: Sketch = field(default_factory=Sketch)
+    errors: Counter[str] = msgspec.field(default_factory=Counter)
+    latencies: Sketch = msgspec.field(default_factory=Sketch)
+    waits: Sketch = msgspec.field(default_factory=Sketch)
 
     @property
     def ended(self) -> int:
@@ -37,12 +36,17 @@ class Work:
 
     def merge(self, more: "Work") -> None:
         """Adds what another span saw."""
-        for name in ("completed", "failed", "other", "predictions", "tasks_run", "batches"):
-            setattr(self, name, getattr(self, name) + getattr(more, name))
+        self.completed += more.completed
+        self.failed += more.failed
+        self.other += more.other
+        self.predictions += more.predictions
+        self.tasks_run += more.tasks_run
+        self.batches += more.batches
         self.latency_s += more.latency_s
         self.run_s += more.run_s
         self.wait_s += more.wait_s
-        self.errors.update(more.errors)
+        if more.errors:
+            self.errors.update(more.errors)
         self.latencies.merge(more.latencies)
         self.waits.merge(more.waits)
 

@@ -1,7 +1,9 @@
 """Series: spans of seconds, minutes and hours; which of them answer a question, and how they add up."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from inference.errors import InvalidField
 from inference.settings import TelemetrySettings
@@ -16,8 +18,7 @@ EASY_POINTS = 300
 """A step that nobody chose gives at most so many."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Span:
+class Span(msgspec.Struct, kw_only=True):
     """One service from `at` on, for `step_s` seconds. Without a row nothing happened.
 
     `queue_s` and `running_s` are sums over seconds, so their mean is over the whole span; the gauges are means over
@@ -27,7 +28,7 @@ class Span:
     service_id: str
     step_s: int
     at: int
-    work: Work = field(default_factory=Work)
+    work: Work = msgspec.field(default_factory=Work)
     submitted: int = 0
     queue_s: float = 0.0
     running_s: float = 0.0
@@ -47,8 +48,12 @@ class Span:
         self.queue_s += more.queue_s
         self.running_s += more.running_s
         self.queue_most = max(self.queue_most, more.queue_most)
-        for name in ("instances", "cpu", "memory_bytes", "gpu_share", "gpu_memory_bytes"):
-            setattr(self, name, _mean(getattr(self, name), self.looks, getattr(more, name), more.looks))
+        mine, its = self.looks, more.looks
+        self.instances = _mean(self.instances, mine, more.instances, its)
+        self.cpu = _mean(self.cpu, mine, more.cpu, its)
+        self.memory_bytes = _mean(self.memory_bytes, mine, more.memory_bytes, its)
+        self.gpu_share = _mean(self.gpu_share, mine, more.gpu_share, its)
+        self.gpu_memory_bytes = _mean(self.gpu_memory_bytes, mine, more.gpu_memory_bytes, its)
         self.looks += more.looks
         self.gpu_source = more.gpu_source or self.gpu_source
 
@@ -91,7 +96,7 @@ def rolled(spans: Iterable[Span], step_s: int) -> Iterator[Span]:
         found.setdefault((span.service_id, span.at - span.at % step_s), []).append(span)
     for (service_id, at), parts in sorted(found.items()):
         if len(parts) == 1:  # as it is, since sums are dear by the thousand
-            yield parts[0] if parts[0].step_s == step_s else replace(parts[0], step_s=step_s, at=at)
+            yield parts[0] if parts[0].step_s == step_s else msgspec.structs.replace(parts[0], step_s=step_s, at=at)
             continue
         wide = Span(service_id=service_id, step_s=step_s, at=at)
         for span in parts:
