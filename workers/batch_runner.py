@@ -12,6 +12,7 @@ from inference.engines.hooks import Hooks
 from inference.jobs import drain, execute
 from inference.jobs.execute import Batch
 from inference.jobs.model import Claimant, ClaimedJob, JobState, Moved, Outcome
+from inference.jobs.trace import trace_of
 from inference.logs import fingerprint
 from inference.settings import JobsSettings
 from inference.telemetry import metrics
@@ -90,6 +91,8 @@ class Instance:
         told: dict[str, object] = {"will_retry": not is_over}
         if unlogged := self._failures.unlogged():
             told["unlogged_before"] = unlogged
+        if (trace := trace_of(job.metadata_json)) is not None:
+            told["trace_id"] = trace.trace_id
         (log.error if is_over else log.warning)(
             "job_failed",
             service_id=self.claimant.service_id,
