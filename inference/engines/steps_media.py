@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
-from PIL import Image as Pillow
 
 from inference.engines.steps import Name, OneTensor, Size
 from inference.errors import InvalidField, InvalidTensor
@@ -43,12 +42,16 @@ class Image(OneTensor, frozen=True, tag="image"):
         return np.stack([self._pixels(row.tobytes()) for row in array])
 
     def example(self, rng: np.random.Generator) -> Array | None:
+        from PIL import Image as Pillow  # here, and below: most models take no images
+
         noise = rng.integers(0, 256, (self.height, self.width, 3), dtype=np.uint8)
         file = io.BytesIO()
         Pillow.fromarray(noise).save(file, "PNG")
         return np.frombuffer(file.getvalue(), np.uint8)
 
     def _pixels(self, file: bytes) -> Array:
+        from PIL import Image as Pillow
+
         try:
             with Pillow.open(io.BytesIO(file), formats=FORMATS) as image:
                 if image.width * image.height > PIXEL_LIMIT:

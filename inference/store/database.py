@@ -15,7 +15,6 @@ from sqlalchemy import exc
 from inference.errors import BadSettings, DataRefused, NoRoom, PenstockError, StoreUnavailable
 from inference.settings import StoreSettings
 from inference.store.gate import Gate
-from inference.store.patience import Connection, LateAnswer
 from inference.store.sqlite_writer import SqliteWriter
 from inference.waiting import refuse_on_loop
 
@@ -97,8 +96,8 @@ class Database:
     @contextmanager
     def unhurried(self, connection: sa.Connection) -> Iterator[None]:
         """Statements that may take as long as they need: migrations."""
-        raw = connection.connection.driver_connection
-        if not isinstance(raw, Connection):
+        raw: Any = connection.connection.driver_connection
+        if self.is_sqlite:
             yield
             return
         limit_s, raw.limit_s = raw.limit_s, None
@@ -238,6 +237,8 @@ def _open_postgresql(url: sa.URL, settings: StoreSettings) -> sa.Engine:
         pool_recycle=1800,
     )
 
+    from inference.store.patience import Connection  # here: a process on SQLite needs no psycopg
+
     @sa.event.listens_for(engine, "do_connect")
     def _connect(_dialect: object, _record: object, arguments: Any, named: Any) -> Connection:
         connection = Connection.connect(*arguments, **named)
@@ -281,7 +282,7 @@ def _ours(error: exc.SQLAlchemyError) -> PenstockError:
 
 
 def _is_late(cause: BaseException | None) -> bool:
-    return isinstance(getattr(cause, "orig", None), LateAnswer)
+    return bool(getattr(getattr(cause, "orig", None), "is_late", False))
 
 
 def _is_rolled_back(cause: BaseException | None) -> bool:

@@ -9,6 +9,8 @@ from psycopg import errors
 class LateAnswer(psycopg.OperationalError):
     """Nobody knows what became of the statement, and to ask again at once would take as long."""
 
+    is_late = True
+
 
 class Connection(psycopg.Connection[Any]):
     """`limit_s`: how long an answer may take; None for ever. An answer that is late costs the connection.
