@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from inference.access.model import Scope
 from inference.clock import epoch_s, monotonic_s
 from inference.errors import PenstockError, StoreUnavailable, WrongState
+from inference.jobs.cache_model import Keep
 from inference.jobs.model import (
     FINAL,
     Accepted,
@@ -77,8 +78,11 @@ class SqlJobs:
         max_rows: int = 0,
         min_rows: int = 1,
         is_ahead: bool = False,
+        keep: Keep | None = None,
     ) -> tuple[dict[str, Moved], Claim]:
-        return jobs_finish.finish(self._db, by, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
+        return jobs_finish.finish(
+            self._db, by, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead, keep=keep
+        )
 
     def add_usage(self, by: Claimant, used: Sequence[tuple[int, str, str, int, int, float]]) -> None:
         usage.add(self._db, by, used)

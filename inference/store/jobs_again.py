@@ -24,7 +24,7 @@ FRESH = (
     "state = 'pending', generation = generation + 1, attempt = 0, crashes = 0, batch_cap = 0, not_before = NULL, "
     "claimed_at = NULL, started_at = NULL, completed_at = NULL, cancel_requested_at = NULL, instance_id = NULL, "
     "instance_generation = NULL, batch_size = NULL, model_version = NULL, worker = NULL, error_code = NULL, "
-    "error_message = NULL, order_key = :order_key, deadline = :deadline"
+    "error_message = NULL, order_key = :order_key, deadline = :deadline, input_key = NULL"
 )
 
 

@@ -31,6 +31,7 @@ COLUMNS = (
     "key_id",
     "metadata AS metadata_json",
     "asked_service_id",
+    "input_key",
 )
 FIELDS = (*(column.rpartition(" ")[2] for column in COLUMNS), "payload")
 BODY = "(SELECT p.body FROM payloads p WHERE p.job_id = jobs.id)"
@@ -68,10 +69,10 @@ def claim(
     """Inside a write transaction. See `JobStore.claim`."""
     bound = {"service": by.service_id, "instance": by.instance_id, "generation": by.generation, "n": max_rows + 1}
     queue, is_all = _look(db, connection, bound)
-    choice = choose(queue, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
+    choice = choose(queue, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead, variant=by.variant)
     if not (is_all or choice.taken):
         queue, _ = _look(db, connection, bound, is_all=True)
-        choice = choose(queue, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
+        choice = choose(queue, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead, variant=by.variant)
     if choice.late:
         _expire(db, connection, [job.id for job in choice.late])
     jobs = _take(db, connection, by, [job.id for job in choice.taken], is_ahead=is_ahead) if choice.taken else ()
@@ -107,7 +108,8 @@ def _candidates(db: Database) -> Statement:
     return Statement(
         db,
         "SELECT id, bucket, rows, batch_cap, "
-        f"CASE WHEN deadline IS NOT NULL AND deadline <= {db.clock} THEN 1 ELSE 0 END AS is_late{seen} "
+        f"CASE WHEN deadline IS NOT NULL AND deadline <= {db.clock} THEN 1 ELSE 0 END AS is_late, "
+        f"CASE WHEN attempt = 0 THEN input_key END AS shared_key{seen} "
         f"FROM jobs WHERE service_id = :service AND state = 'pending' AND not_before IS NULL {since}"
         "AND EXISTS (SELECT 1 FROM instances i WHERE i.id = :instance AND i.generation = :generation "
         f"AND i.lease_until > {db.clock}) "

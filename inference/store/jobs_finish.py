@@ -1,5 +1,6 @@
 """Finish: states, results, attempts and usage of a batch in one fenced transaction."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from functools import lru_cache
@@ -9,8 +10,9 @@ import msgspec
 import sqlalchemy as sa
 
 from inference.errors import DataRefused
+from inference.jobs.cache_model import Keep
 from inference.jobs.model import FINAL, Claim, Claimant, JobState, Moved, Outcome
-from inference.store import usage
+from inference.store import equal_inputs, usage
 from inference.store.database import Database
 from inference.store.jobs_claim import claim
 from inference.store.statement import Statement
@@ -27,11 +29,33 @@ OUTCOMES = {state: "retried" if state is JobState.PENDING else state.value for s
 
 
 def finish(
-    db: Database, by: Claimant, outcomes: Sequence[Outcome], *, max_rows: int, min_rows: int, is_ahead: bool
+    db: Database,
+    by: Claimant,
+    outcomes: Sequence[Outcome],
+    *,
+    max_rows: int,
+    min_rows: int,
+    is_ahead: bool,
+    keep: Keep | None = None,
 ) -> tuple[dict[str, Moved], Claim]:
     """See `JobStore.finish`. A result that the database refuses fails its own job; its mates keep theirs."""
+    want = _Want(max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead, keep=keep)
+    return _finish_all(db, by, outcomes, want)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Want:
+    """What a finish is to do besides."""
+
+    max_rows: int
+    min_rows: int
+    is_ahead: bool
+    keep: Keep | None
+
+
+def _finish_all(db: Database, by: Claimant, outcomes: Sequence[Outcome], want: _Want) -> tuple[dict[str, Moved], Claim]:
     try:
-        return db.again(lambda: _finish(db, by, outcomes, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead))
+        return db.again(lambda: _finish(db, by, outcomes, want))
     except DataRefused as refusal:
         if len(outcomes) == 1:
             failed = msgspec.structs.replace(
@@ -42,24 +66,28 @@ def finish(
                 error_code="output_invalid",
                 error_message=f"The answer cannot be stored: {refusal.message}".replace("\0", ""),
             )
-            return _finish(db, by, [failed], max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
+            return _finish(db, by, [failed], want)
         middle = len(outcomes) // 2
-        first, _ = finish(db, by, outcomes[:middle], max_rows=0, min_rows=1, is_ahead=is_ahead)
-        second, claimed = finish(db, by, outcomes[middle:], max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)
-        return first | second, claimed
+        first, before = _finish_all(db, by, outcomes[:middle], dataclasses.replace(want, max_rows=0, min_rows=1))
+        second, claimed = _finish_all(db, by, outcomes[middle:], want)
+        return first | second, dataclasses.replace(claimed, shared_ids=before.shared_ids + claimed.shared_ids)
 
 
-def _finish(
-    db: Database, by: Claimant, outcomes: Sequence[Outcome], *, max_rows: int, min_rows: int, is_ahead: bool
-) -> tuple[dict[str, Moved], Claim]:
+def _finish(db: Database, by: Claimant, outcomes: Sequence[Outcome], want: _Want) -> tuple[dict[str, Moved], Claim]:
+    mates: Sequence[equal_inputs.Mate] = ()
     with db.write() as connection:
         moved = _move(db, connection, by, outcomes) if outcomes else {}
         changed = [outcome for outcome in outcomes if outcome.job.id in moved]
         if changed:
-            _save(db, connection, by, changed, moved)
-        claimed = (
-            claim(db, connection, by, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead) if max_rows else Claim()
-        )
+            mates = equal_inputs.share(db, connection, by, changed, moved)
+            _save(db, connection, by, changed, moved, mates)
+            if want.keep is not None:
+                equal_inputs.keep_finished(db, connection, by, changed, moved, mates, want.keep)
+        claimed = Claim()
+        if rows := want.max_rows:
+            claimed = claim(db, connection, by, max_rows=rows, min_rows=want.min_rows, is_ahead=want.is_ahead)
+    if mates:
+        claimed = dataclasses.replace(claimed, shared_ids=tuple(mate.id for mate in mates))
     return moved, claimed
 
 
@@ -123,12 +151,18 @@ def _move(db: Database, connection: sa.Connection, by: Claimant, outcomes: Seque
 
 
 def _save(
-    db: Database, connection: sa.Connection, by: Claimant, outcomes: Sequence[Outcome], moved: dict[str, Moved]
+    db: Database,
+    connection: sa.Connection,
+    by: Claimant,
+    outcomes: Sequence[Outcome],
+    moved: dict[str, Moved],
+    mates: Sequence[equal_inputs.Mate],
 ) -> None:
-    """Results, usage and, on SQLite, attempts."""
-    completed = [o for o in outcomes if moved[o.job.id].state is JobState.COMPLETED]
-    results = [(o.job.id, b"" if o.result_ref is not None else o.result or b"null") for o in completed]
-    used = usage.rows(by, outcomes, moved)
+    """Results, usage and, on SQLite, attempts. What only shared the outcome of another had no attempt."""
+    completed = [(o.job.id, o) for o in outcomes if moved[o.job.id].state is JobState.COMPLETED]
+    completed += [(mate.id, mate.leader) for mate in mates]
+    results = [(job_id, b"" if o.result_ref is not None else o.result or b"null") for job_id, o in completed]
+    used = usage.rows(by, outcomes, moved, mates)
     if not db.is_sqlite:
         _insert(db).run(connection, _joined(results) | {"used": json.dumps(used)})
         _refer(db, connection, completed)
@@ -158,11 +192,11 @@ def _save(
     _refer(db, connection, completed)
 
 
-def _refer(db: Database, connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+def _refer(db: Database, connection: sa.Connection, completed: Sequence[tuple[str, Outcome]]) -> None:
     """No statement for a batch whose results are small: those that are not are few, and each was written for long."""
-    for outcome in outcomes:
+    for job_id, outcome in completed:
         if (ref := outcome.result_ref) is not None:
-            bound = {"id": outcome.job.id, "sha256": ref.sha256, "size_bytes": ref.size_bytes}
+            bound = {"id": job_id, "sha256": ref.sha256, "size_bytes": ref.size_bytes}
             _reference(db).run(connection, bound)
 
 

@@ -16,6 +16,7 @@ from inference.errors import (
 )
 from inference.jobs.model import Accepted, NewJob, Submission
 from inference.serving.model import TAKES_TASKS
+from inference.store import equal_inputs
 from inference.store.database import Database
 from inference.store.statement import Statement
 
@@ -38,6 +39,8 @@ JOB_COLUMNS = {
     "key_id": "text",
     "callback_events": "smallint",
 }
+PLAIN = tuple(JOB_COLUMNS)
+KEYED = (*PLAIN, "input_key")
 PAYLOAD_COLUMNS = {"job_id": "text", "body": "bytea"}
 
 
@@ -67,15 +70,16 @@ def _states(db: Database) -> Statement:
 
 
 @functools.lru_cache(maxsize=8)
-def _inserts(db: Database) -> tuple[Statement, Statement]:
+def _inserts(db: Database, columns: tuple[str, ...]) -> tuple[Statement, Statement]:
     """Of jobs and of their payloads: row by row on SQLite, from arrays on PostgreSQL."""
-    names = ", ".join(JOB_COLUMNS)
+    names = ", ".join(columns)
     if db.is_sqlite:
-        marks = ", ".join("?" * len(JOB_COLUMNS))
+        marks = ", ".join("?" * len(columns))
         jobs = f"INSERT INTO jobs ({names}, state) VALUES ({marks}, 'pending')"
         payloads = "INSERT INTO payloads (job_id, body) VALUES (?, ?)"
     else:
-        jobs = f"INSERT INTO jobs ({names}, state) SELECT {names}, 'pending' FROM {db.rows_from('r', JOB_COLUMNS)}"
+        kinds = {name: JOB_COLUMNS.get(name, "text") for name in columns}
+        jobs = f"INSERT INTO jobs ({names}, state) SELECT {names}, 'pending' FROM {db.rows_from('r', kinds)}"
         payloads = f"INSERT INTO payloads (job_id, body) SELECT job_id, body FROM {db.rows_from('r', PAYLOAD_COLUMNS)}"
     return Statement(db, f"{jobs} ON CONFLICT DO NOTHING"), Statement(db, f"{payloads} ON CONFLICT DO NOTHING")
 
@@ -94,9 +98,14 @@ def _insert(db: Database, submissions: Sequence[Submission]) -> list[Answer]:
                 _give_key_back(connection, submissions[i])
         winners = [i for i in winners if i not in answers]
         _insert_jobs(db, connection, [job for i in winners for job in submissions[i].jobs])
+        may_hit = [job for i in winners if submissions[i].may_hit for job in submissions[i].jobs]
+        cached = equal_inputs.answer_new(db, connection, may_hit) if may_hit else frozenset()
         for i in winners:
             jobs = submissions[i].jobs
-            answers[i] = Accepted(job_ids=tuple(job.id for job in jobs), created_at=jobs[0].submitted_at)
+            ids = tuple(job.id for job in jobs)
+            answers[i] = Accepted(
+                job_ids=ids, created_at=jobs[0].submitted_at, cached_ids=cached and cached.intersection(ids)
+            )
         for i in losers:
             answers[i] = _first_answer(connection, submissions[i]) or submissions[i].refusal or _vanished()
         for i, answer in answers.items():
@@ -197,13 +206,17 @@ def _vanished() -> StoreUnavailable:
 def _insert_jobs(db: Database, connection: sa.Connection, jobs: Sequence[NewJob]) -> None:
     if not jobs:
         return
-    into_jobs, into_payloads = _inserts(db)
-    rows, payloads = [_row(job) for job in jobs], [(job.id, job.payload) for job in jobs]
+    columns, rows = PLAIN, [_row(job) for job in jobs]
+    if any(job.input_key is not None for job in jobs):
+        # A column of its own only where it says something.
+        columns, rows = KEYED, [(*row, job.input_key) for row, job in zip(rows, jobs, strict=True)]
+    into_jobs, into_payloads = _inserts(db, columns)
+    payloads = [(job.id, job.payload) for job in jobs]
     if db.is_sqlite:
         into_jobs.run_each(connection, rows)
         into_payloads.run_each(connection, payloads)
     else:
-        into_jobs.run(connection, db.rows("r", JOB_COLUMNS, rows))
+        into_jobs.run(connection, db.rows("r", columns, rows))
         into_payloads.run(connection, db.rows("r", PAYLOAD_COLUMNS, payloads))
     if moved := [(job.id, job.asked_service_id) for job in jobs if job.asked_service_id is not None]:
         _note_asked(db, connection, moved)

@@ -1,6 +1,7 @@
 """What tenants and keys have used: engine time, added up as jobs end, and bytes, counted where they lie."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -31,11 +32,29 @@ GROUPS: Mapping[UsageGroup, "sa.Column[str] | sa.Column[int]"] = {
 }
 
 
-def rows(by: Claimant, outcomes: Sequence[Outcome], moved: Mapping[str, Moved]) -> list[tuple[object, ...]]:
+class Sharer(Protocol):
+    """A job that was completed by the outcome of another."""
+
+    @property
+    def tenant_id(self) -> str: ...
+
+    @property
+    def key_id(self) -> str | None: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def completed_at(self) -> float: ...
+
+
+def rows(
+    by: Claimant, outcomes: Sequence[Outcome], moved: Mapping[str, Moved], sharers: Sequence[Sharer] = ()
+) -> list[tuple[object, ...]]:
     """What these attempts used, in the order of COLUMNS: a row for each day, tenant and key.
 
     An attempt's engine time is its share of the engine call, whatever became of it; jobs and rows count when they
-    end as completed or failed.
+    end as completed or failed. `sharers` used no engine.
     """
     sums: dict[tuple[int, str, str], list[float]] = {}
     for outcome in outcomes:
@@ -48,6 +67,10 @@ def rows(by: Claimant, outcomes: Sequence[Outcome], moved: Mapping[str, Moved]) 
             total[0] += 1
             total[1] += job.rows
         total[2] += max(0.0, outcome.ended_at - outcome.started_at) / max(1, outcome.batch_size)
+    for one in sharers:
+        total = sums.setdefault((int(one.completed_at // DAY_S), one.tenant_id, one.key_id or ""), [0, 0, 0.0])
+        total[0] += 1
+        total[1] += one.rows
     return [(*key, by.service_id, by.instance_id, *total) for key, total in sorted(sums.items())]
 
 
