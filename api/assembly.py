@@ -14,6 +14,7 @@ from api.figures import RequestFigures
 from api.v1 import (
     alerts,
     audit,
+    backups,
     batches,
     compare,
     costs,
@@ -57,6 +58,7 @@ UNDER_BASE = (
     keys.blueprint,
     tenants.blueprint,
     audit.blueprint,
+    backups.blueprint,
     usage.blueprint,
     costs.blueprint,
     alerts.blueprint,

@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from inference.access import checks
 from inference.backup.model import FORMAT, FORMAT_VERSION, Archive, Sections
-from inference.errors import ArchiveInvalid
+from inference.errors import ArchiveInvalid, TenantNotFound
 
 MOST_BYTES = 256 << 20
 
@@ -62,6 +63,11 @@ def of_object(told: Any) -> Archive:
     texts = {name: told.get(name) or "" for name in ("made_at", "penstock", "schema", "tenant_id")}
     if not all(isinstance(text, str) for text in texts.values()):
         raise ArchiveInvalid("The head of the archive must hold texts.", field="made_at")
+    if texts["tenant_id"]:
+        try:
+            checks.known_tenant_id(texts["tenant_id"])
+        except TenantNotFound as error:
+            raise ArchiveInvalid("The archive is of a tenant that cannot be.", field="tenant_id") from error
     return Archive(
         made_at=texts["made_at"],
         version=texts["penstock"],
