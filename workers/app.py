@@ -16,7 +16,15 @@ def make_app(settings: Settings, *, modules: Sequence[str] = ()) -> Any:
     app.conf.update(celery_config(settings))
     if app.conf.broker_url.startswith(REDIS_SCHEMES):
         outlive_reconnects()
+    know_own_backends()
     return app
+
+
+def know_own_backends() -> None:
+    """From now on Celery asks no other package for backends of results: it would read the metadata of all there are."""
+    from celery.app import backends
+
+    backends.load_extension_class_names = lambda _namespace: ()
 
 
 def outlive_reconnects() -> None:

@@ -2,7 +2,8 @@
 
 import importlib
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from inference.engines.base import EngineFactory
 from inference.engines.batcher import any_rows
@@ -36,8 +37,9 @@ def _find(framework: str, plugins: str) -> EngineFactory:
     named = _named(plugins)
     if framework in named:
         return _import(framework, named[framework])
-    for point in entry_points(group=GROUP, name=framework):
-        return _checked(framework, point.load())
+    for point in installed():
+        if point.name == framework:
+            return _checked(framework, point.load())
     if framework in _BUILT_IN:
         return _BUILT_IN[framework]()
     raise InvalidField(
@@ -49,7 +51,13 @@ def _find(framework: str, plugins: str) -> EngineFactory:
 
 def known(plugins: str = "") -> list[str]:
     """Every name that `find` answers to, sorted."""
-    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP)), *_named(plugins)})
+    return sorted({*_BUILT_IN, *(point.name for point in installed()), *_named(plugins)})
+
+
+@cache
+def installed() -> tuple[EntryPoint, ...]:
+    """What other packages provide. Looked up once: it reads what is known of every package there is."""
+    return tuple(entry_points(group=GROUP))
 
 
 def _onnx() -> EngineFactory:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import redis
+import redis.utils
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -13,6 +14,9 @@ from inference.redisio import tls
 from inference.settings import Settings
 
 T = TypeVar("T")
+
+# redis-py asks the package's metadata at each connection which version it is, and tells the server: 3 MB a process.
+redis.utils.get_lib_version = lambda: redis.__version__
 
 RESULT_KEY = "pst:result:"
 SLOTS_KEY = "pst:slots:"

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
+from inference.engines import catalog
 from workers.alarm import end_quietly
 from workers.launching import areas, nursery
 from workers.launching.born import Task
@@ -32,14 +33,28 @@ SHARED = (
 """What the parts import: no engine, and nothing that opens a connection or starts a thread when it is imported."""
 
 
+UNUSED = ("attr", "cffi", "opentelemetry.sdk.metrics", "rich", "yaml")
+"""What libraries import only because it is there, 10 MB: for coloured tracebacks, YAML, and metrics we do not make.
+
+Ours may still import it, later.
+"""
+FOR_POSTGRESQL = ("sqlalchemy.dialects.postgresql.psycopg", "inference.store.patience")
+
+
 def load() -> None:
     """Imports `SHARED`; what of it is not installed is left to who needs it."""
     gc.disable()
-    for module in SHARED:
+    hidden = [name for name in UNUSED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it were not there
+    is_postgresql = os.environ.get("PENSTOCK_DATABASE_URL", "").startswith("postgres")
+    for module in (*SHARED, *(FOR_POSTGRESQL if is_postgresql else ())):
         try:
             importlib.import_module(module)
         except ImportError:
             continue
+    for name in hidden:
+        del sys.modules[name]
+    catalog.installed()
     gc.collect()
     gc.freeze()
     gc.enable()
