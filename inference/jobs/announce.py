@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from inference.jobs.model import FINAL, JobView
+from inference.jobs.model import FINAL, JobState, JobView
 from inference.jobs.ports import JobPorts
 from inference.telemetry import metrics
 
@@ -21,5 +21,7 @@ def announce(ports: JobPorts, job_ids: Sequence[str], *, is_counted: bool = True
             by_owner[tenant_id, view.service_id].append(view)
             if is_counted:
                 metrics.finished.labels(view.service_id, view.state.value).inc()
+                if view.state is JobState.COMPLETED and view.completed_at is not None:
+                    metrics.job_latency.labels(view.service_id).observe(view.completed_at - view.created_at)
     for (tenant_id, service_id), views in by_owner.items():
         ports.hot.put(tenant_id, service_id, views)

@@ -5,10 +5,12 @@ A service opts in, by `coalesce` or `cache_ttl_s`: that is its owner's word that
 
 import functools
 import hashlib
+from collections.abc import Sequence
 
 from inference.access.model import Scope
+from inference.errors import PenstockError
 from inference.jobs.cache_model import Keep
-from inference.jobs.model import Claimant
+from inference.jobs.model import Claimant, Outcome
 from inference.jobs.ports import Directory
 from inference.registry.model import ModelVersion
 from inference.serving.model import Service, ServiceConfig
@@ -50,6 +52,17 @@ def keep_of(config: ServiceConfig) -> Keep | None:
     if config.cache_ttl_s is None:
         return None
     return Keep(ttl_s=config.cache_ttl_s, has_inputs=config.cache_warm > 0)
+
+
+def keep_for(directory: Directory, tenant_id: str, by: Claimant, outcomes: Sequence[Outcome]) -> Keep | None:
+    """What is to be kept of these outcomes; None, at no cost, where none of their inputs has a key. Never raises."""
+    if all(outcome.job.input_key is None for outcome in outcomes):
+        return None
+    try:
+        service, _ = directory.find(Scope(tenant_id), by.service_id)
+    except PenstockError:
+        return None
+    return keep_of(service.config)
 
 
 def who_answers(directory: Directory, service: Service) -> str | None:

@@ -12,17 +12,26 @@ from inference.telemetry import metrics
 
 
 def ring(bell: Bell, submissions: Sequence[Submission], answers: Sequence[object]) -> None:
-    """After a commit: once for each service that got new jobs, however many requests brought them."""
+    """After a commit: once for each service that got new jobs to run, however many requests brought them."""
     fresh: Counter[str] = Counter()
+    looked: Counter[tuple[str, str]] = Counter()
     slots: dict[str, int] = {}
     for submission, answer in zip(submissions, answers, strict=True):
         if isinstance(answer, Accepted) and not answer.is_replay:
             service_id = submission.jobs[0].service_id
             fresh[service_id] += len(answer.job_ids)
-            slots[service_id] = submission.slots
+            hits = len(answer.cached_ids)
+            if submission.may_hit:
+                looked[service_id, "hit"] += hits
+                looked[service_id, "miss"] += len(answer.job_ids) - hits
+            if hits < len(answer.job_ids):
+                slots[service_id] = submission.slots
     for service_id, count in fresh.items():
-        bell.ring(service_id, slots=slots[service_id])
+        if service_id in slots:
+            bell.ring(service_id, slots=slots[service_id])
         metrics.submitted.labels(service_id).inc(count)
+    for labels, count in looked.items():
+        metrics.cache_lookups.labels(*labels).inc(count)
 
 
 class Fill:

@@ -13,7 +13,9 @@ from inference.access.model import Scope
 from inference.clock import monotonic_s
 from inference.errors import NoRoom, PenstockError, Unavailable
 from inference.jobs.announce import announce
+from inference.jobs.cache import keep_for
 from inference.jobs.directory import slots
+from inference.jobs.ended import view_of
 from inference.jobs.execute import Batch
 from inference.jobs.express import express_room, jobs_room, turns
 from inference.jobs.express_side import ExpressSide
@@ -278,6 +280,7 @@ class Drain:
             return Claim()
         draft = None if self._ports.large is None else self._ports.large.draft(outcomes)
         limit_s = FINISH_S if draft is None else LARGE_FINISH_S
+        keep = keep_for(self._ports.directory, self._tenant_id, hands.claimant, outcomes)
         while True:
             if not is_ahead:
                 hands.enter(Phase.FINISHING, limit_s=limit_s, jobs=len(outcomes))
@@ -287,7 +290,7 @@ class Drain:
                 self._traces.begin()
                 with self._finish_time.time():
                     moved, claim = self._ports.store.finish(
-                        hands.claimant, outcomes, max_rows=wanted, min_rows=min_rows, is_ahead=is_ahead
+                        hands.claimant, outcomes, max_rows=wanted, min_rows=min_rows, is_ahead=is_ahead, keep=keep
                     )
                 break
             except AWAY as error:
@@ -302,6 +305,7 @@ class Drain:
         if self._is_unsure:
             unsure = [outcome.job.id for outcome in outcomes if outcome.job.id not in moved]
             self._announce(unsure, is_counted=False)
+            self._announce_shared(claim)
             return Claim() if is_ahead or not max_rows else self._claim()
         return self._told(claim, is_ahead=is_ahead)
 
@@ -316,7 +320,7 @@ class Drain:
             change = moved.get(outcome.job.id)
             if change is None or change.state not in FINAL:
                 continue
-            by_tenant.setdefault(outcome.job.tenant_id, []).append(_view(outcome, change, by))
+            by_tenant.setdefault(outcome.job.tenant_id, []).append(view_of(outcome, change, by))
             latencies.append((change.completed_at or outcome.ended_at) - outcome.job.submitted_at)
             states[change.state] += 1
         for tenant_id, views in by_tenant.items():
@@ -335,7 +339,13 @@ class Drain:
             self._express.looked(found=found)
         self._traces.claimed(claim.jobs)
         self._announce(claim.expired_ids)
+        self._announce_shared(claim)
         return claim
+
+    def _announce_shared(self, claim: Claim) -> None:
+        if claim.shared_ids:
+            metrics.coalesced.labels(self._hands.claimant.service_id).inc(len(claim.shared_ids))
+            self._announce(claim.shared_ids)
 
     def _announce(self, job_ids: Sequence[str], *, is_counted: bool = True) -> None:
         """Tells of jobs that ended otherwise than at the engine's hands. Losing that costs waiters time."""
@@ -368,29 +378,3 @@ class Drain:
 
 def _final(moved: Mapping[str, JobState]) -> list[str]:
     return [job_id for job_id, state in moved.items() if state in FINAL]
-
-
-def _view(outcome: Outcome, change: Moved, by: Claimant) -> JobView:
-    """The final view as SQL would show it."""
-    job = outcome.job
-    return JobView(
-        id=job.id,
-        service_id=by.service_id,
-        state=change.state,
-        priority=job.priority,
-        attempts=job.attempt,
-        generation=job.generation,
-        created_at=job.submitted_at,
-        started_at=outcome.started_at,
-        completed_at=change.completed_at,
-        deadline=job.deadline,
-        batch_size=outcome.batch_size,
-        model_version=by.model_version,
-        worker=by.worker,
-        error_code=outcome.error_code,
-        error_message=outcome.error_message,
-        metadata_json=job.metadata_json,
-        result=outcome.result if change.state == "completed" and outcome.result_ref is None else None,
-        asked_service_id=job.asked_service_id,
-        result_ref=outcome.result_ref if change.state == "completed" else None,
-    )

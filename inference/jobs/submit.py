@@ -8,6 +8,7 @@ from inference import tracing
 from inference.access.model import Principal
 from inference.errors import InvalidField, PenstockError, TooMany
 from inference.ids import new_id
+from inference.jobs.cache import key_of, who_answers
 from inference.jobs.directory import slots
 from inference.jobs.model import Accepted, JobSpec, NewJob, Submission
 from inference.jobs.order import key_in
@@ -77,17 +78,19 @@ def prepare(
     if refusal is not None and idempotency_key is None:
         raise refusal
     trace = None if ports.traces is None else tracing.current()
+    who = None if refusal else who_answers(ports.directory, service)
     places = [now] * len(specs) if refusal else ports.fair.places(by, service, specs, now=now)
     return Submission(
         tenant_id=by.scope.tenant_id,
         jobs=tuple(
-            _new_job(spec, service, by=by, now=now, place=place, asked=asked, trace=trace)
+            _new_job(spec, service, by=by, now=now, place=place, asked=asked, trace=trace, who=who)
             for spec, place in zip(specs, places, strict=True)
         ),
         idempotency_key=idempotency_key,
         body_hash=body_hash,
         slots=slots(service),
         refusal=refusal,
+        may_hit=who is not None and service.config.cache_ttl_s is not None,
     )
 
 
@@ -119,6 +122,7 @@ def _new_job(
     place: float,
     asked: str | None,
     trace: tracing.Context | None,
+    who: str | None,
 ) -> NewJob:
     config = service.config
     metadata = None if spec.metadata is None else orjson.dumps(spec.metadata).decode()
@@ -140,4 +144,5 @@ def _new_job(
         payload=spec.payload,
         key_id=by.key_id,
         asked_service_id=asked,
+        input_key=None if who is None else key_of(who, spec.payload),
     )

@@ -51,6 +51,10 @@ evictions = Counter("penstock_evictions", "Replicas of lower priority put out fo
 places_lost = Counter("penstock_places_lost", "Places that were taken by another before they were reserved")
 log_entries_shed = Counter("penstock_log_entries_shed", "Log entries for which the log store had no room")
 spans = Counter("penstock_spans", "Spans of traces, by what became of them: sent, dropped, failed", ["result"])
+cache_lookups = Counter("penstock_cache_lookups", "Inputs for which a kept answer was looked up", ["service", "result"])
+coalesced = Counter("penstock_jobs_coalesced", "Jobs completed by the run of another with an equal input", ["service"])
+blobs_collected = Counter("penstock_blobs_collected", "Contents that no row named any more, removed")
+blob_bytes_collected = Counter("penstock_blob_collected_bytes", "Their bytes")
 http_requests = Counter("penstock_http_requests", "HTTP requests", ["route", "status"])
 http_time = Histogram("penstock_http_request_seconds", "HTTP requests", ["route"], buckets=STEP_BUCKETS)
 

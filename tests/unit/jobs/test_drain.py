@@ -38,7 +38,7 @@ class Queue:
         self.claims.append((len(taken), is_ahead))
         return Claim(jobs=tuple(taken), is_full=choice.is_full)
 
-    def finish(self, by, outcomes, *, max_rows=0, min_rows=1, is_ahead=False):
+    def finish(self, by, outcomes, *, max_rows=0, min_rows=1, is_ahead=False, keep=None):
         if self.is_away:
             self.is_away -= 1
             raise StoreUnavailable("away", part="sql")
