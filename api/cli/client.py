@@ -9,6 +9,7 @@ from typing import Any, Self
 import httpx
 
 from api.cli.failure import CallFailed
+from api.cli.wire import body_of, refusal, whole
 
 BASE = "/api/v1/inference"
 LINES = "application/x-ndjson"
@@ -106,6 +107,24 @@ class Client(AbstractContextManager["Client"]):
 
     def delete_tenant(self, tenant_id: str) -> Json:
         return self._call("DELETE", f"{BASE}/tenants/{tenant_id}")
+
+    # --- backups ---
+
+    def create_backup(self, body: Json) -> Json:
+        return self._call("POST", f"{BASE}/backups", json=body)
+
+    def backups(self, **filters: Any) -> Json:
+        return self._call("GET", f"{BASE}/backups", params=_given(filters))
+
+    def backup_content(self, backup_id: str) -> bytes:
+        return b"".join(self._stream("GET", f"{BASE}/backups/{backup_id}/content"))
+
+    def restore_backup(self, backup_id: str, **asked: Any) -> Json:
+        words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in asked.items()}
+        return self._call("POST", f"{BASE}/backups/{backup_id}/restore", params=_given(words))
+
+    def delete_backup(self, backup_id: str) -> Json:
+        return self._call("DELETE", f"{BASE}/backups/{backup_id}")
 
     # --- models ---
 
@@ -282,15 +301,15 @@ class Client(AbstractContextManager["Client"]):
         with self._failures():
             response = self._http.request(method, path, **options)
         if response.status_code >= 400:
-            raise _refusal(response, self.url)
-        return _body(response, self.url)
+            raise refusal(response, self.url)
+        return body_of(response, self.url)
 
     def _stream(self, method: str, path: str, **options: Any) -> Iterator[bytes]:
         """The body as it comes, in pieces that end with a line, but for the last."""
         with self._failures(), self._http.stream(method, path, **options) as response:
             if response.status_code >= 400:
                 response.read()
-                raise _refusal(response, self.url)
+                raise refusal(response, self.url)
             rest = b""
             for piece in response.iter_bytes():
                 whole, end, rest = (rest + piece).rpartition(b"\n")
@@ -325,53 +344,10 @@ def _lines(service_id: str, lines: Iterable[bytes], priority: int | None) -> dic
     """The request that sends them."""
     return {
         "path": f"{BASE}/services/{service_id}/tasks/batch",
-        "content": _whole(lines),
+        "content": whole(lines),
         "params": _given({"priority": priority}),
         "headers": {"Content-Type": LINES},
     }
-
-
-def _refusal(response: httpx.Response, url: str) -> CallFailed:
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict) or "message" not in body:
-        return CallFailed(
-            f"{url} answered {response.status_code} with a text that is not Penstock's; is --url right?",
-            code="not_penstock",
-            status=response.status_code,
-        )
-    details = body.get("details")
-    return CallFailed(
-        str(body["message"]),
-        code=str(body.get("code", "unknown")),
-        status=response.status_code,
-        details=details if isinstance(details, dict) else {},
-    )
-
-
-def _body(response: httpx.Response, url: str) -> Json:
-    if not response.content:
-        return {}
-    try:
-        body = response.json()
-    except ValueError as error:
-        raise CallFailed(f"{url} answered a text that is not JSON; is --url right?", code="not_penstock") from error
-    return body if isinstance(body, dict) else {"items": body}
-
-
-def _whole(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines gathered to 64 KB each write; blank ones left out."""
-    gathered = bytearray()
-    for line in lines:
-        if stripped := line.strip():
-            gathered += stripped + b"\n"
-        if len(gathered) >= 65_536:
-            yield bytes(gathered)
-            gathered.clear()
-    if gathered:
-        yield bytes(gathered)
 
 
 def _logs_of(service_id: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Keys and tenants by the database itself, as who may read its file may: also while nothing runs."""
+"""Keys, tenants and backups by the database itself, as who may read its file may: also while nothing runs."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,7 +52,7 @@ def _migrate_if_fresh(settings: Settings) -> None:
 
 
 class Direct:
-    """The calls of `Client` that keys and tenants need, without a server; for one tenant at a time.
+    """The calls of `Client` that keys, tenants and backups need, without a server; for one tenant at a time.
 
     Raises PenstockError, which `opened` turns into CallFailed.
     """
@@ -77,6 +77,44 @@ class Direct:
         if is_id(name):
             return query.get(self._core.serving, scope=self._by.scope, service_id=name).id
         raise ServiceNotFound(f"There is no service called '{name}'.", name=name)
+
+    def create_backup(self, body: Json) -> Json:
+        from api.schemas import backups
+        from inference.backup import archive, make
+
+        if "archive" in body:
+            return backups.backup(make.take_in(self._core.backup, archive.of_object(body["archive"])))
+        whose = {"tenant_id": body.get("tenant_id") or "", "with_keys": body["with_keys"]}
+        return backups.backup(make.make(self._core.backup, **whose))
+
+    def backups(self, *, limit: int) -> Json:
+        from api.schemas import backups
+
+        return {"backups": [backups.backup(one) for one in self._core.backup.snapshots.list(None, limit=limit)]}
+
+    def backup_content(self, backup_id: str) -> bytes:
+        return self._core.backup.snapshots.content(None, backup_id)
+
+    def restore_backup(self, backup_id: str, **asked: Any) -> Json:
+        from api.schemas import backups
+        from inference.backup import archive
+        from inference.backup.restore import restore
+
+        steps = restore(
+            self._core.backup,
+            archive.read(self.backup_content(backup_id)),
+            tenant_id=asked["tenant_id"] or "",
+            is_dry=asked["dry_run"],
+            skips_refused=asked["skip_refused"],
+            source=backup_id,
+        )
+        told = backups.restored(backup_id, steps, is_dry=asked["dry_run"], shows_all=asked["all"])
+        shown: Json = backups.Restored().dump(told)
+        return shown
+
+    def delete_backup(self, backup_id: str) -> Json:
+        self._core.backup.snapshots.delete(None, backup_id)
+        return {}
 
     def create_key(self, body: Json) -> Json:
         by = self._by
@@ -141,7 +179,7 @@ class Direct:
 def _limits(body: Json) -> dict[str, Any]:
     """What the body says of limits, of the right kinds. Raises InvalidField."""
     try:
-        asked: dict[str, Any] = schemas.LimitsIn().load(body.get("limits", {}))
+        asked: dict[str, Any] = schemas.TenantLimitsIn().load(body.get("limits", {}))
     except ma.ValidationError as error:
         raise InvalidField(f"limits: {error.messages}", field="limits") from error
     return asked

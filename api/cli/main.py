@@ -2,7 +2,7 @@
 
 import click
 
-from api.cli import alert, audit, compare, cost, job, key, logs, model, nodes, pool, roles, service, tenant
+from api.cli import alert, audit, backup, compare, cost, job, key, logs, model, nodes, pool, roles, service, tenant
 
 
 class _Named(click.Group):
@@ -77,6 +77,9 @@ cli.add_command(cost.costs)
 cli.add_command(cost.price)
 cli.add_command(cost.budget)
 cli.add_command(alert.alert)
+cli.add_command(backup.backup)
+cli.add_command(backup.backups)
+cli.add_command(backup.restore)
 for role in roles.ROLES:
     cli.add_command(role)
 cli.add_command(roles.migrate)

@@ -40,6 +40,10 @@ class BackupIn(ma.Schema):
 
 
 class RestoreQuery(ma.Schema):
+    tenant_id = Text(
+        load_default=None,
+        metadata={"description": "Only the objects of this tenant; system keys only", "pattern": f"^{TENANT_ID}$"},
+    )
     dry_run = fields.Boolean(
         load_default=True,
         truthy={"true"},

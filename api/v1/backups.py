@@ -82,11 +82,12 @@ def restore_backup(_: Json, asked: Json, backup_id: str) -> Json:
     In one transaction: all or nothing. What the backup does not hold stays as it is.
     """
     context.known_form(backup_id, errors.BackupNotFound, "backup")
-    ports, whose = context.core().backup, _whose()
+    ports = context.core().backup
+    tenant_id = audit.tenant_for(context.principal(), asked["tenant_id"])
     steps = restore(
         ports,
-        archive.read(ports.snapshots.content(whose, backup_id)),
-        tenant_id=whose or "",
+        archive.read(ports.snapshots.content(_whose(), backup_id)),
+        tenant_id=tenant_id or "",
         is_dry=asked["dry_run"],
         skips_refused=asked["skip_refused"],
         source=backup_id,

@@ -90,6 +90,10 @@ def a_silence(world: World) -> str:
     return world.ask("POST", f"{BASE}/alerts/silences", {"for_s": 60}, expect=201)["silence_id"]
 
 
+def a_backup(world: World) -> str:
+    return world.ask("POST", f"{BASE}/backups", {}, expect=201)["backup_id"]
+
+
 def a_waiting_task(world: World, **more: Any) -> str:
     body = {"input_data": TASK["input_data"], "metadata": {"of": CANARY}, **more}
     return world.ask("POST", f"{BASE}/services/{world.ids['service_id']}/tasks", body, expect=202)["task_id"]
@@ -171,6 +175,12 @@ PREPARED: dict[str, Callable[[World], Prepared]] = {
     f"DELETE {BASE}/alerts/silences/{{silence_id}}": on(a_silence),
     f"PUT {BASE}/budgets": with_body(lambda world: {"service_id": world.ids["service_id"], "hard": 1e6}),
     f"DELETE {BASE}/budgets/{{budget_id}}": on(a_budget),
+    f"POST {BASE}/backups": with_body(lambda _: {}),
+    f"POST {BASE}/backups/{{backup_id}}/restore": lambda world: (
+        a_backup(world),
+        {"query_string": {"dry_run": "false"}},
+    ),
+    f"DELETE {BASE}/backups/{{backup_id}}": on(a_backup),
     f"POST {BASE}/uploads": lambda world: ("", {"data": CANARY.encode()}),
     "POST /v1/models/register": with_body(a_model),
     "POST /v1/models/{model_id}/deprecate": on(a_registered_model),

@@ -41,6 +41,7 @@ IN_CONFIG = {"fallback_service_id"}
 INSTALLATION = (
     *("tenants", "audit", "audit/export", "audit/verify", "costs", "budgets", "budgets/{budget_id}"),
     *("gpus", "nodes", "nodes/{node_id}", "pool"),
+    *("backups", "backups/{backup_id}", "backups/{backup_id}/content", "backups/{backup_id}/restore"),
     *("logs", "logs/export", "logs/analysis", "logs/tail"),
 )
 OF_THE_INSTALLATION = {"/metrics"} | {f"{BASE}/{name}" for name in INSTALLATION}
@@ -149,6 +150,12 @@ CALLS: dict[str, list[Call]] = {
     f"GET {BASE}/logs/export": [Call(query={"task_id": "$task_id", "service_id": "$service_id"})],
     f"GET {BASE}/logs/analysis": [Call(query={"service_id": "$service_id"})],
     f"GET {BASE}/logs/tail": [Call(query={"task_id": "$task_id"})],
+    f"GET {BASE}/backups": [Call(query={"cursor": "$backup_id"})],
+    f"POST {BASE}/backups": [Call(body=EMPTY), Call(body={"tenant_id": "$tenant_id"})],
+    f"POST {BASE}/backups/{{backup_id}}/restore": [
+        Call(query={"dry_run": "false"}, body=EMPTY),
+        Call(query={"tenant_id": "$tenant_id"}, body=EMPTY),
+    ],
     f"GET {BASE}/budgets": [Call(query={"tenant_id": "$tenant_id"})],
     f"PUT {BASE}/budgets": [
         Call(body={"service_id": "$service_id", "hard": 1e6}),

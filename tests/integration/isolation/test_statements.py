@@ -29,6 +29,7 @@ EXPLAINED = {
     r"count\(\*\).* FROM models WHERE models.sha256 = .* FROM uploads WHERE uploads.sha256": "whether content is used",
     r"FROM cost_days (c )?WHERE day >= \S+ (AND day < \S+ UNION ALL|GROUP BY)": "costs, for keys of the system alone",
     r"SELECT id, name FROM services WHERE id (IN|= ANY)": "names beside those costs",
+    r"FROM backups WHERE (1 = 1|true) ORDER BY": "backups of all tenants, for keys of the system alone",
     r"FROM budgets WHERE (1 = 1|true) ORDER BY": "budgets of all tenants, for the same keys",
     r"FROM services s WHERE state IN .* OR EXISTS \(SELECT 1 FROM replicas": "who holds the pool, for the same keys",
     r"SELECT services.id, services.tenant_id, services.name, services.state FROM services$": "figures, as above",

@@ -31,7 +31,7 @@ VALUES = [[1, 2, 3, 4]]
 HOST = "the-host"
 MOVES_BY_ITSELF = ("ticks", "access_epoch")
 OF_MODELS = {"model_id", "newer_model_id", "upload_id", "model_upload_id"}
-OF_ALL = frozenset({"tenant_id", "budget_id", "node_id", "rule_id", "silence_id"} | OF_MODELS)
+OF_ALL = frozenset({"tenant_id", "backup_id", "budget_id", "node_id", "rule_id", "silence_id"} | OF_MODELS)
 """What belongs to a tenant as a whole: a key of any of its workspaces may use it."""
 
 Ids = dict[str, str]
@@ -119,6 +119,7 @@ class World:
         budget = {"period": "day", "hard": 1e6}
         whole["node_id"] = HOST
         whole["budget_id"] = self.made(admin, "PUT", f"{BASE}/budgets", budget)["budget_id"]
+        whole["backup_id"] = self.made(admin, "POST", f"{BASE}/backups", {})["backup_id"]
         rule = {"name": f"a rule of {tenant}", "metric": "queue_age", "threshold": 10}
         whole["rule_id"] = self.made(admin, "POST", f"{BASE}/alerts/rules", rule)["rule_id"]
         whole["silence_id"] = self.made(admin, "POST", f"{BASE}/alerts/silences", {"for_s": 86_400})["silence_id"]
