@@ -164,6 +164,12 @@ class Silence:
     def ring(self, service_id: str, *, slots: int) -> None:
         pass
 
+    def ring_early(self, service_id: str, *, slots: int) -> bool:
+        return True
+
+    def heed(self) -> None:
+        pass
+
     def deliver(self, service_id: str, *, slot: int, token: str, slots: int) -> None:
         pass
 

@@ -185,6 +185,12 @@ class Silent:
     def ring(self, service_id, *, slots):
         self.rung.append(service_id)
 
+    def ring_early(self, service_id, *, slots):
+        return False
+
+    def heed(self):
+        pass
+
     def deliver(self, service_id, *, slot, token, slots):
         self.rung.append(service_id)
 

@@ -134,6 +134,19 @@ class Publisher:
                 self._not_before = now_s + PAUSE_S
         self._start()
 
+    def ring_early(self, service_id: str, *, slots: int) -> bool:
+        with self._lock:
+            now_s = monotonic_s()
+            if not slots or now_s < max(self._not_before, self._away_until):
+                return False
+            if not self._ringing.send(service_id, slots, _new_token()):
+                return False
+            self._not_before = now_s + PAUSE_S
+        return True
+
+    def heed(self) -> None:
+        self._start()
+
     def deliver(self, service_id: str, *, slot: int, token: str, slots: int) -> None:
         with self._lock:
             self._taken.append(Rung(service_id=service_id, slots=slots, token=token, slot=slot))

@@ -2,16 +2,17 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from inference.errors import PenstockError, StoreUnavailable
+from inference.jobs.early import EarlyRings
 from inference.jobs.model import Accepted, Submission
 from inference.jobs.ports import Bell, JobStore
 from inference.settings import JobsSettings
 from inference.telemetry import metrics
 
 
-def ring(bell: Bell, submissions: Sequence[Submission], answers: Sequence[object]) -> None:
+def ring(bell: Bell, submissions: Sequence[Submission], answers: Sequence[object], early: Container[str] = ()) -> None:
     """After a commit: once for each service that got new jobs to run, however many requests brought them."""
     fresh: Counter[str] = Counter()
     looked: Counter[tuple[str, str]] = Counter()
@@ -27,7 +28,7 @@ def ring(bell: Bell, submissions: Sequence[Submission], answers: Sequence[object
             if hits < len(answer.job_ids):
                 slots[service_id] = submission.slots
     for service_id, count in fresh.items():
-        if service_id in slots:
+        if service_id in slots and service_id not in early:
             bell.ring(service_id, slots=slots[service_id])
         metrics.submitted.labels(service_id).inc(count)
     for labels, count in looked.items():
@@ -100,16 +101,20 @@ class GroupCommit:
 
     def _lead(self) -> None:
         batch = self._gather()
+        submissions = [one.submission for one in batch]
+        early = EarlyRings(self._bell, submissions)
         try:
-            answers: Sequence[Accepted | PenstockError] = self._store.insert([one.submission for one in batch])
+            answers: Sequence[Accepted | PenstockError] = self._store.insert(submissions, soon=early.ring)
         except PenstockError as error:
             answers = [error] * len(batch)
         except BaseException:
-            self._settle(batch, [None] * len(batch))
+            self._settle(batch, [None] * len(batch), early)
             raise
-        self._settle(batch, answers)
+        self._settle(batch, answers, early)
 
-    def _settle(self, batch: Sequence[_Waiting], answers: Sequence[Accepted | PenstockError | None]) -> None:
+    def _settle(
+        self, batch: Sequence[_Waiting], answers: Sequence[Accepted | PenstockError | None], early: EarlyRings
+    ) -> None:
         self.commits += 1
         self.submissions += len(batch)
         with self._lock:
@@ -118,10 +123,11 @@ class GroupCommit:
         if heir is not None:
             heir.leads = True
             heir.latch.release()
-        ring(self._bell, [one.submission for one in batch], answers)
+        ring(self._bell, [one.submission for one in batch], answers, early.done)
         for one, answer in zip(batch, answers, strict=True):
             one.answer = answer
             one.latch.release()
+        early.heed()
         metrics.commits.inc()
         metrics.submissions.inc(len(batch))
 

@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 
 from inference.errors import PenstockError
 from inference.jobs.commit import Fill, ring
+from inference.jobs.early import EarlyRings
 from inference.jobs.model import Accepted, Submission
 from inference.jobs.ports import Bell, JobStore
 from inference.settings import JobsSettings
@@ -53,13 +54,15 @@ class LoopCommit:
 
     def _write_for_ever(self) -> None:
         while batch := self._gather():
+            submissions = [submission for submission, _ in batch]
+            early = EarlyRings(self._bell, submissions)
             try:
-                submissions = [submission for submission, _ in batch]
-                answers: Sequence[Accepted | BaseException] = self._store.insert(submissions)
-                ring(self._bell, submissions, answers)
+                answers: Sequence[Accepted | BaseException] = self._store.insert(submissions, soon=early.ring)
+                ring(self._bell, submissions, answers, early.done)
             except BaseException as error:
                 answers = [error] * len(batch)
             self._hand_over(batch, answers)
+            early.heed()
             metrics.commits.inc()
             metrics.submissions.inc(len(batch))
 

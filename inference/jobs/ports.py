@@ -47,10 +47,14 @@ class JobStore(Protocol):
     Raises StoreUnavailable when the database is away or its turn does not come in time.
     """
 
-    def insert(self, submissions: Sequence[Submission]) -> Sequence[Accepted | PenstockError]:
+    def insert(
+        self, submissions: Sequence[Submission], *, soon: Callable[[], None] | None = None
+    ) -> Sequence[Accepted | PenstockError]:
         """Commits all that can be committed, in one transaction, and answers one for one.
 
-        A submission stands or falls whole. A refused one (its data, its idempotency key) harms no other.
+        A submission stands or falls whole. A refused one (its data, its idempotency key) harms no other. `soon` is
+        called once it is sure that a claim that begins from then on waits for the end of this transaction, and sees
+        what it committed; more than once or never, as the database has it.
         """
         ...
 
@@ -220,6 +224,17 @@ class Bell(Protocol):
 
     def ring(self, service_id: str, *, slots: int) -> None:
         """Returns at once, never raises. `slots`: drains that the service may have, one per instance; 0: it rests."""
+        ...
+
+    def ring_early(self, service_id: str, *, slots: int) -> bool:
+        """Rings while the jobs are being committed, if that takes no time; False: not now, `ring` when they are.
+
+        For where claims wait for that commit. True: call `heed` when there is time.
+        """
+        ...
+
+    def heed(self) -> None:
+        """Sees to what was answered to `ring_early`. Returns at once, never raises."""
         ...
 
     def deliver(self, service_id: str, *, slot: int, token: str, slots: int) -> None:

@@ -1,7 +1,7 @@
 """The job store on SQL; each verb's statement lies in a file of its own."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -64,8 +64,10 @@ class SqlJobs:
         except StoreUnavailable:
             self._offset_read_at = monotonic_s() - CLOCK_CHECK_S + CLOCK_AGAIN_S
 
-    def insert(self, submissions: Sequence[Submission]) -> Sequence[Accepted | PenstockError]:
-        return jobs_insert.insert(self._db, submissions)
+    def insert(
+        self, submissions: Sequence[Submission], *, soon: Callable[[], None] | None = None
+    ) -> Sequence[Accepted | PenstockError]:
+        return jobs_insert.insert(self._db, submissions, soon=soon)
 
     def claim(self, by: Claimant, *, max_rows: int, min_rows: int = 1, is_ahead: bool = False) -> Claim:
         return jobs_claim.claim_alone(self._db, by, max_rows=max_rows, min_rows=min_rows, is_ahead=is_ahead)

@@ -1,6 +1,8 @@
 """Insert: what is answered is committed, keys are honoured, and a bad row harms no other."""
 
 import json
+import threading
+import time
 
 import pytest
 import sqlalchemy as sa
@@ -8,7 +10,8 @@ import sqlalchemy as sa
 from inference.access.model import Scope
 from inference.errors import DataRefused, IdempotencyMismatch, ServiceNotFound, WrongState
 from inference.ids import new_id
-from inference.jobs.model import Accepted, Claimant, JobFilter, JobState
+from inference.jobs.model import Accepted, Claim, Claimant, JobFilter, JobState
+from inference.settings import StoreSettings
 from inference.store import tables
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
@@ -292,3 +295,21 @@ def test_a_replay_is_answered_also_when_the_service_has_stopped_since(store: Sql
     assert replay.job_ids == accepted.job_ids
     assert isinstance(fresh, WrongState)
     assert count(database, tables.jobs) == 1
+
+
+def test_a_claim_that_begins_when_a_commit_says_so_finds_what_it_commits(
+    store: SqlJobs, by: Claimant, database: Database, database_url: str
+):
+    sent, claims, other = job(), list[Claim](), Database(database_url, StoreSettings())
+    claiming = threading.Thread(target=lambda: claims.append(SqlJobs(other).claim(by, max_rows=1)))
+
+    def soon() -> None:
+        claiming.start()
+        time.sleep(0.05)
+
+    store.insert([alone(sent)], soon=soon)
+    if database.is_sqlite:
+        claiming.join(5)
+    other.close()
+
+    assert [[found.id for found in claim.jobs] for claim in claims] == ([[sent.id]] if database.is_sqlite else [])

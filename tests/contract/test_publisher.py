@@ -93,6 +93,27 @@ def test_a_drain_is_woken_by_the_thread_that_rings_and_needs_no_other(redis_url,
     connected.close()
 
 
+def test_an_early_ring_wakes_a_drain_at_once_and_its_doorbell_is_sent_when_it_is_heeded(redis_url, link):
+    settings = Settings(redis_url=redis_url, broker_url=redis_url)
+    connected = publisher.connect(settings)
+    is_connected = connected.bell.ring_early("early", slots=1)
+    connected.bell.ring("early-before", slots=1)
+    wait_for(lambda: connected.bell._ringing._connection is not None, timeout_s=5, what="a connection to ring by")
+
+    time.sleep(publisher.PAUSE_S)
+    is_rung = connected.bell.ring_early("early", slots=1)
+    before = take(settings, service_queue("early"), count=1, seconds=0.3)
+    connected.bell.heed()
+    after = take(settings, service_queue("early"), count=1)
+    time.sleep(publisher.PAUSE_S)
+    is_rung_again = connected.bell.ring_early("early", slots=1)
+
+    assert (is_connected, is_rung, is_rung_again) == (False, True, True)
+    assert (before, [task for task, _ in after]) == ([], [DRAIN_TASK])
+    wait_for(lambda: is_woken(link, "early"), timeout_s=5, what="a wake token")
+    connected.close()
+
+
 def test_a_ring_on_a_connection_that_was_cut_is_rung_again(redis_url, link):
     connected = publisher.connect(Settings(redis_url=redis_url, broker_url=redis_url))
     connected.bell.ring("cut", slots=1)

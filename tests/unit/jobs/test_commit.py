@@ -24,6 +24,9 @@ class Bell(list):
     def ring(self, service_id, *, slots):
         self.append((service_id, slots))
 
+    def ring_early(self, service_id, *, slots):
+        return False
+
 
 class SlowStore:
     """Holds its first insert until it is let go, so that others gather meanwhile."""
@@ -32,7 +35,7 @@ class SlowStore:
         self.groups = []
         self.first_begun, self.go_on = threading.Event(), threading.Event()
 
-    def insert(self, submissions):
+    def insert(self, submissions, *, soon=None):
         self.groups.append([one.jobs[0].id for one in submissions])
         if len(self.groups) == 1:
             self.first_begun.set()
@@ -120,7 +123,7 @@ def test_a_store_that_is_away_answers_all_and_the_next_request_is_served():
     class Away:
         is_away = True
 
-        def insert(self, submissions):
+        def insert(self, submissions, *, soon=None):
             if self.is_away:
                 raise StoreUnavailable("away", part="sql")
             return [Accepted(job_ids=("a",), created_at=1.0) for _ in submissions]
@@ -139,7 +142,7 @@ def test_an_unexpected_failure_does_not_leave_the_lead_taken():
     class Broken:
         calls = 0
 
-        def insert(self, submissions):
+        def insert(self, submissions, *, soon=None):
             self.calls += 1
             if self.calls == 1:
                 raise ZeroDivisionError

@@ -19,8 +19,11 @@ class Store:
         self.fails = None
         self.may_write = threading.Event()
         self.may_write.set()
+        self.calls_soon = False
 
-    def insert(self, submissions):
+    def insert(self, submissions, *, soon):
+        if self.calls_soon:
+            soon()
         self.may_write.wait(5)
         self.groups.append(len(submissions))
         if self.fails:
@@ -34,9 +37,18 @@ class Store:
 class Bell:
     def __init__(self):
         self.rung = []
+        self.is_busy = False
 
     def ring(self, service_id, *, slots):
         self.rung.append((service_id, slots))
+
+    def ring_early(self, service_id, *, slots):
+        if not self.is_busy:
+            self.rung.append((f"early {service_id}", slots))
+        return not self.is_busy
+
+    def heed(self):
+        self.rung.append(("heed", 0))
 
 
 def a_submission(service_id="a", payload=b"x"):
@@ -88,6 +100,17 @@ def test_a_refusal_is_told_to_whom_it_concerns_and_nobody_rings_for_it():
     assert isinstance(refused, WrongState)
     assert isinstance(accepted, Accepted)
     assert [service for service, _ in bell.rung] == ["open"]
+
+
+@pytest.mark.parametrize(("is_busy", "rung"), [(False, [("early a", 2), ("heed", 0)]), (True, [("a", 2)])])
+def test_where_claims_wait_for_the_commit_the_bell_rings_during_it_and_only_once(is_busy, rung):
+    async def scenario(commit, store):
+        store.calls_soon, commit._bell.is_busy = True, is_busy
+        await commit.put(a_submission())
+
+    _, _, bell = committing(scenario)
+
+    assert bell.rung == rung
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("Away.", part="sql"), RuntimeError("unforeseen")])
