@@ -26,7 +26,7 @@ from inference.redisio.ringing import Ringing, Rung
 from inference.redisio.slots import Slots
 from inference.settings import Settings
 from inference.telemetry import metrics
-from workers.queues import CONTROL_QUEUE, DRAIN_TASK, RECONCILE_TASK, service_queue
+from workers.queues import CONTROL_QUEUE, DRAIN_TASK, RECONCILE_TASK, REPORTS_TASK, service_queue
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +102,7 @@ class Sender:
 
 
 class Publisher:
-    """`Bell` and `Kick`. What is rung while the last ring is on its way is rung once."""
+    """`Bell`, `Kick` and `Nudge`. What is rung while the last ring is on its way is rung once."""
 
     def __init__(self, settings: Settings) -> None:
         self._sender = Sender(settings)
@@ -114,7 +114,7 @@ class Publisher:
         self._not_before = self._away_until = 0.0
         self._rings: dict[str, int] = {}
         self._taken: list[Rung] = []
-        self._kicks = False
+        self._kicks = self._nudges = False
         self._called_at = float("-inf")
         self._closing = False
         self._wake = threading.Event()
@@ -156,6 +156,10 @@ class Publisher:
         self._kicks = True
         self._start()
 
+    def report(self) -> None:
+        self._nudges = True
+        self._start()
+
     def _call_waker(self) -> None:
         """Not for each of many jobs: it takes a moment until they are seen to ring for somebody."""
         now_s = monotonic_s()
@@ -188,8 +192,9 @@ class Publisher:
                 rings, self._rings = self._rings, {}
                 taken, self._taken = self._taken, []
             kicks, self._kicks = self._kicks, False
+            nudges, self._nudges = self._nudges, False
             try:
-                self._deliver(rings, kicks=kicks, heard=[*heard, *taken])
+                self._deliver(rings, kicks=kicks, nudges=nudges, heard=[*heard, *taken])
             except Exception as error:
                 self._away_until = monotonic_s() + self._breaker_s
                 log.warning("bell_not_rung", reason=str(error), services=len(rings))
@@ -209,7 +214,7 @@ class Publisher:
         if pause_s > 0:
             time.sleep(pause_s)
 
-    def _deliver(self, rings: dict[str, int], *, kicks: bool, heard: Sequence[Rung] = ()) -> None:
+    def _deliver(self, rings: dict[str, int], *, kicks: bool, nudges: bool = False, heard: Sequence[Rung] = ()) -> None:
         """Raises what the broker's client raises; for a while after that nothing is sent.
 
         A slot whose doorbell was not sent is given back, or nobody would be rung until its lease is over.
@@ -220,6 +225,8 @@ class Publisher:
                 return
             if kicks:
                 self._sender.send(CONTROL_QUEUE, RECONCILE_TASK, [])
+            if nudges:
+                self._sender.send(CONTROL_QUEUE, REPORTS_TASK, [])
             self._send_bells(bells)
             bells += self._ask(rings | {rung.service_id: rung.slots for rung in heard if rung.is_lost})
             self._send_bells(bells)
@@ -263,10 +270,11 @@ class Connected:
 
     bell: Publisher
     kick: Publisher
+    nudge: Publisher
     close: Callable[[], None]
 
 
 def connect(settings: Settings) -> Connected:
-    """The bell and the kick of one process. No connection is made before the first ring."""
+    """The bell, the kick and the nudge of one process. No connection is made before the first ring."""
     publisher = Publisher(settings)
-    return Connected(bell=publisher, kick=publisher, close=publisher.close)
+    return Connected(bell=publisher, kick=publisher, nudge=publisher, close=publisher.close)

@@ -8,6 +8,9 @@ from email.utils import formatdate
 
 from inference.notify.model import Answer
 
+Attachment = tuple[str, str, bytes]
+"""File name, media type, content."""
+
 MESSAGE_LIMIT = 300
 SECURITIES = ("none", "starttls", "tls")
 REFUSED_FOR_GOOD = 500
@@ -36,7 +39,15 @@ class SmtpMail:
         self._timeout_s = timeout_s
         self._context = context
 
-    def __call__(self, *, to: Sequence[str], subject: str, text: str, message_id: str) -> Answer:
+    def __call__(
+        self,
+        *,
+        to: Sequence[str],
+        subject: str,
+        text: str,
+        message_id: str,
+        attachment: Attachment | None = None,
+    ) -> Answer:
         """Never raises. `message_id` is the same at each attempt, so that a mailbox can tell a message sent twice.
 
         An answer of 5xx is hopeless: the server knows the address or the sender is none.
@@ -45,6 +56,10 @@ class SmtpMail:
             return Answer(error="There is no mail server: PENSTOCK_ALERTS__SMTP_HOST is not set.", is_hopeless=True)
         try:
             message = self._message(to, subject, text, message_id)
+            if attachment is not None:
+                name, media, content = attachment
+                kind, _, subtype = media.partition("/")
+                message.add_attachment(content, maintype=kind, subtype=subtype, filename=name)
             with self._open() as server:
                 if self._user:
                     server.login(self._user, self._password)

@@ -1,0 +1,74 @@
+"""Renders a report: one HTML file that needs nothing else, or a PDF of the same page."""
+
+import base64
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from inference.errors import PdfUnavailable
+from inference.reports.model import Facts, Format, Report
+from inference.reports.texts import CATALOGUE
+from inference.reports.view import View, view
+
+HERE = Path(__file__).parent
+MEDIA = {Format.HTML: "text/html; charset=utf-8", Format.PDF: "application/pdf"}
+SHOWN_MISSING = 5
+
+
+@functools.cache
+def style() -> str:
+    """The style sheet, the same in every report."""
+    return (HERE / "report.css").read_text()
+
+
+def policy() -> str:
+    """What a page of ours may load: nothing; of styles the one that stands in it."""
+    digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def render(report: Report, facts: Facts, *, base_url: str) -> tuple[bytes, str]:
+    """The file, and its paragraph. Raises PdfUnavailable."""
+    told = view(report, facts, base_url=base_url)
+    page = html(told)
+    return (pdf(page, report.language) if report.format is Format.PDF else page.encode()), told.summary
+
+
+def html(told: View) -> str:
+    """Everything that is no plot of ours is escaped; a name that the template misses is an error."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    from markupsafe import Markup
+
+    # Escaped, its digest would be that of another text.
+    return environment.get_template("report.html").render(v=told, style=Markup(style()), policy=policy())  # noqa: S704
+
+
+def pdf(page: str, language: str) -> bytes:
+    """Pages with numbers, fonts embedded. Raises PdfUnavailable, also where no font has the letters of the language."""
+    try:
+        import weasyprint  # it needs Pango, a library of the system
+    except (ImportError, OSError) as error:
+        raise PdfUnavailable(
+            "PDF needs WeasyPrint and Pango: install penstock[reports] and the package libpangoft2-1.0-0.",
+            reason=str(error)[:200],
+        ) from error
+    document = weasyprint.HTML(string=page, base_url=None, url_fetcher=_nothing).render()
+    body: bytes = document.write_pdf()
+    # Boxes for a letter in somebody's error message can be borne; not for each of our own.
+    letters = set("".join(CATALOGUE[language].values()))
+    if lost := sorted(letters & {chr(code) for font in document.fonts.values() for code in font.missing}):
+        raise PdfUnavailable(
+            f"No font here has {' '.join(lost[:SHOWN_MISSING])}: install one that does, such as the package "
+            "fonts-noto-cjk for Chinese.",
+            missing=len(lost),
+        )
+    return body
+
+
+def _nothing(url: str, *_: Any, **__: Any) -> Any:
+    raise ValueError(f"a report loads nothing, and not {url[:100]}")
