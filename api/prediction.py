@@ -64,10 +64,14 @@ def _is_written(value: object) -> bool:
 
 
 def answer(told: Told | None, asked: Asked, *, took_s: float, sent_to: str) -> bytes:
-    """The body of the 200. Raises what went wrong instead; NotInTime when nothing was told.
+    """The body of the 200. Raises what went wrong instead; NotInTime when nothing was told, nor kept.
 
     `sent_to`: the service that the client named; another one, its fallback, is told as `answered_by`.
     """
+    cached = b""
+    if asked.kept is not None:
+        told = Told(id=asked.id, result=asked.kept.body, model_version=asked.kept.model_version)
+        cached = b',"cached":true'
     if told is None:
         raise NotInTime(
             f"The answer did not come within {asked.deadline - asked.submitted_at:g} s; allow more with `timeout_s`, "
@@ -78,11 +82,12 @@ def answer(told: Told | None, asked: Asked, *, took_s: float, sent_to: str) -> b
         kind = _KINDS.get(told.error_code, errors.EngineFailed)
         raise kind(told.error_message)
     by = b"" if asked.service_id == sent_to else b',"answered_by":{"service_id":"%b"}' % asked.service_id.encode()
-    return b'{"prediction":%b,"model_version":%b,"latency_ms":%.3f%b}' % (
+    return b'{"prediction":%b,"model_version":%b,"latency_ms":%.3f%b%b}' % (
         told.result,
         orjson.dumps(told.model_version),
         took_s * 1000,
         by,
+        cached,
     )
 
 

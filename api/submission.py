@@ -125,8 +125,9 @@ def base_of(path: str) -> str:
 
 def accepted(answer: Accepted, base: str) -> tuple[bytes, str]:
     """The body of the 202, and the Location of the task."""
-    task_id = answer.job_ids[0]
-    body = f'{{"task_id":"{task_id}","status":"pending","created_at":"{clock.iso(answer.created_at)}"}}'
+    task_id, created_at = answer.job_ids[0], clock.iso(answer.created_at)
+    state = '"status":"completed","cached":true' if answer.cached_ids else '"status":"pending"'
+    body = f'{{"task_id":"{task_id}",{state},"created_at":"{created_at}"}}'
     return body.encode(), f"{base}/tasks/{task_id}"
 
 

@@ -68,6 +68,9 @@ from inference.store.outbox import SqlOutbox
 from inference.store.profiles import SqlProfiles
 from inference.store.replicas import SqlReplicas
 from inference.store.samples import SqlSamples
+from inference.store.report_sources import SqlReportSources
+from inference.store.reports import SqlReports
+from inference.store.result_cache import SqlResultCache
 from inference.store.scaling import SqlScaling
 from inference.store.schema import require_current
 from inference.store.series import SqlSeries
@@ -225,6 +228,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         budgets=SqlBudgets(database),
         settings=settings.costs,
         now_s=store.now_s,
+    cache = SqlResultCache(database)
     )
 
     logs = SqlLogs(database)
@@ -266,6 +270,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             keeper.close()
         express.close()
         link.close()
+        cache.flush()
         database.close()
 
     return Core(
@@ -288,6 +293,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
                 services,
                 models,
                 SqlFallback(database, silence_s=settings.serving.node_silence_s),
+            cache=cache,
                 after_s=settings.serving.fallback_after_s,
             ),
             large=LargeResults(blobs, inline_bytes=settings.results.inline_bytes),

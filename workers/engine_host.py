@@ -17,18 +17,20 @@ from inference.access.model import Scope
 from inference.clock import monotonic_s
 from inference.core import Core
 from inference.errors import HotUnavailable, PenstockError, StoreUnavailable, Unavailable
+from inference.jobs.cache import variant
 from inference.jobs.directory import slots as slots_of
 from inference.jobs.drain import Drain, Ended
 from inference.jobs.express_side import tell_lost
 from inference.jobs.model import Claimant, Moved, Outcome
 from inference.redisio.client import RedisLink
 from inference.redisio.slots import LEASE_S, Slots, Wake
+from inference.registry.model import ModelVersion
 from inference.settings import Settings
 from inference.telemetry import metrics
 from workers import publisher
 from workers.batch_runner import Instance
 from workers.job_events import JobEvents
-from workers.loading import load
+from workers.loading import Loaded, load
 from workers.pulse import Field, Phase, Pulse, Record, path_of
 from workers.queues import DRAIN_TASK, service_queue
 from workers.resize import SURPLUS
@@ -282,7 +284,7 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
         loaded = patience(lambda: load(core, service, model))
     except Exception as error:
         _give_up(core, record, error)
-    claimant = patience(lambda: _register(core, index=index, hostname=hostname, model_version=model.version))
+    claimant = patience(lambda: _register(core, index=index, hostname=hostname, model=model, loaded=loaded))
     events = JobEvents(app, hostname=hostname)
     instance = Instance(
         claimant=claimant,
@@ -336,7 +338,7 @@ class _Patience:
                 time.sleep(1.0)
 
 
-def _register(core: Core, *, index: int, hostname: str, model_version: str) -> Claimant:
+def _register(core: Core, *, index: int, hostname: str, model: ModelVersion, loaded: Loaded) -> Claimant:
     """The instance's row and lease, as who it claims from now on."""
     me, workers = core.settings.process, core.settings.workers
     instance_id, generation = core.serving.instances.open(
@@ -352,7 +354,9 @@ def _register(core: Core, *, index: int, hostname: str, model_version: str) -> C
         instance_id=instance_id,
         generation=generation,
         worker=f"{hostname}#{index}",
-        model_version=model_version,
+        model_version=model.version,
+        model_id=model.id,
+        variant=variant(model.id, loaded.nan_policy),
     )
 
 

@@ -12,6 +12,7 @@ from inference.engines import catalog, hooks, onnx_shared, profile, selfcheck
 from inference.engines.base import Engine, LoadSpec
 from inference.engines.hooks import Hooks
 from inference.errors import NotFound
+from inference.jobs.cache import nan_policy_of
 from inference.registry import code
 from inference.registry.model import ModelVersion
 from inference.resources import probe
@@ -72,7 +73,7 @@ def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
         hooks=steps,
         max_rows=measured.max_batch,
         batch_s=median_ms / 1000,
-        nan_policy=nan_policy_of(service, model),
+        nan_policy=nan_policy_of(service.config, model),
     )
 
 
@@ -88,11 +89,6 @@ def _derived(core: Core, model: ModelVersion) -> Path:
 
     onnx_shared.forget_others(folder, is_there)
     return folder / model.sha256
-
-
-def nan_policy_of(service: Service, model: ModelVersion) -> NanPolicy:
-    """As the service says, else as its model says, else null."""
-    return NanPolicy(service.config.nan_policy or model.deployment_config.get("nan_policy") or NanPolicy.NULL)
 
 
 def _refuse_code(core: Core, service: Service, model: ModelVersion) -> None:

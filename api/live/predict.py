@@ -64,11 +64,13 @@ class Predicts:
         if steps is not None:
             steps.done("prepare")
         over: list[PenstockError | None] = []
-        told = await self._asker.ask(
-            asked,
-            wait_s=prediction.wait_s(asked),
-            gone=lambda: asyncio.ensure_future(self._watch(call, asked, over)),
-        )
+        told = None
+        if asked.kept is None:
+            told = await self._asker.ask(
+                asked,
+                wait_s=prediction.wait_s(asked),
+                gone=lambda: asyncio.ensure_future(self._watch(call, asked, over)),
+            )
         if told is None and over:
             if (refusal := over[0]) is not None:
                 raise refusal

@@ -103,7 +103,7 @@ def assemble(core: Core, settings: Settings) -> tuple[ASGIApp, Callable[[], None
     )
     fast = Fast(headers.added_to(seated), core)
     commit = LoopCommit(core.jobs.store, core.jobs.bell, settings.jobs)
-    submits = Submits(core, commit, fast, waiters.expect)
+    submits = Submits(core, commit, fast, waiters.expect, waiters.hear)
     fast.add(submits.route())
     for route in Predicts(core, submits, Asker(settings, core.jobs.bell), fast).routes():
         fast.add(route)

@@ -1,6 +1,6 @@
 """`POST /services/{id}/tasks` in the asynchronous process: prepared on the loop, committed beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from api import errors, submission
 from api.live.fast import Call, Fast, Route
@@ -13,20 +13,29 @@ PATTERN = r"/api/(?:v1/)?inference/services/([^/]+)/tasks/?"
 RULE = "/api/v1/inference/services/<service_id>/tasks"
 
 
-def _nothing(_task_id: str, _tenant_id: str) -> None:
+def _nothing(*_: object) -> None:
     pass
 
 
 class Submits:
-    """The handler. `fast` runs on threads what cannot be prepared on the loop; `expect` is told of a task to come."""
+    """The handler. `fast` runs on threads what cannot be prepared on the loop.
+
+    `expect` is told of a task to come, and `over` of one that was answered as it came, of which no other news follow.
+    """
 
     def __init__(
-        self, core: Core, commit: LoopCommit, fast: Fast, expect: Callable[[str, str], None] = _nothing
+        self,
+        core: Core,
+        commit: LoopCommit,
+        fast: Fast,
+        expect: Callable[[str, str], None] = _nothing,
+        over: Callable[[Iterable[str]], None] = _nothing,
     ) -> None:
         self._core = core
         self._commit = commit
         self._aside = fast.aside
         self._expect = expect
+        self._over = over
 
     def route(self) -> Route:
         """For `Fast`."""
@@ -43,5 +52,7 @@ class Submits:
         accepted = await self._commit.put(prepared)
         if steps is not None:
             steps.done("commit")
+        if accepted.cached_ids:
+            self._over(accepted.cached_ids)
         text, location = submission.accepted(accepted, submission.base_of(call.path))
         return errors.Answer(status=202, body=text, headers={"Location": location})

@@ -42,4 +42,5 @@ class Predicted(ma.Schema):
     prediction = fields.Dict(required=True, metadata={"description": "Output name -> nested list, as a task's result"})
     model_version = fields.String(required=True)
     answered_by = fields.Nested(FallbackShown(), metadata={"description": "Only of a prediction that a fallback took"})
+    cached = fields.Boolean(metadata={"description": "Only of one that the answer to an equal input was kept for"})
     latency_ms = fields.Float(required=True, metadata={"description": "From the whole request to its answer"})

@@ -108,7 +108,8 @@ class BatchSubmission(TaskOptions):
 
 class TaskAccepted(ma.Schema):
     task_id = id_field("The task")
-    status = fields.String(metadata={"example": "pending"})
+    status = fields.String(metadata={"example": "pending", "description": "`completed` where `cached`"})
+    cached = fields.Boolean(metadata={"description": "Only where the answer to an equal input was kept: docs/cache.md"})
     created_at = time_field("When it was committed", nullable=False)
 
 
@@ -132,6 +133,8 @@ class TaskSummary(ma.Schema):
         AnsweredBy(), metadata={"description": "Only of a task that a fallback of the service took"}
     )
     status = fields.String(validate=validate.OneOf([state.value for state in JobState]))
+    cached = fields.Boolean(metadata={"description": "Only of a task that an answer which was kept has completed"})
+    coalesced = fields.Boolean(metadata={"description": "Only of one that shared the run of an equal input"})
     priority = fields.Integer()
     error = fields.Nested(TaskError, metadata={"description": "Of a failed or dead task only"})
     latency = fields.Float(allow_none=True, metadata={"description": "Seconds from submission to the final state"})

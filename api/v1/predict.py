@@ -79,7 +79,9 @@ def _predict(service_id: str, mode: str) -> Response:
     text = body.read(core.settings.api.body_limit_bytes, task_in.UPLOAD_WAY_OUT)
     began = time.perf_counter()
     asked = prediction.prepare(core, by, service_id, text)
-    told = current_app.extensions.setdefault(EXTENSION, _Asking(core)).ask(asked)
+    told = None
+    if asked.kept is None:
+        told = current_app.extensions.setdefault(EXTENSION, _Asking(core)).ask(asked)
     return Ready.of(prediction.answer(told, asked, took_s=time.perf_counter() - began, sent_to=service_id))
 
 

@@ -52,8 +52,12 @@ class Warming:
 class ResultCache(Protocol):
     """What is kept of answers, beside the transactions that make and use them. Raises StoreUnavailable."""
 
-    def find(self, service: Service, input_key: str) -> Kept | None:
-        """What answers a prediction with this input now, if anything; counts as used."""
+    def find(self, service: Service, input_key: str, *, key_id: str | None, rows: int, now_s: float) -> Kept | None:
+        """What answers a prediction with this input now, if anything; counts as used, by this key."""
+        ...
+
+    def flush(self) -> None:
+        """Writes what was counted by `find` and not written yet. Never raises for a database that is away."""
         ...
 
     def put(self, by: Claimant, outcomes: Sequence[Outcome], keep: Keep) -> None:
@@ -65,7 +69,7 @@ class ResultCache(Protocol):
         ...
 
     def clear(self, scope: Scope, service_id: str) -> int:
-        """Forgets all that is kept of a service; how much. Raises ServiceNotFound."""
+        """Forgets all that is kept of a service that is known to lie in the scope; how much. Raises ServiceNotFound."""
         ...
 
     def owners(self) -> Sequence[Service]:
@@ -73,12 +77,17 @@ class ResultCache(Protocol):
         ...
 
     def trim(self, service: Service, *, limit: int) -> int:
-        """Removes what is over, what a former version made an hour ago, and what is used least over the limit of bytes.
-
-        At most `limit` entries at a time; how many.
-        """
+        """Removes what was used least lately, down to the service's limit of bytes; how many, at most `limit`."""
         ...
 
-    def warmings(self, service: Service) -> Sequence[Warming]:
-        """The inputs used most of former versions, once no replica runs one of those any more; each is told once."""
+    def forget(self, service: Service, *, limit: int) -> int:
+        """Removes what is over, and what a former version made, an hour after its last use; how many, as above."""
+        ...
+
+    def forget_orphans(self) -> int:
+        """Removes what services left that are gone; how many."""
+        ...
+
+    def warmings(self, service: Service) -> Sequence[Warming] | None:
+        """The inputs of former versions that were used most, each told once; None until the new one has taken over."""
         ...

@@ -10,6 +10,8 @@ from inference import tracing
 from inference.access.model import Principal
 from inference.errors import WrongState
 from inference.ids import new_id
+from inference.jobs.cache import key_of, who_answers
+from inference.jobs.cache_model import Kept
 from inference.jobs.directory import slots
 from inference.jobs.express_model import Asked
 from inference.jobs.model import ClaimedJob, JobSpec
@@ -17,23 +19,25 @@ from inference.jobs.order import key_in
 from inference.jobs.ports import JobPorts
 from inference.jobs.trace import kept
 from inference.serving.model import TAKES_TASKS, Service, ServiceState
+from inference.telemetry import metrics
 
 
 def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, most_s: float) -> Asked:
-    """A prediction with its place in the queue. `most_s`: seconds that anybody may wait.
+    """A prediction with its place in the queue, or with an answer that is there. `most_s`: seconds anybody may wait.
 
     Counts against the quota of engine time, and none of what is stored or waits in the database. Raises WrongState
     unless the service runs, QuotaExceeded, BudgetExhausted, StoreUnavailable.
     """
     if service.state is not ServiceState.RUNNING:
         raise not_running(service)
+    key, answer = _look_up(ports, by, service, spec)
     if ports.spending is not None:
         ports.spending.check(service.tenant_id, service.id, spec.priority)
     ports.admission.admit(by, jobs=0, payload_bytes=0)
-    if service.is_resting:
+    if service.is_resting and answer is None:
         ports.bell.ring(service.id, slots=slots(service))
     now, config = ports.store.now_s(), service.config
-    (place,) = ports.fair.places(by, service, (spec,), now=now)
+    (place,) = (now,) if answer is not None else ports.fair.places(by, service, (spec,), now=now)
     limit_s = config.timeout_s if spec.timeout_s is None else spec.timeout_s
     ends = now + min(limit_s, most_s)
     return Asked(
@@ -52,7 +56,20 @@ def prepare(ports: JobPorts, *, by: Principal, service: Service, spec: JobSpec, 
         rows=spec.rows,
         payload=spec.payload,
         metadata_json=None if ports.traces is None else kept(None, tracing.current()),
+        input_key=key,
+        kept=answer,
     )
+
+
+def _look_up(ports: JobPorts, by: Principal, service: Service, spec: JobSpec) -> tuple[str | None, Kept | None]:
+    """The key of the input, where the service keeps answers, and the answer that it kept. First, since it may wait."""
+    ttl_s = service.config.cache_ttl_s
+    if ttl_s is None or ports.cache is None or (who := who_answers(ports.directory, service)) is None:
+        return None, None
+    key = key_of(who, spec.payload)
+    answer = ports.cache.find(service, key, key_id=by.key_id, rows=spec.rows, now_s=ports.store.now_s())
+    metrics.cache_lookups.labels(service.id, "miss" if answer is None else "hit").inc()
+    return key, answer
 
 
 def not_running(service: Service) -> WrongState:

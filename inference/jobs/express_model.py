@@ -2,6 +2,7 @@
 
 import msgspec
 
+from inference.jobs.cache_model import Kept
 from inference.jobs.model import ClaimedJob
 
 
@@ -14,7 +15,8 @@ class ExpressJob(ClaimedJob, frozen=True, kw_only=True):
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A prediction that is about to wait. `deadline`: epoch seconds when nobody waits for it any more.
 
-    `metadata_json`: the trace that it belongs to, as `jobs.trace` keeps it; nothing else.
+    `metadata_json`: the trace that it belongs to, as `jobs.trace` keeps it; nothing else. `kept`: its answer, where an
+    equal input has one already: then there is nothing to wait for.
     """
 
     id: str
@@ -31,6 +33,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     payload: bytes
     metadata_json: str | None = None
+    input_key: str | None = None
+    kept: Kept | None = None
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

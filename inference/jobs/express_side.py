@@ -8,6 +8,7 @@ import structlog
 from inference.clock import monotonic_s
 from inference.errors import HotUnavailable, InstanceLost, NoRoom, Unavailable
 from inference.jobs.express_model import ExpressJob, Told
+from inference.jobs.kept_answers import KeptAnswers
 from inference.jobs.model import Claimant, ClaimedJob, JobState, Outcome
 from inference.jobs.ports import JobPorts
 from inference.jobs.predicted import Predicted
@@ -65,6 +66,7 @@ class ExpressSide:
         self.is_crowded = False
         self._latency = metrics.express_latency.labels(by.service_id)
         self._predicted = Predicted(ports.figures, by.service_id)
+        self._kept = KeptAnswers(ports, by)
         self._traces = traces_of(ports.traces, by)
 
     @property
@@ -166,6 +168,7 @@ class ExpressSide:
     def add_usage(self, *, is_over: bool = False) -> None:
         """Adds what predictions used, now and then; at the end (`is_over`) at once. Kept while the database is away."""
         self._predicted.tell(is_over=is_over)
+        self._kept.put(is_over=is_over)
         if not self._used or not (is_over or monotonic_s() >= self._add_at):
             return
         with self._used_lock:
@@ -201,6 +204,7 @@ class ExpressSide:
         self._traces.answered(outcomes)
         self._note_usage(outcomes)
         self._predicted.note(outcomes)
+        self._kept.note(outcomes)
         for result, count in (("ok", done), ("failed", len(outcomes) - done)):
             if count:
                 metrics.express.labels(self._by.service_id, result).inc(count)

@@ -234,6 +234,11 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     asked_service_id: str | None = None
     result_ref: ResultRef | None = None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it completed without an attempt of its own: by the answer to an equal input."""
+        return self.state is JobState.COMPLETED and self.attempts == 0
+
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """A final view as the news of it carry it, and whose job it is."""

@@ -21,7 +21,8 @@ def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
 
     A result that lies in the blob store is null, and `result_ref` says where to read it.
 
-    `answered_by` only of one that a fallback took: `service_id` is the one that it was sent to.
+    `answered_by` only of one that a fallback took: `service_id` is the one that it was sent to. `cached` only of one
+    that an answer which was kept has completed, `coalesced` of one that shared the run of another.
     """
     is_over = view.state in FINAL and view.completed_at is not None
     metadata = trace.shown(view.metadata_json)
@@ -44,6 +45,8 @@ def fields(view: JobView, *, with_result: bool) -> dict[str, Any]:
     }
     if metadata is not view.metadata_json and (found := trace.trace_of(view.metadata_json)) is not None:
         shown["trace_id"] = found.trace_id
+    if view.is_shared:
+        shown["coalesced" if view.worker else "cached"] = True
     if view.asked_service_id is not None:
         shown["answered_by"] = {"service_id": view.service_id, "model_version": view.model_version}
     if with_result and view.state is JobState.COMPLETED and view.result is not None:

@@ -81,6 +81,7 @@ class _Body(msgspec.Struct, array_like=True):
     timeout_s: float
     payload: bytes
     metadata_json: str | None = None
+    input_key: str | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -103,6 +104,7 @@ def member_of(asked: Asked, asker: str) -> bytes:
         asked.timeout_s,
         asked.payload,
         asked.metadata_json,
+        asked.input_key,
     )
     return line.encode() + _encoder.encode(body)
 
@@ -129,6 +131,7 @@ def job_of(member: bytes, *, now: float) -> ExpressJob:
         metadata_json=body.metadata_json,
         payload=body.payload,
         key_id=body.key_id,
+        input_key=body.input_key,
     )
 
 

@@ -32,6 +32,7 @@ from inference.store.tables import (
     jobs,
     payloads,
     replicas,
+    result_cache,
     results,
     scaling,
     scaling_decisions,
@@ -208,7 +209,7 @@ class SqlServices:
             pass
         with self._db.write() as connection:
             _drop_jobs(connection, scope, service_id, None)
-            for table in (instances, replicas, service_events, scaling):
+            for table in (instances, replicas, service_events, scaling, result_cache):
                 connection.execute(sa.delete(table).where(table.c.service_id == service_id))
             for table in (budgets, scaling_decisions):
                 owned = (table.c.tenant_id == scope.tenant_id) & (table.c.service_id == service_id)

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
+from inference.jobs.cache import nan_policy_of
 from inference.tensors import NanPolicy
 from tests import fakes
-from workers.loading import nan_policy_of
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ def test_the_service_is_heard_before_its_model(of_service, of_model, expected):
     service = fakes.add_service(core, model=model, **of_service)
     core.close()
 
-    assert nan_policy_of(service, model) is expected
+    assert nan_policy_of(service.config, model) is expected
