@@ -108,6 +108,7 @@ def test_the_short_alias_answers_under_its_own_path(client, service):
         ({**GOOD, "callback_url": "https://a.example", "callback_events": ["x"]}, 422, "invalid_field", "must name"),
         ({**GOOD, "metadata": [1]}, 422, "invalid_field", "`metadata` must be an object"),
         ({**GOOD, "metadata": {"a": 2**70}}, 422, "invalid_field", "64 bits"),
+        ({**GOOD, "metadata": {"$traceparent": "mine"}}, 422, "invalid_field", "$traceparent"),
         ({**GOOD, "timeout_s": 10**400}, 422, "invalid_field", ""),
         ({**GOOD, "priority": 10**4000}, 422, "invalid_field", ""),
         ({"input_data": None}, 422, "invalid_tensor", "not null"),
