@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from inference.errors import StoreUnavailable
 from inference.store.database import Database
 
-REVISION = "0013"
+REVISION = "0014"
 """The newest migration. A test holds it against the files in migrations/."""
 
 

@@ -309,6 +309,14 @@ sa.Index(
     sqlite_where=sa.text("state = 'running'"),
     postgresql_where=sa.text("state = 'running'"),
 )
+for _name, _column in (("ix_jobs_service_bad", jobs.c.service_id), ("ix_jobs_tenant_bad", jobs.c.tenant_id)):
+    sa.Index(
+        _name,
+        _column,
+        jobs.c.id,
+        sqlite_where=sa.text("state IN ('cancelled', 'dead', 'expired', 'failed')"),
+        postgresql_where=sa.text("state IN ('cancelled', 'dead', 'expired', 'failed')"),
+    )
 sa.Index("ix_jobs_service_id", jobs.c.service_id, jobs.c.id)
 sa.Index("ix_jobs_tenant_id", jobs.c.tenant_id, jobs.c.id)
 sa.Index(
