@@ -15,11 +15,11 @@ from inference.errors import (
 from inference.ids import DEFAULT_TENANT
 from inference.jobs import events
 from inference.jobs.again import wrong_state
+from inference.jobs.block import Page
 from inference.jobs.model import FINAL, Accepted, Backlog, JobHistory, JobState, JobView, Renewed
 from inference.jobs.ports import JobPorts
 from inference.serving.model import MEANT_TO_RUN
 from inference.settings import JobsSettings
-from tests.fakes_registry import page
 
 
 def bare_ports(store, **given):
@@ -114,11 +114,13 @@ class FakeJobs:
             )
 
         rows = [view for view in self.views_by_id.values() if fits(view)]
-        if which.is_oldest_first:
-            return sorted((row for row in rows if row.id > (which.before_id or "")), key=lambda row: row.id)[
-                : which.limit
+        rows.sort(key=lambda row: row.id, reverse=not which.is_oldest_first)
+        if which.before_id is not None:
+            rows = [
+                row for row in rows if (row.id > which.before_id) is which.is_oldest_first and row.id != which.before_id
             ]
-        return page(rows, limit=which.limit, before_id=which.before_id)
+        shown = rows[: which.limit]
+        return Page(views=shown, after=shown[-1].id if len(rows) > which.limit else None)
 
     def cancel(self, scope, job_id):
         view = self.get(scope, job_id)

@@ -1,7 +1,7 @@
 """A task as its owner sees it: one pure function, used by Flask and by the live process."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,7 +27,7 @@ def render(view: JobView, standing: Standing, cost: dict[str, Any] | None = None
     return orjson.dumps(fields(view, with_result=True) | more)
 
 
-def render_page(views: list[JobView], following: str | None) -> bytes:
+def render_page(views: Sequence[JobView], following: str | None) -> bytes:
     """`{tasks, next?}`, without results."""
     page: dict[str, Any] = {"tasks": [fields(view, with_result=False) for view in views]}
     if following is not None:

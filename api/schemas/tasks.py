@@ -194,6 +194,8 @@ class Task(TaskSummary):
 
 
 class TaskPage(ma.Schema):
+    """With a filter that few tasks fit, a page may be short, or empty, and still have a `next`."""
+
     tasks = fields.List(fields.Nested(TaskSummary()))
     next = next_field()
 

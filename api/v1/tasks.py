@@ -123,8 +123,6 @@ def _page_of_service(asked: dict[str, Any], service_id: str) -> Response:
 
 
 def _page(asked: dict[str, Any], service_id: str | None) -> Response:
-    limit: int = asked["limit"]
-    which = wanted(asked, service_id, before_id=paging.before(asked["cursor"]), limit=limit + 1)
-    found = list(query.find(context.core().jobs, scope=context.scope(), which=which))
-    following = found[limit - 1].id if len(found) > limit else None
-    return Response(task_view.render_page(found[:limit], following), content_type=JSON)
+    which = wanted(asked, service_id, before_id=paging.before(asked["cursor"]), limit=asked["limit"])
+    found = query.find(context.core().jobs, scope=context.scope(), which=which)
+    return Response(task_view.render_page(found.views, found.after), content_type=JSON)

@@ -43,7 +43,7 @@ class Load(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some results, by rising id. `after`: where the next page begins; None when this was the last."""
+    """Some jobs, in order. `after`: where the next page begins; None when this was the last."""
 
     views: Sequence[JobView]
     after: str | None

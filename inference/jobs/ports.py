@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 
 from inference.access.model import Principal, Scope
 from inference.errors import PenstockError
-from inference.jobs.block import Weighed
+from inference.jobs.block import Page, Weighed
 from inference.jobs.cache_model import Keep, ResultCache
 from inference.jobs.express_model import Taken, Told
 from inference.jobs.large import LargeResults
@@ -170,8 +170,8 @@ class JobStore(Protocol):
         """Tenant and view, with result, of each of `job_ids` that exists. For those who announce results."""
         ...
 
-    def list(self, scope: Scope, which: JobFilter) -> Sequence[JobView]:
-        """Newest first, without results."""
+    def list(self, scope: Scope, which: JobFilter) -> Page:
+        """Newest first, without results. A page looks at so many jobs: it may be short, or empty, and not the last."""
         ...
 
     def waiting(self, tenant_id: str, by_key: bool = False) -> Mapping[str | None, int]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from inference.access.model import Scope
 from inference.errors import JobNotFound, ServiceNotFound
+from inference.jobs.block import Page
 from inference.jobs.model import JobFilter, JobState, JobView, Standing
 from inference.jobs.pace import eta_s
 from inference.jobs.ports import JobPorts
@@ -61,6 +62,6 @@ def standing(ports: JobPorts, *, scope: Scope, view: JobView) -> Standing:
     return Standing(position=position, eta_s=None if pace is None else eta_s(pace, position))
 
 
-def find(ports: JobPorts, *, scope: Scope, which: JobFilter) -> Sequence[JobView]:
-    """Newest first, without results; the last id is the cursor of the next page."""
+def find(ports: JobPorts, *, scope: Scope, which: JobFilter) -> Page:
+    """Newest first, without results. A page may be short, or empty, and not the last: `after` goes on."""
     return ports.store.list(scope, which)

@@ -8,6 +8,8 @@ SLACK_S = 86_400.0
 """How far the clock that an id was made by may be from the database's."""
 
 BADLY = sorted(state.value for state in FINAL - {JobState.COMPLETED})
+IS_BAD = f"j.state IN ({', '.join(repr(state) for state in BADLY)})"
+"""Over, and not completed. Word for word the condition of two partial indexes."""
 
 
 def conditions(which: JobFilter) -> tuple[str, dict[str, Any]]:
@@ -28,9 +30,14 @@ def conditions(which: JobFilter) -> tuple[str, dict[str, Any]]:
         if value is not None:
             parts.append(text)
             bound[name] = value
-    if which.error_code is not None:  # a task that waits for its next try, or came through in the end, has no error
-        parts.append(f"j.state IN ({', '.join(repr(state) for state in BADLY)})")
+    if is_bad(which):  # by error, too: a task that waits for its next try, or came through in the end, has none
+        parts.append(IS_BAD)
     return ids + "".join(f" AND {part}" for part in parts), bound | of_ids
+
+
+def is_bad(which: JobFilter) -> bool:
+    """Whether only what ended, and did not complete, can fit."""
+    return which.error_code is not None or (which.state is not None and which.state in BADLY)
 
 
 def id_range(which: JobFilter) -> tuple[str, dict[str, Any]]:

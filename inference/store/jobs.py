@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from inference.access.model import Scope
 from inference.clock import epoch_s, monotonic_s
 from inference.errors import PenstockError, StoreUnavailable, WrongState
+from inference.jobs.block import Page
 from inference.jobs.cache_model import Keep
 from inference.jobs.model import (
     FINAL,
@@ -28,9 +29,18 @@ from inference.jobs.model import (
     Submission,
 )
 from inference.jobs.ports import Move, Place
-from inference.store import auditing, jobs_again, jobs_cancel, jobs_claim, jobs_finish, jobs_insert, jobs_recover, usage
+from inference.store import (
+    auditing,
+    jobs_again,
+    jobs_cancel,
+    jobs_claim,
+    jobs_finish,
+    jobs_insert,
+    jobs_list,
+    jobs_recover,
+    usage,
+)
 from inference.store.database import Database
-from inference.store.job_filter import conditions
 from inference.store.job_views import RESULT, VIEW, unknown, view
 from inference.store.scoped import jobs_in
 
@@ -198,20 +208,8 @@ class SqlJobs:
             ).all()
         return {row.id: view(row._asdict()) for row in rows}
 
-    def list(self, scope: Scope, which: JobFilter) -> Sequence[JobView]:
-        inside, scoped = jobs_in(scope, "j")
-        fits, bound = conditions(which)
-        order, past = ("ASC", ">") if which.is_oldest_first else ("DESC", "<")
-        if which.before_id is not None:
-            fits, bound["before"] = f"{fits} AND j.id {past} :before", which.before_id
-        with self._db.read() as connection:
-            rows = connection.execute(
-                sa.text(
-                    f"SELECT {VIEW}, NULL AS result FROM jobs j WHERE {inside}{fits} ORDER BY j.id {order} LIMIT :limit"
-                ),
-                bound | scoped | {"limit": which.limit},
-            ).all()
-        return [view(row._asdict()) for row in rows]
+    def list(self, scope: Scope, which: JobFilter) -> Page:
+        return jobs_list.page(self._db, scope, which)
 
     def views(self, job_ids: Sequence[str]) -> Sequence[tuple[str, JobView]]:
         """Tenant and view, with result, of each of `job_ids` that exists."""

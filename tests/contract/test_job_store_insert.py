@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from inference.access.model import Scope
 from inference.errors import DataRefused, IdempotencyMismatch, ServiceNotFound, WrongState
 from inference.ids import new_id
+from inference.jobs.block import Page
 from inference.jobs.model import Accepted, Claim, Claimant, JobFilter, JobState
 from inference.settings import StoreSettings
 from inference.store import tables
@@ -209,7 +210,7 @@ def test_lists_are_newest_first_filtered_and_paged(store: SqlJobs, by: Claimant)
     store.claim(by, max_rows=2)
 
     def listed(**which: object) -> list[int]:
-        return [int(view.id, 16) for view in store.list(Scope("default"), JobFilter(**which))]
+        return [int(view.id, 16) for view in store.list(Scope("default"), JobFilter(**which)).views]
 
     assert listed() == [5, 4, 3, 2, 1, 0]
     assert listed(limit=2) == [5, 4]
@@ -222,7 +223,7 @@ def test_lists_are_newest_first_filtered_and_paged(store: SqlJobs, by: Claimant)
     assert listed(model_version=by.model_version) == listed(worker=by.worker) == [1, 0]
     assert listed(model_version="other") == listed(worker="other") == []
     assert listed(service_id="6" * 32) == []
-    assert store.list(Scope("other"), JobFilter()) == []
+    assert store.list(Scope("other"), JobFilter()) == Page(views=[], after=None)
 
 
 def test_lists_by_error_show_what_ended_with_it(store: SqlJobs, by: Claimant):
@@ -231,11 +232,11 @@ def test_lists_by_error_show_what_ended_with_it(store: SqlJobs, by: Claimant):
     again = ended(second, JobState.PENDING, delay_s=60.0)
     store.finish(by, [ended(first, JobState.FAILED), again, completed(third)])
 
-    listed = store.list(Scope("default"), JobFilter(error_code="engine_failed"))
+    listed = store.list(Scope("default"), JobFilter(error_code="engine_failed")).views
 
     assert [view.id for view in listed] == [first.id]
     assert store.get(Scope("default"), second.id).error_code == "engine_failed"
-    assert store.list(Scope("default"), JobFilter(error_code="other")) == []
+    assert store.list(Scope("default"), JobFilter(error_code="other")).views == []
     assert len(ids) == 3
 
 
@@ -245,7 +246,7 @@ def test_a_range_of_times_finds_jobs_whose_ids_were_made_by_another_clock(store:
     sent = [job(id=f"{int((at + 3600 * off) * 1000):012x}{n:020x}", submitted_at=at) for n, off in enumerate(hours)]
     queue(store, *sent)
 
-    listed = store.list(Scope("default"), JobFilter(created_from=at, created_to=at + 1))
+    listed = store.list(Scope("default"), JobFilter(created_from=at, created_to=at + 1)).views
 
     assert [view.id for view in listed] == [one.id for one in reversed(sent)]
 
