@@ -4,11 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.system import BASE, System, wait_for
+from workers.launching.roles import FLOWER_TASKS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+JOBS, SUBMITTED = 15_000, 5_000
+"""More than Flower remembers."""
+MOST_MB = 220.0
 
 
 @pytest.fixture
@@ -35,6 +41,27 @@ def test_flower_shows_drains_and_jobs_with_their_outcome(system: System):
     assert shown[refused]["state"] == "FAILURE"
     assert "engine_failed" in str(shown[refused]["exception"])
     assert "penstock.drain" in {str(task["name"]) for task in shown.values()}
+
+
+def test_after_ten_thousand_jobs_flower_answers_and_its_memory_has_a_bound(system: System):
+    service = system.run("double")
+    ended = [system.submit_many(service, [1.0] * SUBMITTED) for _ in range(JOBS // SUBMITTED)]
+    system.until_done(service, timeout_s=60)
+
+    def remembered() -> int:
+        answer = httpx.get(f"{system.flower_url}api/tasks", params={"limit": 2 * JOBS}, timeout=60)
+        return len(answer.json()) if answer.status_code == 200 else 0
+
+    wait_for(lambda: remembered() >= min(JOBS, FLOWER_TASKS), timeout_s=60, what="the jobs in Flower")
+    tasks = remembered()
+    page = httpx.get(f"{system.flower_url}tasks", timeout=10)
+    (pid,) = system.pids("flower")
+    pss_mb = psutil.Process(pid).memory_full_info().pss / 1e6
+
+    print(f"{len(ended) * SUBMITTED} jobs, {tasks} tasks in Flower, {pss_mb:.0f} MB PSS")
+    assert page.status_code == 200
+    assert tasks <= FLOWER_TASKS
+    assert pss_mb < MOST_MB
 
 
 def test_once_there_are_keys_flower_is_for_operators_of_the_whole_system(system: System):

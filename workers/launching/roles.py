@@ -15,6 +15,8 @@ BROKER, FRONT, API, LIVE = "broker", "front", "api", "live"
 CONTROL, BEAT, NODE, FLOWER = "control", "beat", "node", "flower"
 BROKER_USERS = {API: "api", LIVE: "api", CONTROL: "worker", BEAT: "worker", NODE: "worker", FLOWER: "monitor"}
 """Who each role is to the embedded broker (`inference.redisio.acl`); the others have no business with it."""
+FLOWER_TASKS = 12_000
+"""That Flower remembers, some 8 kB each: 10,000 jobs with their drains. docker-compose.yml says the same."""
 MIGRATE = (sys.executable, "-m", "workers.prepare")
 SECRETS = ("PENSTOCK_ACCESS__FIRST_KEY", "PENSTOCK_ACCESS__METRICS_KEY", "PENSTOCK_API_KEY")
 """Texts of keys: `MIGRATE` makes keys of them, and no other process needs one."""
@@ -127,7 +129,7 @@ def flower() -> Role:
         argv=(
             *(sys.executable, "-m", "celery", "-A", "workers.app", "flower"),
             *(f"--unix_socket={front.FLOWER_SOCKET}", f"--url_prefix={front.FLOWER_PREFIX}"),
-            *("--persistent=False", "--max_tasks=20000"),
+            *("--persistent=False", f"--max_tasks={FLOWER_TASKS}"),
         ),
         environment={"FLOWER_UNAUTHENTICATED_API": "true"},
         is_forked=True,
