@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import sqlalchemy as sa
 
 from inference.access.model import Scope
-from inference.jobs.model import FINAL, JobFilter, JobState
+from inference.jobs.model import JobFilter, JobState
 from inference.results.model import Ended, Span, Total
 from inference.store.database import Database
-from inference.store.job_filter import conditions
+from inference.store.job_filter import IS_BAD, conditions
 from inference.store.scoped import jobs_in
 
 CHUNK = 100
@@ -26,14 +26,20 @@ class SqlSamples:
     def totals(self, scope: Scope, span: Span) -> Sequence[Total]:
         inside, bound = jobs_in(scope, "j")
         fits, more = conditions(_filter(span))
-        over = ", ".join(repr(state.value) for state in sorted(FINAL))
-        statement = (
-            f"SELECT j.state, j.error_code, count(*) AS n FROM jobs j WHERE {inside}{fits} AND j.state IN ({over}) "
-            "GROUP BY j.state, j.error_code ORDER BY j.state, j.error_code"
+        source = "jobs j INDEXED BY ix_jobs_service_bad" if self._db.is_sqlite else "jobs j"
+        done = f"SELECT count(*) FROM jobs j WHERE {inside}{fits} AND j.state = 'completed'"
+        # Apart, since few end badly and an index knows them: to group a million costs as much again as to count them.
+        bad = (
+            f"SELECT j.state, j.error_code, count(*) AS n FROM {source} WHERE {inside}{fits} AND {IS_BAD} "
+            "GROUP BY j.state, j.error_code"
         )
         with self._db.read() as connection:
-            rows = connection.execute(sa.text(statement), bound | more).all()
-        return [Total(state=row.state, error_code=row.error_code, count=row.n) for row in rows]
+            completed = int(connection.execute(sa.text(done), bound | more).scalar_one())
+            rows = connection.execute(sa.text(bad), bound | more).all()
+        told = [Total(state=row.state, error_code=row.error_code, count=row.n) for row in rows]
+        if completed:
+            told.append(Total(state=JobState.COMPLETED, error_code=None, count=completed))
+        return sorted(told, key=lambda total: (total.state, total.error_code or ""))
 
     def newest(self, scope: Scope, span: Span, *, limit: int) -> Sequence[Ended]:
         inside, bound = jobs_in(scope, "j")
