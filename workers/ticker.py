@@ -8,12 +8,14 @@ from inference.clock import monotonic_s
 from inference.core import Core
 from inference.costs import sample
 from inference.jobs import recover
+from inference.jobs.cache_upkeep import Upkeep
 from inference.scaling.run import Autoscaler
 from inference.serving import reconcile
 from workers.duty import DutyThread
 
-RECONCILE, SWEEP, COSTS, SCALE = "reconcile", "sweep", "costs", "scale"
+RECONCILE, SWEEP, COSTS, SCALE, CACHE = "reconcile", "sweep", "costs", "scale", "cache"
 SWEEP_S = 1.0
+CACHE_S = 10.0
 RING_S = 5.0
 EARLY = 0.8
 """A duty counts as due a little before its period is over, or each late wake-up would skip one."""
@@ -34,6 +36,8 @@ class Ticker(DutyThread):
         self._autoscaler = Autoscaler(core.scaling, name=name)
         self._rung_at = 0.0
         self._counted_at = float("-inf")
+        self._cache = Upkeep(core.jobs, is_mine=lambda: self._mine(CACHE, CACHE_S))
+        self._cache_at = monotonic_s() + CACHE_S
         self._away_at = float("-inf")
 
     def kick(self) -> None:
@@ -57,6 +61,9 @@ class Ticker(DutyThread):
         if monotonic_s() - self._counted_at >= self._core.settings.costs.sample_s:
             self._counted_at = monotonic_s()
             self._do(COSTS, lambda: sample.run(self._core.costs))
+        if monotonic_s() >= self._cache_at:
+            self._cache_at = monotonic_s() + CACHE_S
+            self._do(CACHE, self._cache.turn)
         if self._beat is not None:
             with contextlib.suppress(OSError):
                 self._beat.touch()

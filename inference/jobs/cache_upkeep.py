@@ -1,6 +1,6 @@
 """What a cache needs from time to time: its limit of bytes, its end, and a warm start for a new version."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -23,10 +23,14 @@ METADATA = '{"warm_up":true}'
 
 
 class Upkeep:
-    """Of one process. Which services are warm already it forgets with it, and then looks again."""
+    """Of one process. Which services are warm already it forgets with it, and then looks again.
 
-    def __init__(self, ports: JobPorts) -> None:
+    `is_mine`: whose turn it is, which is not asked while nothing is kept at all.
+    """
+
+    def __init__(self, ports: JobPorts, is_mine: Callable[[], bool] = lambda: True) -> None:
         self._ports = ports
+        self._is_mine = is_mine
         self._warm: dict[str, str] = {}
 
     def turn(self) -> int:
@@ -34,6 +38,8 @@ class Upkeep:
         if (cache := self._ports.cache) is None:
             return 0
         services = cache.owners()
+        if not services or not self._is_mine():
+            return 0
         self._warm = {service.id: self._warm[service.id] for service in services if service.id in self._warm}
         done = 0
         for service in services:

@@ -32,19 +32,19 @@ URL = "https://example.com/hook"
 
 
 @pytest.fixture
-def store(migrated: Database) -> SqlJobs:
-    jobs.add_service(migrated)
-    return SqlJobs(migrated)
+def store(database: Database) -> SqlJobs:
+    jobs.add_service(database)
+    return SqlJobs(database)
 
 
 @pytest.fixture
-def by(store: SqlJobs, migrated: Database) -> Claimant:
-    return dataclasses.replace(jobs.add_instance(migrated), model_id=MODEL, variant=FIRST)
+def by(store: SqlJobs, database: Database) -> Claimant:
+    return dataclasses.replace(jobs.add_instance(database), model_id=MODEL, variant=FIRST)
 
 
 @pytest.fixture
-def cache(migrated: Database) -> SqlResultCache:
-    return SqlResultCache(migrated)
+def cache(database: Database) -> SqlResultCache:
+    return SqlResultCache(database)
 
 
 def keyed(payload: bytes = b"payload", *, who: str = FIRST, **changes: Any) -> NewJob:
@@ -96,10 +96,10 @@ def switch(database: Database, model_id: str, **config: Any) -> None:
 
 
 def test_a_hit_completes_its_job_with_result_event_and_usage_and_no_attempt(
-    store: SqlJobs, by: Claimant, migrated: Database
+    store: SqlJobs, by: Claimant, database: Database
 ):
     run_one(store, by)
-    before = used(migrated)
+    before = used(database)
     sent = keyed(callback_url=URL, callback_events=3, rows=2)
 
     answer = send(store, sent)
@@ -109,12 +109,12 @@ def test_a_hit_completes_its_job_with_result_event_and_usage_and_no_attempt(
     assert (view.state, view.result, view.attempts, view.is_shared) == (JobState.COMPLETED, b'{"y": [[1.0]]}', 0, True)
     assert (view.model_version, view.worker, view.started_at) == ("1.0.0", None, None)
     assert view.completed_at is not None
-    assert (attempts(migrated, sent.id), events(migrated)) == ([], [f"{sent.id}.1.finished"])
-    assert used(migrated) == (before[0] + 1, before[1] + 2, before[2])
+    assert (attempts(database, sent.id), events(database)) == ([], [f"{sent.id}.1.finished"])
+    assert used(database) == (before[0] + 1, before[1] + 2, before[2])
     assert store.claim(by, max_rows=8).jobs == ()
 
 
-def test_what_is_new_waits_beside_what_is_known(store: SqlJobs, by: Claimant, migrated: Database):
+def test_what_is_new_waits_beside_what_is_known(store: SqlJobs, by: Claimant, database: Database):
     run_one(store, by)
     known, new, unkeyed = keyed(), keyed(b"another"), job()
 
@@ -122,28 +122,28 @@ def test_what_is_new_waits_beside_what_is_known(store: SqlJobs, by: Claimant, mi
 
     assert answer.job_ids == (known.id, new.id, unkeyed.id)
     assert answer.cached_ids == {known.id}
-    assert {one: states(migrated)[one] for one in answer.job_ids} == {
+    assert {one: states(database)[one] for one in answer.job_ids} == {
         known.id: "completed",
         new.id: "pending",
         unkeyed.id: "pending",
     }
 
 
-def test_an_answer_that_is_over_is_a_miss(store: SqlJobs, by: Claimant, migrated: Database):
+def test_an_answer_that_is_over_is_a_miss(store: SqlJobs, by: Claimant, database: Database):
     run_one(store, by)
-    set_entry(migrated, expires_at=time.time() - 1)
+    set_entry(database, expires_at=time.time() - 1)
 
     assert send(store, keyed()).cached_ids == frozenset()
 
 
 def test_a_former_version_answers_nothing_from_the_moment_of_the_change(
-    store: SqlJobs, by: Claimant, migrated: Database
+    store: SqlJobs, by: Claimant, database: Database
 ):
     run_one(store, by)
-    switch(migrated, NEXT_MODEL)
+    switch(database, NEXT_MODEL)
 
     by_the_old_key, by_the_new_key = send(store, keyed()), send(store, keyed(who=SECOND))
-    switch(migrated, MODEL)
+    switch(database, MODEL)
     taken_back = send(store, keyed())
 
     assert (by_the_old_key.cached_ids, by_the_new_key.cached_ids) == (frozenset(), frozenset())
@@ -161,7 +161,7 @@ def test_who_did_not_ask_for_kept_answers_gets_none(store: SqlJobs, by: Claimant
 
 
 def test_an_idempotency_key_is_answered_with_the_first_task_though_it_was_a_hit(
-    store: SqlJobs, by: Claimant, migrated: Database
+    store: SqlJobs, by: Claimant, database: Database
 ):
     run_one(store, by)
     again = [
@@ -177,7 +177,7 @@ def test_an_idempotency_key_is_answered_with_the_first_task_though_it_was_a_hit(
     assert isinstance(second, Accepted)
     assert first.job_ids == second.job_ids
     assert second.is_replay
-    assert entries(migrated)[0].hits == 1
+    assert entries(database)[0].hits == 1
 
 
 def test_a_hit_that_runs_again_really_runs(store: SqlJobs, by: Claimant):
@@ -194,7 +194,7 @@ def test_a_hit_that_runs_again_really_runs(store: SqlJobs, by: Claimant):
 # What waits.
 
 
-def test_one_run_completes_all_that_wait_with_its_input_once(store: SqlJobs, by: Claimant, migrated: Database):
+def test_one_run_completes_all_that_wait_with_its_input_once(store: SqlJobs, by: Claimant, database: Database):
     leader, mates, other = keyed(), [keyed(callback_url=URL, rows=3) for _ in range(3)], keyed(b"another")
     queue(store, leader)
     (claimed,) = store.claim(by, max_rows=1).jobs
@@ -208,14 +208,14 @@ def test_one_run_completes_all_that_wait_with_its_input_once(store: SqlJobs, by:
     for one in mates:
         view = store.get(WHOLE, one.id)
         assert (view.state, view.attempts, view.worker) == (JobState.COMPLETED, 0, by.worker)
-        assert stored_result(migrated, one.id) == stored_result(migrated, leader.id)
-    assert events(migrated) == sorted(f"{one.id}.1.finished" for one in mates)
-    assert used(migrated)[:2] == (4, 10)
-    assert states(migrated)[other.id] == "pending"
+        assert stored_result(database, one.id) == stored_result(database, leader.id)
+    assert events(database) == sorted(f"{one.id}.1.finished" for one in mates)
+    assert used(database)[:2] == (4, 10)
+    assert states(database)[other.id] == "pending"
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.PENDING])
-def test_an_error_is_not_shared(state: JobState, store: SqlJobs, by: Claimant, migrated: Database):
+def test_an_error_is_not_shared(state: JobState, store: SqlJobs, by: Claimant, database: Database):
     leader, mate = keyed(), keyed()
     queue(store, leader)
     (claimed,) = store.claim(by, max_rows=1).jobs
@@ -223,11 +223,11 @@ def test_an_error_is_not_shared(state: JobState, store: SqlJobs, by: Claimant, m
 
     _, claim = store.finish(by, [ended(claimed, state)], keep=KEPT)
 
-    assert (claim.shared_ids, states(migrated)[mate.id], entries(migrated)) == ((), "pending", [])
+    assert (claim.shared_ids, states(database)[mate.id], entries(database)) == ((), "pending", [])
 
 
 def test_a_cancelled_run_takes_nobody_with_it_and_what_was_cancelled_stays_so(
-    store: SqlJobs, by: Claimant, migrated: Database
+    store: SqlJobs, by: Claimant, database: Database
 ):
     leader, mate, given_up = keyed(), keyed(), keyed()
     queue(store, leader, mate, given_up)
@@ -236,41 +236,41 @@ def test_a_cancelled_run_takes_nobody_with_it_and_what_was_cancelled_stays_so(
         store.cancel(WHOLE, one.id)
 
     store.finish(by, [completed(claimed)], keep=KEPT)
-    seen = states(migrated)
+    seen = states(database)
     (claimed,) = store.claim(by, max_rows=1).jobs
     store.finish(by, [completed(claimed)], keep=KEPT)
 
     assert seen == {leader.id: "cancelled", given_up.id: "cancelled", mate.id: "pending"}
-    assert states(migrated) == seen | {mate.id: "completed"}
+    assert states(database) == seen | {mate.id: "completed"}
 
 
-def test_a_fenced_attempt_shares_nothing(store: SqlJobs, by: Claimant, migrated: Database):
+def test_a_fenced_attempt_shares_nothing(store: SqlJobs, by: Claimant, database: Database):
     leader, mate = keyed(), keyed()
     queue(store, leader)
     (claimed,) = store.claim(by, max_rows=1).jobs
     queue(store, mate)
-    change(migrated, leader.id, attempt=2)
+    change(database, leader.id, attempt=2)
 
     changed, claim = store.finish(by, [completed(claimed)], keep=KEPT)
 
-    assert (changed, claim.shared_ids, states(migrated)[mate.id], entries(migrated)) == ({}, (), "pending", [])
+    assert (changed, claim.shared_ids, states(database)[mate.id], entries(database)) == ({}, (), "pending", [])
 
 
-def test_what_was_tried_before_or_came_too_late_is_left_alone(store: SqlJobs, by: Claimant, migrated: Database):
+def test_what_was_tried_before_or_came_too_late_is_left_alone(store: SqlJobs, by: Claimant, database: Database):
     leader, tried, late = keyed(), keyed(), keyed(deadline=time.time() + 60)
     queue(store, leader)
     (claimed,) = store.claim(by, max_rows=1).jobs
     queue(store, tried, late)
-    change(migrated, tried.id, attempt=1)
-    change(migrated, late.id, deadline=time.time() - 1)
+    change(database, tried.id, attempt=1)
+    change(database, late.id, deadline=time.time() - 1)
 
     _, claim = store.finish(by, [completed(claimed)])
 
     assert claim.shared_ids == ()
-    assert states(migrated) == {leader.id: "completed", tried.id: "pending", late.id: "pending"}
+    assert states(database) == {leader.id: "completed", tried.id: "pending", late.id: "pending"}
 
 
-def test_another_version_shares_with_nobody_and_keeps_nothing(store: SqlJobs, by: Claimant, migrated: Database):
+def test_another_version_shares_with_nobody_and_keeps_nothing(store: SqlJobs, by: Claimant, database: Database):
     leader, mate = keyed(who=SECOND), keyed(who=SECOND)
     queue(store, leader)
     (claimed,) = store.claim(by, max_rows=1).jobs
@@ -278,7 +278,7 @@ def test_another_version_shares_with_nobody_and_keeps_nothing(store: SqlJobs, by
 
     _, claim = store.finish(by, [completed(claimed)], keep=KEPT)
 
-    assert (claim.shared_ids, entries(migrated)) == ((), [])
+    assert (claim.shared_ids, entries(database)) == ((), [])
 
 
 def test_a_batch_takes_an_input_once_and_says_that_more_waits(store: SqlJobs, by: Claimant):
@@ -292,8 +292,8 @@ def test_a_batch_takes_an_input_once_and_says_that_more_waits(store: SqlJobs, by
     assert [one.id for one in elsewhere.jobs] == [second.id]
 
 
-def test_two_workers_complete_each_waiting_job_once(store: SqlJobs, by: Claimant, migrated: Database):
-    other = dataclasses.replace(jobs.add_instance(migrated), model_id=MODEL, variant=FIRST)
+def test_two_workers_complete_each_waiting_job_once(store: SqlJobs, by: Claimant, database: Database):
+    other = dataclasses.replace(jobs.add_instance(database), model_id=MODEL, variant=FIRST)
     held = []
     for one in (by, other):
         queue(store, keyed())
@@ -313,14 +313,14 @@ def test_two_workers_complete_each_waiting_job_once(store: SqlJobs, by: Claimant
         thread.join()
 
     assert sorted(shared) == sorted(one.id for one in mates)
-    assert used(migrated)[0] == 42
-    assert len(events(migrated)) == 40
-    assert [(one.runs, one.shared) for one in entries(migrated)] == [(2, 40)]
+    assert used(database)[0] == 42
+    assert len(events(database)) == 40
+    assert [(one.runs, one.shared) for one in entries(database)] == [(2, 40)]
 
 
-def test_two_processes_that_send_at_once_are_both_answered(store: SqlJobs, by: Claimant, migrated: Database):
+def test_two_processes_that_send_at_once_are_both_answered(store: SqlJobs, by: Claimant, database: Database):
     run_one(store, by)
-    own = Database(str(migrated.url.render_as_string(hide_password=False)), StoreSettings(gate_timeout_s=20.0))
+    own = Database(str(database.url.render_as_string(hide_password=False)), StoreSettings(gate_timeout_s=20.0))
     stores, sent, start = (store, SqlJobs(own)), [keyed() for _ in range(40)], threading.Barrier(2)
 
     def insert(which: int) -> None:
@@ -335,17 +335,17 @@ def test_two_processes_that_send_at_once_are_both_answered(store: SqlJobs, by: C
         thread.join()
     own.close()
 
-    assert {states(migrated)[one.id] for one in sent} == {"completed"}
-    assert entries(migrated)[0].hits == 40
+    assert {states(database)[one.id] for one in sent} == {"completed"}
+    assert entries(database)[0].hits == 40
 
 
 # What is kept.
 
 
-def test_predictions_keep_and_find_answers_too(store: SqlJobs, by: Claimant, cache: SqlResultCache, migrated: Database):
+def test_predictions_keep_and_find_answers_too(store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database):
     queue(store, keyed())
     (claimed,) = store.claim(by, max_rows=1).jobs
-    service = SqlServices(migrated).get(WHOLE, jobs.SERVICE)
+    service = SqlServices(database).get(WHOLE, jobs.SERVICE)
     cache.put(by, [completed(claimed, b"[7]")], KEPT)
 
     def find(payload: bytes = b"payload", who: Any = service) -> Any:
@@ -357,12 +357,12 @@ def test_predictions_keep_and_find_answers_too(store: SqlJobs, by: Claimant, cac
     cache.flush()
 
     assert (found.body, found.model_version, missed, of_others) == (b"[7]", "1.0.0", None, None)
-    assert entries(migrated)[0].hits == 2
-    assert used(migrated) == (2, 4, 0.0)
+    assert entries(database)[0].hits == 2
+    assert used(database) == (2, 4, 0.0)
 
 
 def test_figures_tell_what_a_cache_did_and_clearing_empties_it(
-    store: SqlJobs, by: Claimant, cache: SqlResultCache, migrated: Database
+    store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database
 ):
     run_one(store, by)
     run_one(store, by, b"another")
@@ -378,56 +378,56 @@ def test_figures_tell_what_a_cache_did_and_clearing_empties_it(
 
 
 def test_the_limit_of_bytes_takes_what_was_used_least_lately(
-    store: SqlJobs, by: Claimant, cache: SqlResultCache, migrated: Database
+    store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database
 ):
     for number in range(4):
         run_one(store, by, b"%d" % number)
-        with migrated.write() as connection:
+        with database.write() as connection:
             key = key_of(FIRST, b"%d" % number)
             mine = tables.result_cache.c.input_key == key
             connection.execute(tables.result_cache.update().where(mine).values(used_at=float(number)))
-    service = SqlServices(migrated).get(WHOLE, jobs.SERVICE)
-    each = entries(migrated)[0].size_bytes
+    service = SqlServices(database).get(WHOLE, jobs.SERVICE)
+    each = entries(database)[0].size_bytes
     small = dataclasses.replace(service, config=ServiceConfig(cache_max_bytes=2 * each))
 
     first, then = cache.trim(small, limit=1), cache.trim(small, limit=10)
 
     assert (first, then, cache.trim(small, limit=10), cache.trim(service, limit=10)) == (1, 1, 0, 0)
-    assert [one.used_at for one in entries(migrated)] == [2.0, 3.0]
+    assert [one.used_at for one in entries(database)] == [2.0, 3.0]
     assert [one.id for one in cache.owners()] == [jobs.SERVICE]
 
 
 def test_what_is_over_or_of_a_former_version_goes_and_so_does_what_a_service_left(
-    store: SqlJobs, by: Claimant, cache: SqlResultCache, migrated: Database
+    store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database
 ):
     run_one(store, by)
-    now_other = dataclasses.replace(SqlServices(migrated).get(WHOLE, jobs.SERVICE), model_id=NEXT_MODEL)
+    now_other = dataclasses.replace(SqlServices(database).get(WHOLE, jobs.SERVICE), model_id=NEXT_MODEL)
 
     fresh = cache.forget(now_other, limit=10)
-    set_entry(migrated, used_at=time.time() - 7_200)
+    set_entry(database, used_at=time.time() - 7_200)
     old = cache.forget(now_other, limit=10)
     run_one(store, by)
-    set_entry(migrated, expires_at=time.time() - 1)
-    over = cache.forget(SqlServices(migrated).get(WHOLE, jobs.SERVICE), limit=10)
+    set_entry(database, expires_at=time.time() - 1)
+    over = cache.forget(SqlServices(database).get(WHOLE, jobs.SERVICE), limit=10)
     run_one(store, by)
-    set_entry(migrated, service_id="6" * 32)
+    set_entry(database, service_id="6" * 32)
 
     assert (fresh, old, over) == (0, 1, 1)
-    assert (cache.forget_orphans(), entries(migrated)) == (1, [])
+    assert (cache.forget_orphans(), entries(database)) == (1, [])
 
 
 def test_inputs_used_most_are_told_once_when_the_next_version_has_taken_over(
-    store: SqlJobs, by: Claimant, cache: SqlResultCache, migrated: Database
+    store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database
 ):
     for payload in (b"rare", b"often", b"never"):
         run_one(store, by, payload)
     send(store, keyed(b"often"), keyed(b"often"), keyed(b"rare"))
-    switch(migrated, NEXT_MODEL, revision=2)
-    service = SqlServices(migrated).get(WHOLE, jobs.SERVICE)
+    switch(database, NEXT_MODEL, revision=2)
+    service = SqlServices(database).get(WHOLE, jobs.SERVICE)
     service = dataclasses.replace(service, config=ServiceConfig(cache_warm=2, cache_ttl_s=60.0))
 
     too_early = cache.warmings(service)
-    _add_replica(migrated, revision=2)
+    _add_replica(database, revision=2)
     told, again = cache.warmings(service), cache.warmings(service)
 
     assert too_early is None
@@ -447,24 +447,24 @@ def _add_replica(database: Database, *, revision: int) -> None:
         )
 
 
-def test_the_end_of_a_service_is_the_end_of_what_it_kept(store: SqlJobs, by: Claimant, migrated: Database):
+def test_the_end_of_a_service_is_the_end_of_what_it_kept(store: SqlJobs, by: Claimant, database: Database):
     run_one(store, by)
 
-    SqlServices(migrated).delete(WHOLE, jobs.SERVICE)
+    SqlServices(database).delete(WHOLE, jobs.SERVICE)
 
-    assert (entries(migrated), row_count(migrated)) == ([], 0)
+    assert (entries(database), row_count(database)) == ([], 0)
 
 
 def row_count(database: Database) -> int:
     return jobs.count(database, tables.jobs)
 
 
-def test_a_job_without_a_key_is_as_it_was(store: SqlJobs, by: Claimant, migrated: Database):
+def test_a_job_without_a_key_is_as_it_was(store: SqlJobs, by: Claimant, database: Database):
     sent = job()
     queue(store, sent)
     (claimed,) = store.claim(by, max_rows=1).jobs
 
     _, claim = store.finish(by, [completed(claimed)], keep=KEPT)
 
-    assert (claimed.input_key, row(migrated, sent.id)["input_key"], claim.shared_ids) == (None, None, ())
-    assert entries(migrated) == []
+    assert (claimed.input_key, row(database, sent.id)["input_key"], claim.shared_ids) == (None, None, ())
+    assert entries(database) == []

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from inference.core import Core
+from inference.jobs import cache_upkeep
 from inference.jobs.retain import retain
 from inference.logs.retain import retain as retain_logs
 from inference.scaling import reclaim
@@ -66,3 +67,7 @@ def run_reclaim(core: Core) -> int:
     if not any(reclaim.may_rest(service) for service in services):
         return 0
     return reclaim.run(core.scaling, services, core.serving.replicas.all())
+    cache_upkeep.forget(core.jobs)
+    run_collection(core)
+    while core.reports.store.forget(keep_s=core.settings.reports.keep_s, limit=REPORTS_CHUNK) == REPORTS_CHUNK:
+        pass
