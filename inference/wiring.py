@@ -222,13 +222,13 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
     lane = RedisExpress(express)
     figures, ticks = RedisFigures(express), SqlTicks(database)
 
+    cache = SqlResultCache(database)
     costs = CostPorts(
         store=SqlCosts(database, silence_s=settings.serving.node_silence_s, threads=settings.engines.threads),
         prices=SqlPrices(database),
         budgets=SqlBudgets(database),
         settings=settings.costs,
         now_s=store.now_s,
-    cache = SqlResultCache(database)
     )
 
     logs = SqlLogs(database)
@@ -264,13 +264,13 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
 
     def close() -> None:
         sharing.close()
+        cache.flush()
         if tracer is not None:
             tracer.close()
         if keeper is not None:
             keeper.close()
         express.close()
         link.close()
-        cache.flush()
         database.close()
 
     return Core(
@@ -287,13 +287,13 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             pace=CachedPace(replicas, profiles),
             express=lane,
             by_model=CachedByModel(services, models),
+            cache=cache,
             figures=figures,
             traces=tracer,
             fallbacks=CachedFallback(
                 services,
                 models,
                 SqlFallback(database, silence_s=settings.serving.node_silence_s),
-            cache=cache,
                 after_s=settings.serving.fallback_after_s,
             ),
             large=LargeResults(blobs, inline_bytes=settings.results.inline_bytes),

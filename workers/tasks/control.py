@@ -56,6 +56,7 @@ def run_retention(core: Core) -> int:
         log.info("jobs_removed", count=removed)
     core.scaling.store.forget(keep_s=core.settings.scaling.keep_s)
     retain_logs(core.logs)
+    cache_upkeep.forget(core.jobs)
     return removed
 
 
@@ -67,7 +68,3 @@ def run_reclaim(core: Core) -> int:
     if not any(reclaim.may_rest(service) for service in services):
         return 0
     return reclaim.run(core.scaling, services, core.serving.replicas.all())
-    cache_upkeep.forget(core.jobs)
-    run_collection(core)
-    while core.reports.store.forget(keep_s=core.settings.reports.keep_s, limit=REPORTS_CHUNK) == REPORTS_CHUNK:
-        pass
