@@ -81,6 +81,8 @@ def _figures(core: Core) -> Iterator[tuple[str, tuple[str, ...], float]]:
     replicas = Counter((replica.service_id, replica.observed.value) for replica in core.serving.replicas.all())
     for key, count in replicas.items():
         yield "penstock_replicas", key, count
+    for kind, size_bytes in core.registry.models.bytes_named().items():
+        yield "penstock_blob_bytes", (kind,), size_bytes
     yield from _alerts_and_costs(core)
     if core.jobs.express is not None:
         with contextlib.suppress(HotUnavailable):

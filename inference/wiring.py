@@ -309,6 +309,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
             settings=settings.registry,
             engines=settings.engines,
             quotas=quotas,
+            keep_s=settings.inputs.keep_s,
         ),
         resources=ResourcesPorts(devices=SqlDevices(database)),
         access=AccessPorts(

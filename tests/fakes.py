@@ -271,7 +271,12 @@ def make_core(settings=None):
         results=ResultsPorts(samples=FakeSamples(jobs)),
         serving=serving,
         registry=RegistryPorts(
-            models=models, uploads=FakeUploads(), blobs=blobs, settings=settings.registry, engines=settings.engines
+            models=models,
+            uploads=FakeUploads(),
+            blobs=blobs,
+            settings=settings.registry,
+            engines=settings.engines,
+            keep_s=settings.inputs.keep_s,
         ),
         resources=resources,
         access=access,

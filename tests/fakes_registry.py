@@ -3,10 +3,11 @@
 import dataclasses
 import hashlib
 import tempfile
+import time
 from pathlib import Path
 
 from inference.errors import InUse, ModelNotFound, NotFound, UploadNotFound, VersionExists
-from inference.registry.ports import StoredBlob
+from inference.registry.ports import StoredBlob, Upload
 
 
 def page(rows, *, limit, before_id):
@@ -49,18 +50,37 @@ class FakeModels:
     def blob_users(self, key):
         return 1
 
+    def bytes_named(self):
+        return {"models": 0, "uploads": 0, "results": 0}
+
 
 class FakeUploads:
     def __init__(self):
         self.rows = {}
 
-    def insert(self, tenant_id, upload_id, blob):
-        self.rows[upload_id] = blob
+    def insert(self, tenant_id, upload_id, blob, *, keep_s=None):
+        now = time.time()
+        self.rows[upload_id] = Upload(
+            id=upload_id,
+            key=blob.key,
+            size_bytes=blob.size_bytes,
+            created_at=now,
+            expires_at=None if keep_s is None else now + keep_s,
+        )
+        return self.rows[upload_id]
 
     def get(self, tenant_id, upload_id):
         if upload_id not in self.rows:
             raise UploadNotFound(f"There is no upload {upload_id}.", id=upload_id)
         return self.rows[upload_id]
+
+    def list(self, tenant_id, *, limit, before_id=None):
+        return page(self.rows.values(), limit=limit, before_id=before_id)
+
+    def delete(self, tenant_id, upload_id):
+        gone = self.get(tenant_id, upload_id)
+        del self.rows[upload_id]
+        return gone
 
 
 class FakeBlobs:

@@ -162,12 +162,6 @@ class DeploymentQuery(PageIn):
     model_id = Text(load_default=None, metadata={"description": "Only of this model version"})
 
 
-class Uploaded(ma.Schema):
-    upload_id = id_field("Use it as `upload:<upload_id>`")
-    sha256 = fields.String()
-    size_bytes = fields.Integer()
-
-
 def registered(model: ModelVersion) -> dict[str, Any]:
     return {
         "model_id": model.id,

@@ -16,6 +16,7 @@ from inference.errors import NoRoom, NotFound, TooLarge
 from inference.registry.ports import OldBlob, StoredBlob
 
 CHUNK_BYTES = 1 << 20
+INCOMING = "incoming"
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -33,7 +34,7 @@ class FileBlobs:
     def put_stream(self, source: BinaryIO | Iterable[bytes], *, limit_bytes: int) -> StoredBlob:
         """Whole or not at all. Raises TooLarge, NoRoom; what the source raises passes through."""
         with _disk_errors():
-            incoming = self._folder / "incoming"
+            incoming = self._folder / INCOMING
             incoming.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=incoming)
             temporary = Path(name)
@@ -85,12 +86,13 @@ class FileBlobs:
                             key=key if _KEY.fullmatch(key) else None,
                             size_bytes=found.st_size,
                             written_at=found.st_mtime,
+                            is_whole=folder.name != INCOMING,
                         )
 
     def collect(self, old: OldBlob, *, unless: Callable[[], bool]) -> bool:
         """See `BlobStore.collect`."""
         path = self._folder / old.name
-        if path.parent.name != "incoming":
+        if path.parent.name != INCOMING:
             return self._delete(path.name, unless, written_at=old.written_at)
         try:
             if path.stat().st_mtime > old.written_at:
@@ -105,7 +107,7 @@ class FileBlobs:
 
     def _delete(self, key: str, unless: Callable[[], bool], *, written_at: float | None = None) -> bool:
         path = self._place(key)
-        aside = self._folder / "incoming" / f"{key}.{os.urandom(6).hex()}"
+        aside = self._folder / INCOMING / f"{key}.{os.urandom(6).hex()}"
         aside.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.rename(aside)
@@ -153,7 +155,7 @@ def _bring_back(aside: Path, path: Path) -> None:
 
 def _folders(root: Path) -> Iterator[Path]:
     for entry in _entries(root):
-        if entry.is_dir(follow_symlinks=False) and (len(entry.name) == 2 or entry.name == "incoming"):
+        if entry.is_dir(follow_symlinks=False) and (len(entry.name) == 2 or entry.name == INCOMING):
             yield Path(entry.path)
 
 

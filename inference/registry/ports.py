@@ -1,6 +1,6 @@
 """What the registry needs from outside."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -22,13 +22,26 @@ class StoredBlob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Upload(StoredBlob):
+    """A file that a tenant sent; `expires_at`: when it goes, None for never."""
+
+    id: str
+    created_at: float
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OldBlob:
-    """A content of the store as it was found. `name`: its own word for where it lies; `key` None: of no content."""
+    """A content of the store as it was found. `name`: its own word for where it lies; `key` None: of no content.
+
+    `is_whole`: at its place, under its key; otherwise half written, or half taken away.
+    """
 
     name: str
     key: str | None
     size_bytes: int
     written_at: float
+    is_whole: bool = True
 
 
 class BlobStore(Protocol):
@@ -90,17 +103,39 @@ class ModelStore(Protocol):
         ...
 
     def blob_users(self, key: str) -> int:
-        """How many rows name this blob: models, as artefact or golden pair, and uploads; of every tenant."""
+        """How many rows name this blob: models, as artefact or golden pair, uploads and results; of every tenant."""
+        ...
+
+    def used_blobs(self, keys: Sequence[str]) -> Set[str]:
+        """Those of `keys` that any row names, as `blob_users` counts them."""
+        ...
+
+    def bytes_named(self) -> Mapping[str, int]:
+        """By kind (models, uploads, results): the bytes that rows name; what several name counts for each."""
         ...
 
 
 class UploadStore(Protocol):
-    """Uploaded files that wait to be registered or used as a large input."""
+    """Uploaded files that wait to be registered or used as a large input. One whose time is over is none any more."""
 
-    def insert(self, tenant_id: str, upload_id: str, blob: StoredBlob) -> None: ...
+    def insert(self, tenant_id: str, upload_id: str, blob: StoredBlob, *, keep_s: float | None = None) -> Upload:
+        """`keep_s`: how long it lives; None for good."""
+        ...
 
-    def get(self, tenant_id: str, upload_id: str) -> StoredBlob:
+    def get(self, tenant_id: str, upload_id: str) -> Upload:
         """Raises UploadNotFound."""
+        ...
+
+    def list(self, tenant_id: str, *, limit: int, before_id: str | None = None) -> Sequence[Upload]:
+        """Newest first."""
+        ...
+
+    def delete(self, tenant_id: str, upload_id: str) -> Upload:
+        """The row that went. Raises UploadNotFound."""
+        ...
+
+    def expire(self, *, limit: int) -> int:
+        """Removes rows whose time is over, of every tenant; how many went."""
         ...
 
 
@@ -124,7 +159,10 @@ class Inspect(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryPorts:
-    """`inspect`: the limited child process, unless a test brings another. `quotas` None: nobody has one."""
+    """`inspect`: the limited child process, unless a test brings another. `quotas` None: nobody has one.
+
+    `keep_s`: life of an upload that names none; 0 keeps it for good.
+    """
 
     models: ModelStore
     uploads: UploadStore
@@ -133,3 +171,4 @@ class RegistryPorts:
     engines: EnginesSettings
     inspect: Inspect = inspect
     quotas: Quotas | None = None
+    keep_s: float = 0.0

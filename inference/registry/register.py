@@ -120,7 +120,8 @@ def _fetch(ports: RegistryPorts, tenant_id: str, origin: source.Source, by: Prin
     if origin.upload_id is not None:
         if not is_id(origin.upload_id):
             raise UploadNotFound(f"There is no upload `{origin.upload_id[:80]}`.", upload_id=origin.upload_id[:80])
-        return ports.uploads.get(tenant_id, origin.upload_id)
+        upload = ports.uploads.get(tenant_id, origin.upload_id)
+        return StoredBlob(key=upload.key, size_bytes=upload.size_bytes)
     if origin.path is None:
         raise InvalidField("model_path is missing.", field="model_path")
     with source.open_file(origin.path, source.roots_of(ports.settings.model_roots)) as file:

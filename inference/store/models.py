@@ -1,7 +1,7 @@
 """Model versions in SQL."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -103,19 +103,31 @@ class SqlModels:
             self._audit(connection, "model.delete", model, _told(model), None)
 
     def blob_users(self, key: str) -> int:
-        """How many rows name this blob: models, as artefact or golden pair, and uploads; of every tenant."""
-        wanted = sa.select(
-            sa.select(sa.func.count())
-            .select_from(_models)
-            .where(sa.or_(_models.c.sha256 == key, _models.c.golden == key))
-            .scalar_subquery()
-            + sa.select(sa.func.count())
-            .select_from(tables.uploads)
-            .where(tables.uploads.c.sha256 == key)
-            .scalar_subquery()
-        )
+        """How many rows name this blob: models, as artefact or golden pair, uploads and results; of every tenant."""
+        counts = [
+            sa.select(sa.func.count()).select_from(column.table).where(column == key).scalar_subquery()
+            for column in _NAMING
+        ]
         with self._database.read() as connection:
-            return int(connection.execute(wanted).scalar_one())
+            return int(connection.execute(sa.select(sum(counts[1:], start=counts[0]))).scalar_one())
+
+    def used_blobs(self, keys: Sequence[str]) -> Set[str]:
+        """Those of `keys` that any row names."""
+        among = [sa.select(column).where(column.in_(keys)) for column in _NAMING]
+        with self._database.read() as connection:
+            return set(connection.execute(sa.union(*among)).scalars())
+
+    def bytes_named(self) -> Mapping[str, int]:
+        """By kind (models, uploads, results): the bytes that rows name."""
+        sums = [
+            sa.select(sa.func.coalesce(sa.func.sum(table.c.size_bytes), 0))
+            .where(table.c.sha256.is_not(None))
+            .scalar_subquery()
+            .label(table.name)
+            for table in (_models, tables.uploads, tables.results)
+        ]
+        with self._database.read() as connection:
+            return {kind: int(size) for kind, size in connection.execute(sa.select(*sums)).one()._mapping.items()}
 
     def _audit(
         self,
@@ -136,6 +148,9 @@ class SqlModels:
             after=after,
         )
 
+
+_NAMING = (_models.c.sha256, _models.c.golden, tables.uploads.c.sha256, tables.results.c.sha256)
+"""Every column that names a blob. What is not named in one of them is garbage: a new one must stand here."""
 
 _ACTIONS = {ModelState.DEPRECATED: "model.deprecate"}
 

@@ -60,6 +60,7 @@ http_time = Histogram("penstock_http_request_seconds", "HTTP requests", ["route"
 
 # name -> (help, label names); the values come from the database, or from Redis, at each scrape
 READ_FROM_STORE = {
+    "penstock_blob_bytes": ("Bytes in the blob store, by what names them", ("kind",)),
     "penstock_jobs": ("Jobs by state", ("service", "state")),
     "penstock_queue_depth": ("Jobs that wait to be claimed", ("service", "priority")),
     "penstock_express_waiting": ("Synchronous predictions that wait to be taken", ("service",)),

@@ -8,6 +8,7 @@ from inference.core import Core
 from inference.jobs import cache_upkeep
 from inference.jobs.retain import retain
 from inference.logs.retain import retain as retain_logs
+from inference.registry.collect import collect
 from inference.scaling import reclaim
 from workers.queues import AUTOSCALE_TASK, RECLAIM_TASK, RECONCILE_TASK, RETENTION_TASK
 from workers.ticker import Ticker
@@ -56,8 +57,18 @@ def run_retention(core: Core) -> int:
         log.info("jobs_removed", count=removed)
     core.scaling.store.forget(keep_s=core.settings.scaling.keep_s)
     retain_logs(core.logs)
+    run_collection(core)
     cache_upkeep.forget(core.jobs)
     return removed
+
+
+def run_collection(core: Core) -> None:
+    """Takes away what jobs, uploads and models have left in the blob store."""
+    from inference.telemetry import metrics  # once it was said where metrics are kept
+
+    collected = collect(core.registry, grace_s=core.settings.blobs.grace_s)
+    metrics.blobs_collected.inc(collected.blobs)
+    metrics.blob_bytes_collected.inc(collected.bytes)
 
 
 def run_reclaim(core: Core) -> int:

@@ -130,7 +130,7 @@ def test_the_artefact_is_a_copy(ports, model_file):
 def test_a_file_url_and_an_upload_are_taken_too(ports, model_file):
     first = put(ports, f"file://{model_file}")
     with model_file.open("rb") as stream:
-        upload_id = uploads.receive(ports, tenant_id="default", stream=stream)
+        upload_id = uploads.receive(ports, tenant_id="default", stream=stream).id
     second = put(ports, f"upload:{upload_id}", version="1.0.1")
 
     assert first.sha256 == second.sha256
@@ -354,7 +354,7 @@ def test_a_deleted_models_content_goes_when_nobody_else_needs_it(ports, model_fi
 
 def test_an_upload_keeps_its_content_when_the_model_goes(ports, model_file):
     with model_file.open("rb") as stream:
-        upload_id = uploads.receive(ports, tenant_id="default", stream=stream)
+        upload_id = uploads.receive(ports, tenant_id="default", stream=stream).id
     model = put(ports, f"upload:{upload_id}")
 
     control.delete(ports, tenant_id="default", model_id=model.id)

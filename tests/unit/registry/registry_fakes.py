@@ -11,7 +11,7 @@ from inference.engines import hooks as hooks_of
 from inference.engines.base import LoadSpec
 from inference.errors import ModelNotFound, NotFound, TooLarge, UploadNotFound, VersionExists
 from inference.registry import trial
-from inference.registry.ports import RegistryPorts, StoredBlob
+from inference.registry.ports import RegistryPorts, StoredBlob, Upload
 from inference.settings import EnginesSettings, RegistrySettings
 
 PLUGINS = ",".join(
@@ -61,8 +61,10 @@ class MemoryUploads:
     def __init__(self):
         self.rows = {}
 
-    def insert(self, tenant_id, upload_id, blob):
-        self.rows[upload_id] = blob
+    def insert(self, tenant_id, upload_id, blob, *, keep_s=None):
+        values = {"key": blob.key, "size_bytes": blob.size_bytes, "created_at": 0.0, "expires_at": None}
+        self.rows[upload_id] = Upload(id=upload_id, **values)
+        return self.rows[upload_id]
 
     def get(self, tenant_id, upload_id):
         if upload_id not in self.rows:
@@ -86,6 +88,9 @@ class MemoryBlobs:
         key = hashlib.sha256(content).hexdigest()
         self.contents[key] = content
         return StoredBlob(key=key, size_bytes=len(content))
+
+    def has(self, key):
+        return key in self.contents
 
     def path(self, key):
         if key not in self.contents:

@@ -25,7 +25,7 @@ def ports():
 
 def put(ports, version="1.0.0", content=None, **changes):
     """Registers a fresh upload, and takes the upload away again."""
-    upload_id = uploads.receive(ports, tenant_id="t", stream=[content or version.encode()])
+    upload_id = uploads.receive(ports, tenant_id="t", stream=[content or version.encode()]).id
     body = {"name": "m", "version": version, "framework": "double", "model_path": f"upload:{upload_id}"}
     try:
         return register(ports, tenant_id="t", **{**body, **changes})
@@ -109,7 +109,7 @@ def test_what_fails_leaves_only_what_others_name(problem):
         raise problem
 
     ports = make_ports(inspect=fail)
-    upload_id = uploads.receive(ports, tenant_id="t", stream=[b"model"])
+    upload_id = uploads.receive(ports, tenant_id="t", stream=[b"model"]).id
 
     with pytest.raises(type(problem)):
         register(ports, tenant_id="t", name="m", version="1.0.0", framework="double", model_path=f"upload:{upload_id}")
@@ -151,7 +151,7 @@ def test_uploads_are_counted_and_must_hold_something():
 
 
 def test_an_upload_whose_row_cannot_be_written_leaves_no_content(ports):
-    def away(*_):
+    def away(*_, **__):
         raise StoreUnavailable("away")
 
     ports.uploads.insert = away

@@ -70,7 +70,7 @@ def test_an_upload_over_the_limit_of_one_file_is_too_large_whatever_the_quota(po
 def test_what_was_not_stored_is_given_back(ports):
     by, insert = holder(100), ports.uploads.insert
 
-    def away(*_):
+    def away(*_, **__):
         raise StoreUnavailable("away")
 
     ports.uploads.insert = away
@@ -83,7 +83,7 @@ def test_what_was_not_stored_is_given_back(ports):
 
 def test_a_model_counts_like_an_upload_and_a_refused_one_leaves_nothing(ports, usage):
     by = holder(10)
-    upload_id = send(ports, b"model.", None)
+    upload_id = send(ports, b"model.", None).id
     kept = dict(ports.blobs.contents)
 
     usage.bytes = 5

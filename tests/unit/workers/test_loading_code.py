@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from inference.errors import EngineLoadFailed, ModelRunsCode
+from inference.errors import EngineLoadFailed, ModelRunsCode, NotFound
 from inference.settings import EnginesSettings
 from tests import fakes
 from tests.unit.registry.artefacts import onnx, trap
@@ -45,7 +45,7 @@ def test_what_its_row_says_is_enough_to_refuse(core):
 def test_a_service_that_allows_it_opens_the_pickle(core, tmp_path):
     model = model_of(core, trap(tmp_path / "mark"), runs_code=True, golden="0" * 64)
 
-    with pytest.raises(KeyError):  # there is no golden pair to check it by
+    with pytest.raises(NotFound):  # there is no golden pair to check it by
         loading.load(core, fakes.add_service(core, model=model, allow_code=True), model)
 
     assert (tmp_path / "mark").is_dir()

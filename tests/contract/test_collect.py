@@ -1,0 +1,157 @@
+"""Garbage of the blob store: what goes, what stays, and that a row which comes meanwhile keeps its content."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from inference.blobs.files import FileBlobs
+from inference.errors import NotFound, StoreUnavailable, Unavailable, UploadNotFound
+from inference.ids import DEFAULT_TENANT, new_id
+from inference.registry import collect as room
+from inference.registry import uploads
+from inference.registry.ports import RegistryPorts
+from inference.settings import EnginesSettings, RegistrySettings
+from inference.store import tables
+from inference.store.database import Database
+from inference.store.models import SqlModels
+from inference.store.uploads import SqlUploads
+
+GRACE_S = 3600.0
+
+
+@pytest.fixture
+def ports(database: Database, tmp_path) -> RegistryPorts:
+    return RegistryPorts(
+        models=SqlModels(database),
+        uploads=SqlUploads(database),
+        blobs=FileBlobs(tmp_path / "blobs"),
+        settings=RegistrySettings(),
+        engines=EnginesSettings(),
+        keep_s=3600.0,
+    )
+
+
+def send(ports, content, **options):
+    return uploads.receive(ports, tenant_id=DEFAULT_TENANT, stream=[content], **options)
+
+
+def age(ports, key):
+    """As if it had been written before the grace."""
+    os.utime(ports.blobs.path(key), (1.0, 1.0))
+
+
+def collect(ports):
+    return room.collect(ports, grace_s=GRACE_S)
+
+
+def test_an_upload_goes_when_its_time_is_over_and_its_content_after_the_grace(ports, database):
+    short, long = send(ports, b"short", keep_s=0.001), send(ports, b"long")
+    time.sleep(0.01)
+
+    first = collect(ports)
+
+    assert (first.uploads, first.blobs) == (1, 0)
+    with pytest.raises(UploadNotFound):
+        ports.uploads.get(DEFAULT_TENANT, short.id)
+    for upload in (short, long):
+        age(ports, upload.key)
+    assert collect(ports) == room.Collected(blobs=1, bytes=5)
+    assert [ports.blobs.has(upload.key) for upload in (short, long)] == [False, True]
+
+
+def test_a_content_that_a_result_or_a_second_upload_names_stays(ports, database):
+    stored, twice = ports.blobs.put_bytes(b"result"), [send(ports, b"same") for _ in range(2)]
+    with database.write() as connection:
+        row = {"job_id": new_id(), "body": b"", "sha256": stored.key, "size_bytes": 6}
+        connection.execute(tables.results.insert(), row)
+    for key in (stored.key, twice[0].key):
+        age(ports, key)
+
+    uploads.delete(ports, tenant_id=DEFAULT_TENANT, upload_id=twice[0].id)
+
+    assert collect(ports).blobs == 0
+    assert ports.models.bytes_named() == {"models": 0, "uploads": 4, "results": 6}
+    uploads.delete(ports, tenant_id=DEFAULT_TENANT, upload_id=twice[1].id)
+    assert not ports.blobs.has(twice[1].key)
+
+
+def test_a_row_that_comes_while_its_content_is_being_collected_keeps_it(ports, database, monkeypatch):
+    stored = ports.blobs.put_bytes(b"late")
+    age(ports, stored.key)
+    count = SqlModels.blob_users
+
+    def users(self, key):
+        ports.uploads.insert(DEFAULT_TENANT, new_id(), stored)  # between the look and the act
+        return count(self, key)
+
+    monkeypatch.setattr(SqlModels, "blob_users", users)
+
+    assert collect(ports).blobs == 0
+    assert ports.blobs.path(stored.key).read_bytes() == b"late"
+
+
+def test_a_content_that_is_written_again_meanwhile_stays_though_nobody_names_it_yet(ports):
+    stored = ports.blobs.put_bytes(b"again")
+    age(ports, stored.key)
+    (found,) = ports.blobs.old(age_s=GRACE_S)
+
+    ports.blobs.put_bytes(b"again")
+
+    assert not ports.blobs.collect(found, unless=lambda: False)
+    assert ports.blobs.has(stored.key)
+
+
+def test_writers_and_collectors_at_once_lose_nothing_that_is_named(ports):
+    stop, lost = threading.Event(), []
+
+    def gather():
+        while not stop.is_set():
+            for one in filter(lambda one: one.is_whole, ports.blobs.old(age_s=0.0)):
+                ports.blobs.collect(one, unless=lambda key=one.key: ports.models.blob_users(key) > 0)
+
+    thread = threading.Thread(target=gather)
+    thread.start()
+    for number in range(30):
+        try:
+            upload = send(ports, b"%d" % (number % 3))
+        except Unavailable:
+            continue  # without any grace a content may go before it has a name, and then the client is told
+        try:
+            ports.blobs.path(upload.key)
+        except NotFound:
+            time.sleep(0.05)  # out of sight for a moment, perhaps
+            lost += [] if ports.blobs.has(upload.key) else [number]
+        uploads.delete(ports, tenant_id=DEFAULT_TENANT, upload_id=upload.id)
+    stop.set()
+    thread.join()
+
+    assert lost == []
+
+
+def test_what_a_crash_left_behind_goes_and_a_content_half_taken_away_comes_back(ports):
+    upload = send(ports, b"named")
+    folder = ports.blobs._folder / "incoming"
+    ports.blobs.path(upload.key).rename(folder / f"{upload.key}.abc")
+    (folder / "tmp123").write_bytes(b"half")
+    for path in folder.iterdir():
+        os.utime(path, (1.0, 1.0))
+
+    collected = collect(ports)
+
+    assert (collected.blobs, list(folder.iterdir())) == (1, [])
+    assert ports.blobs.path(upload.key).read_bytes() == b"named"
+
+
+def test_nothing_goes_while_the_database_cannot_say_who_names_it(ports, monkeypatch):
+    stored = ports.blobs.put_bytes(b"unsure")
+    age(ports, stored.key)
+
+    def away(self, key):
+        raise StoreUnavailable("away", part="store")
+
+    monkeypatch.setattr(SqlModels, "blob_users", away)
+
+    assert collect(ports).blobs == 0
+    assert ports.blobs.has(stored.key)
