@@ -28,6 +28,7 @@ from api.v1 import (
     nodes,
     pool,
     predict,
+    reports,
     results,
     scaling,
     service_metrics,
@@ -41,6 +42,7 @@ from api.v1 import (
     webhooks,
 )
 from inference.core import Core
+from inference.reports.style import policy
 
 UNDER_BASE = (
     services.blueprint,
@@ -53,6 +55,7 @@ UNDER_BASE = (
     task_changes.blueprint,
     batches.blueprint,
     results.blueprint,
+    reports.blueprint,
     compare.blueprint,
     webhooks.blueprint,
     keys.blueprint,
@@ -132,6 +135,8 @@ def _headers(app: Flask) -> Callable[[str], tuple[headers.Header, ...]]:
         page = app.dispatch_request()
     of_page = headers.of_page(str(page))
     pages = {rule.rule: of_page for rule in app.url_map.iter_rules() if rule.rule.startswith(f"{DOCS}/")}
+    of_report = headers.of_report(policy())
+    pages |= {f"{base}{reports.CONTENT}": of_report for base in (context.BASE, context.ALIAS)}
     return lambda route: pages.get(route, headers.ANSWER)
 
 

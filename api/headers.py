@@ -26,6 +26,11 @@ def _with(policy: str, *more: Header) -> tuple[Header, ...]:
 ANSWER = _with(HIDDEN, ("Cache-Control", "no-store"))
 
 
+def of_report(policy: str) -> tuple[Header, ...]:
+    """For a report, which brings its own policy; a browser takes both, and what both allow."""
+    return _with(f"{policy}; frame-ancestors 'none'", ("Cache-Control", "no-store"))
+
+
 def of_page(html: str) -> tuple[Header, ...]:
     """For the page of Swagger UI and its files: our own host alone, and of inline scripts those that stand in `html`.
 

@@ -11,7 +11,7 @@ from workers import publisher
 def build(settings: Settings) -> Core:
     """A core whose submissions ring the workers; `close` ends the connection to the broker too."""
     connected = publisher.connect(settings)
-    core = wiring.build(settings, bell=connected.bell, kick=connected.kick)
+    core = wiring.build(settings, bell=connected.bell, kick=connected.kick, nudge=connected.nudge)
 
     def close() -> None:
         core.close()

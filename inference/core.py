@@ -19,6 +19,7 @@ from inference.jobs.ports import JobPorts
 from inference.logs.ports import LogsPorts
 from inference.notify.ports import NotifyPorts
 from inference.registry.ports import RegistryPorts
+from inference.reports.ports import ReportPorts
 from inference.resources.ports import ResourcesPorts
 from inference.results.ports import ResultsPorts
 from inference.scaling.ports import ScalingPorts
@@ -50,6 +51,7 @@ class Core:
     costs: CostPorts
     scaling: ScalingPorts
     alerts: AlertPorts
+    reports: ReportPorts
     logs: LogsPorts
     backup: BackupPorts
     ping_store: Callable[[], None]

@@ -36,6 +36,7 @@ from inference.redisio.express import RedisExpress
 from inference.redisio.figures import RedisFigures
 from inference.redisio.hot import RedisHotResults
 from inference.registry.ports import RegistryPorts
+from inference.reports.ports import Nudge, ReportPorts
 from inference.resources.ports import ResourcesPorts
 from inference.results.ports import ResultsPorts
 from inference.scaling.ports import ScalingPorts
@@ -162,7 +163,7 @@ def _tracer(settings: Settings, now_s: Callable[[], float]) -> Tracer | None:
 
 
 class Silence:
-    """A bell and a kick that nobody hears, for processes that only read."""
+    """A bell, a kick and a nudge that nobody hears, for processes that only read."""
 
     def ring(self, service_id: str, *, slots: int) -> None:
         pass
@@ -177,6 +178,9 @@ class Silence:
         pass
 
     def reconcile(self) -> None:
+        pass
+
+    def report(self) -> None:
         pass
 
 
@@ -200,7 +204,9 @@ def has_keys(settings: Settings) -> bool:
         database.close()
 
 
-def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = None) -> Core:
+def build(
+    settings: Settings, *, bell: Bell | None = None, kick: Kick | None = None, nudge: Nudge | None = None
+) -> Core:
     """The ports of one process. Opens no connection to Redis yet, and one to the database, to check its schema.
 
     Raises BadSettings for an impossible URL, StoreUnavailable when the database is away or not migrated.
@@ -250,7 +256,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         kick=kick or Silence(),
         settings=settings.serving,
     )
-    outgoing = SqlWebhookSecrets(database)
+    outgoing, flow = SqlWebhookSecrets(database), SqlFlow(database, store.now_s)
     alerting = AlertPorts(
         rules=SqlAlertRules(database),
         alerts=SqlAlerts(database),
@@ -330,7 +336,7 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         ),
         costs=costs,
         telemetry=TelemetryPorts(
-            flow=SqlFlow(database, store.now_s),
+            flow=flow,
             series=SqlSeries(database),
             figures=figures,
             turns=ticks,
@@ -347,6 +353,15 @@ def build(settings: Settings, *, bell: Bell | None = None, kick: Kick | None = N
         ),
         logs=LogsPorts(store=logs, deploys=logs, settings=settings.logs),
         alerts=alerting,
+        reports=ReportPorts(
+            store=SqlReports(database),
+            sources=SqlReportSources(database, flow.max_batches),
+            costs=costs,
+            secrets=outgoing,
+            nudge=nudge or Silence(),
+            settings=settings.reports,
+            kept=settings.telemetry,
+        ),
         backup=BackupPorts(
             configuration=SqlConfiguration(database),
             snapshots=SqlBackups(database),

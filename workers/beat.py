@@ -8,8 +8,8 @@ from inference import settings as settings_room
 from inference.telemetry.log import configure
 from workers.alarm import end_quietly
 from workers.app import make_app
-from workers.queues import AUTOSCALE_TASK, CONTROL_QUEUE, RECLAIM_TASK, RETENTION_TASK
-from workers.tasks.control import AUTOSCALE_S, RECLAIM_S, RETENTION_S
+from workers.queues import AUTOSCALE_TASK, CONTROL_QUEUE, RECLAIM_TASK, REPORTS_TASK, RETENTION_TASK
+from workers.tasks.control import AUTOSCALE_S, RECLAIM_S, REPORTS_S, RETENTION_S
 
 SCHEDULE = {
     name: {"task": task, "schedule": every_s, "options": {"queue": CONTROL_QUEUE, "expires": every_s}}
@@ -17,6 +17,7 @@ SCHEDULE = {
         ("retention", RETENTION_TASK, RETENTION_S),
         ("autoscale", AUTOSCALE_TASK, AUTOSCALE_S),
         ("idle_reclaim", RECLAIM_TASK, RECLAIM_S),
+        ("reports", REPORTS_TASK, REPORTS_S),
     )
 }
 

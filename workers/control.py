@@ -35,6 +35,7 @@ def _run(settings: Settings) -> int:
     from workers.courier import CourierThread
     from workers.launching.vigil import CONTROL_BEAT
     from workers.queues import CONTROL_QUEUE
+    from workers.reporting import Reporting
     from workers.sampling import SamplerThread
     from workers.tasks.control import register
     from workers.ticker import Ticker
@@ -47,8 +48,9 @@ def _run(settings: Settings) -> int:
     name = f"control.{os.getpid()}@{socket.gethostname()}"
     ticker, courier = Ticker(core, name=name, beat=settings.data_dir / CONTROL_BEAT), CourierThread(core, name=name)
     sampler, alerts = SamplerThread(core, name=name), AlertThread(core, name=name)
+    reporting = Reporting(core)
     app = make_app(settings)
-    register(app, core, ticker)
+    register(app, core, ticker, reporting)
     remote_control.narrow(settings)
     ticker.start()
     courier.start()
@@ -70,6 +72,7 @@ def _run(settings: Settings) -> int:
     try:
         worker.start()
     finally:
+        reporting.stop()
         alerts.stop()
         sampler.stop()
         courier.stop()

@@ -1,31 +1,15 @@
 """Renders a report: one HTML file that needs nothing else, or a PDF of the same page."""
 
-import base64
-import functools
-import hashlib
-from pathlib import Path
 from typing import Any
 
 from inference.errors import PdfUnavailable
 from inference.reports.model import Facts, Format, Report
+from inference.reports.style import HERE, policy, style
 from inference.reports.texts import CATALOGUE
 from inference.reports.view import View, view
 
-HERE = Path(__file__).parent
 MEDIA = {Format.HTML: "text/html; charset=utf-8", Format.PDF: "application/pdf"}
 SHOWN_MISSING = 5
-
-
-@functools.cache
-def style() -> str:
-    """The style sheet, the same in every report."""
-    return (HERE / "report.css").read_text()
-
-
-def policy() -> str:
-    """What a page of ours may load: nothing; of styles the one that stands in it."""
-    digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def render(report: Report, facts: Facts, *, base_url: str) -> tuple[bytes, str]:

@@ -128,6 +128,10 @@ CALLS: dict[str, list[Call]] = {
     f"GET {BASE}/nodes": [Call(query={"cursor": "$node_id"})],
     f"GET {BASE}/costs": [Call(query={"tenant_id": "$tenant_id"})],
     f"GET {BASE}/alerts": [Call(query={"service_id": "$service_id"}), Call(query={"cursor": "$service_id"})],
+    f"GET {BASE}/reports": [Call(query={"cursor": "$report_id"})],
+    f"GET {BASE}/services/{{service_id}}/reports": [Call(), Call(query={"cursor": "$report_id"})],
+    f"POST {BASE}/services/{{service_id}}/reports": [Call(body=EMPTY)],
+    f"POST {BASE}/services/{{service_id}}/report-schedules": [Call(body={"every": "day"})],
     f"POST {BASE}/alerts/rules": [
         Call(body={"name": "of one service", "metric": "latency", "threshold": 1, "service_id": "$service_id"}),
     ],

@@ -130,6 +130,10 @@ class World:
             spare, _ = self._key(scope, f"spare of {workspace} of {tenant}")
             self.keys[tenant][workspace] = key
             ids = whole | self._add_service(tenant, key, whole["model_id"]) | {"key_id": spare}
+            mine = f"{BASE}/services/{ids['service_id']}"
+            ids["report_id"] = self.made(key, "POST", f"{mine}/reports", {})["report_id"]
+            plan = self.made(key, "POST", f"{mine}/report-schedules", {"every": "day"})
+            ids["schedule_id"] = plan["schedule_id"]
             of_service = Scope(tenant, None, ids["service_id"])
             _, self.keys[tenant][f"service in {workspace}"] = self._key(of_service, f"for a service of {tenant}")
             ids["service_key_id"], _ = self._key(of_service, f"spare for a service of {tenant}")
