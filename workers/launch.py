@@ -2,16 +2,20 @@
 
 import argparse
 import dataclasses
+import gc
 import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from inference import lifeline
 from inference import settings as settings_room
 from inference.errors import KeysNeeded, PenstockError
 from inference.settings import Settings
-from workers.launching import status, up
+from workers.launching import cradle, roles, status, up
+from workers.launching.nursery import Nursery
+from workers.launching.supervise import nursery_environment
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
@@ -20,8 +24,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     try:
         if asked.command == "status":
             return _status(asked, settings_room.load(environ))
-        return up.run(settings_of(asked, environ), environ=environ, flower=asked.flower, ready_file=asked.ready_file,
-                      print_json=asked.print_json)  # fmt: skip
+        return _up(asked, environ)
     except KeysNeeded as error:
         sys.stderr.write(f"penstock: {error.message}\n")
         return 2
@@ -30,6 +33,40 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _up(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    settings = settings_of(asked, environ)
+    nursery = _branch(settings, environ)
+    try:
+        return up.run(settings, environ=environ, flower=asked.flower, ready_file=asked.ready_file,
+                      print_json=asked.print_json, nursery=nursery)  # fmt: skip
+    finally:
+        if nursery is not None:
+            nursery.end()
+
+
+def _branch(settings: Settings, environ: Mapping[str, str]) -> Nursery | None:
+    """A nursery that shares what this process has loaded, before it learns anything that the parts need not know.
+
+    None where it knows that already: who was given the text of a key.
+    """
+    if roles.secrets_of(environ):
+        return None
+    own = nursery_environment(roles.environment(settings, run_id="", redis_url="", inherited=environ))
+
+    def become() -> None:
+        os.umask(0o077)
+        lifeline.leave_no_core()
+        os.setsid()
+        os.environ.clear()
+        os.environ.update(own)
+        cradle.show("launcher")
+        cradle.load()
+
+    gc.collect()
+    gc.freeze()  # or the copy, which collects too, would write to each page of it
+    return Nursery.branched(become)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,4 +109,6 @@ def _status(asked: argparse.Namespace, settings: Settings) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["up"]:
+        cradle.enter("workers.launch", is_bare=True)
     sys.exit(main(sys.argv[1:], os.environ))

@@ -5,7 +5,6 @@ import hashlib
 import os
 import signal
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -362,7 +361,7 @@ def main(environ: Mapping[str, str]) -> int:
     settings = settings_room.load(environ)
     if settings.process.run_id:
         lifeline.die_with_parent()
-    nursery = Nursery.branched((sys.executable, "-m", "workers.launching.cradle", "node"))
+    nursery = Nursery.branched(lambda: cradle.show("node"))
     configure(settings, "node")
     host = socket.gethostname()
     bell = publisher.connect(settings)

@@ -15,6 +15,7 @@ from inference.errors import BadSettings
 from inference.settings import Settings
 from inference.telemetry.log import configure
 from inference.telemetry.sharing import share
+from workers.launching import cradle
 from workers.launching.born import Task
 from workers.launching.nursery import Nursery
 from workers.pulse import Pulse, path_of
@@ -33,7 +34,7 @@ def main(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
         raise BadSettings("A worker is started by the node agent, which says what it is for; start `penstock node`.")
     lifeline.die_with_parent()
     share(settings.data_dir / "run" / "metrics" / "worker")
-    nursery = Nursery.branched((sys.executable, "-m", "workers.launching.cradle", "engines"))
+    nursery = Nursery.branched(lambda: cradle.show("engines"))
     configure(settings, "worker")
     if nursery is not None:
         fork_children(nursery)

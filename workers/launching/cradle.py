@@ -1,7 +1,7 @@
 """The process from which parts are forked: loads what they share, then waits to be asked (`nursery`).
 
 `python -m workers.launching.cradle FD` answers on that socket; `... MODULE [ARGUMENT ...]` becomes that part itself,
-which can then have a nursery of its own.
+which can then have a nursery of its own, and `... BARE MODULE [ARGUMENT ...]` does so without loading anything.
 """
 
 import gc
@@ -11,7 +11,6 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from inference.engines import catalog
 from workers.alarm import end_quietly
 from workers.launching import areas, nursery
 from workers.launching.born import Task
@@ -38,6 +37,7 @@ UNUSED = ("attr", "cffi", "opentelemetry.sdk.metrics", "rich", "yaml")
 
 Ours may still import it, later.
 """
+BARE = "bare"
 FOR_POSTGRESQL = ("sqlalchemy.dialects.postgresql.psycopg", "inference.store.patience")
 
 
@@ -54,17 +54,25 @@ def load() -> None:
             continue
     for name in hidden:
         del sys.modules[name]
+    from inference.engines import catalog
+
     catalog.installed()
     gc.collect()
     gc.freeze()
     gc.enable()
 
 
-def enter(module: str) -> None:
+def enter(module: str, *, is_bare: bool = False) -> None:
     """Where this process, which runs `module`, could have no nursery, begins it anew so that it can."""
-    if not areas.are_known():
+    if not areas.are_known() and "workers.launching.cradle" not in sys.orig_argv and sys.platform == "linux":
         environ = {**os.environ, areas.ROOM: areas.room_for(os.environ)}
-        os.execve(sys.executable, areas.command(module, *sys.argv[1:]), environ)  # noqa: S606 - this very program
+        command = areas.command(*([BARE] if is_bare else []), module, *sys.argv[1:])
+        os.execve(sys.executable, command, environ)  # noqa: S606 - this very program
+
+
+def show(*words: str) -> None:
+    """Names this process, to whoever looks, after what it is the nursery of."""
+    areas.rename([sys.executable, "-m", "workers.launching.cradle", *words])
 
 
 def main(arguments: Sequence[str]) -> Task:
@@ -72,14 +80,17 @@ def main(arguments: Sequence[str]) -> Task:
     os.environ.pop(areas.ROOM, None)
     areas.know()
     *words, _ = arguments
+    if words[0] == BARE:
+        return _become(words[1:])
     is_part = not words[0].isdecimal()
     if is_part:
         end_quietly()
-    shown = [sys.executable, "-m", "workers.launching.cradle", *words]
-    areas.rename(shown)
+    show(*words)
     load()
-    if not is_part:
-        return nursery.serve(socket.socket(fileno=int(words[0])))
+    return _become(words) if is_part else nursery.serve(socket.socket(fileno=int(words[0])))
+
+
+def _become(words: Sequence[str]) -> Task:
     task = Task(argv=(sys.executable, "-m", *words), environ=dict(os.environ))
     task.settle()
     return task

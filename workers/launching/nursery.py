@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -105,10 +105,11 @@ class Nursery:
         return cls(ours, process.pid)
 
     @classmethod
-    def branched(cls, argv: Sequence[str]) -> Self | None:
+    def branched(cls, become: Callable[[], None]) -> Self | None:
         """A copy of this process as it is now; None where its copies could not say who they are (`areas`).
 
-        Call it early: before there is any thread, connection or handler. In the forked it does not return.
+        The copy runs `become` before it serves. Call it early: before there is any thread, connection or handler, and
+        where nobody above would end things when the forked, in which it does not return, raise SystemExit.
         """
         if not areas.are_known():
             return None
@@ -123,7 +124,7 @@ class Nursery:
         lifeline.die_with_parent(parent_pid=parent_pid)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        areas.rename(argv)
+        become()
         serve(theirs).run()
         raise AssertionError("a task ends its process")
 

@@ -31,6 +31,12 @@ _HOUSEKEEPING_S = 30.0
 NURSERY = "nursery"
 
 
+def nursery_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """For the process that parts with this environment are forked from: it learns the kind of database only."""
+    kind = environment.get("PENSTOCK_DATABASE_URL", "").partition(":")[0]
+    return {**environment, **NO_URLS, "PENSTOCK_DATABASE_URL": f"{kind}:", "PENSTOCK_ROLE": NURSERY}
+
+
 def restart_delay_s(before_s: float, *, lived_s: float) -> float:
     """How long to wait before a process that lived `lived_s` is started again; `before_s` was the last wait.
 
@@ -70,7 +76,9 @@ class Supervisor:
         say: Callable[[str], None],
         changed: Callable[["Supervisor"], None] = lambda _: None,
         logs: LogsSettings | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
+        """A `nursery` that is there already is used, and ended at last."""
         self.children: dict[str, Child] = {}
         self.stopping = False
         self.killed = False
@@ -81,7 +89,7 @@ class Supervisor:
         self._log_limits = logs or LogsSettings()
         self._asked_at = 0.0
         self._errand: subprocess.Popen[bytes] | None = None
-        self._nursery: Nursery | None = None
+        self._nursery = nursery
         self._swept_logs = time.monotonic()
         self._wake, self._wake_end = socket.socketpair()
         self._wake.setblocking(False)
@@ -106,8 +114,10 @@ class Supervisor:
 
     def warm(self) -> None:
         """Has the libraries of the forked roles loaded, in a process beside, from now on."""
+        if self._nursery is not None and not self._nursery.is_gone:
+            return
         self._nursery = Nursery.opened(
-            environ={**self._environment, **NO_URLS, "PENSTOCK_ROLE": NURSERY},
+            environ=nursery_environment(self._environment),
             cwd=self._data_dir,
             log=self.log_of(NURSERY),
         )

@@ -17,6 +17,7 @@ from inference.errors import BadSettings
 from inference.resources import probe
 from inference.settings import Settings
 from workers.launching import broker, folder, front, opening, roles, tls
+from workers.launching.nursery import Nursery
 from workers.launching.roles import BROKER, Ports, Role
 from workers.launching.supervise import Supervisor, say
 
@@ -36,6 +37,7 @@ def run(
     print_json: bool = False,
     work: Work = roles.work,
     migrate: tuple[str, ...] = roles.MIGRATE,
+    nursery: Nursery | None = None,
 ) -> int:
     """Runs the system in the foreground until SIGINT or SIGTERM; gives back the exit code.
 
@@ -58,7 +60,7 @@ def run(
         with _listen(settings.api.host, settings.api.port) as listener:
             if not _is_loopback(listener):
                 environ = opening.closed(settings, environ, migrate)
-            system = _System(settings, listener=listener, environ=environ, flower=flower)
+            system = _System(settings, listener=listener, environ=environ, flower=flower, nursery=nursery)
             try:
                 if not system.start(work, migrate):
                     return 130 if system.supervisor.killed else 0 if system.supervisor.stopping else 1
@@ -76,7 +78,13 @@ class _System:
     """One run: which processes, where they listen, and what is told about them."""
 
     def __init__(
-        self, settings: Settings, *, listener: socket.socket, environ: Mapping[str, str], flower: bool
+        self,
+        settings: Settings,
+        *,
+        listener: socket.socket,
+        environ: Mapping[str, str],
+        flower: bool,
+        nursery: Nursery | None,
     ) -> None:
         self.settings = settings
         self.run_id = secrets.token_hex(8)
@@ -106,6 +114,7 @@ class _System:
             say=say,
             changed=self.write_state,
             logs=settings.logs,
+            nursery=nursery,
         )
 
     def start(self, work: Work, migrate: tuple[str, ...]) -> bool:
