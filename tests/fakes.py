@@ -34,6 +34,7 @@ from tests import (
     fakes_telemetry,
 )
 from tests.fakes_bulk import FakeBulk
+from tests.fakes_cache import FakeResultCache
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_leases import FakeLeases
 from tests.fakes_registry import FakeBlobs, FakeModels, FakeUploads, page
@@ -265,6 +266,7 @@ def make_core(settings=None):
             directory=FakeDirectory(services, models),
             settings=settings.jobs,
             by_model=CachedByModel(services, models),
+            cache=FakeResultCache(),
             fallbacks=CachedFallback(services, models, FakeFallback(services), after_s=5.0),
             spending=BudgetGate(costs.budgets, every_s=60.0, currency=settings.costs.currency),
         ),

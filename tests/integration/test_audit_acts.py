@@ -144,6 +144,7 @@ PREPARED: dict[str, Callable[[World], Prepared]] = {
     f"POST {BASE}/services/{{service_id}}/stop": on(a_started_service),
     f"POST {BASE}/services/{{service_id}}/restart": on(a_started_service),
     f"POST {BASE}/services/{{service_id}}/scale": on(a_service, {"replicas": 2}),
+    f"DELETE {BASE}/services/{{service_id}}/cache": on(a_service),
     f"POST {BASE}/services/{{service_id}}/tasks": on(the_service, TASK),
     f"POST {BASE}/services/{{service_id}}/tasks/batch": on(the_service, {"input_data_list": [TASK["input_data"]]}),
     f"POST {BASE}/services/{{service_id}}/predict": as_a_task(the_service),

@@ -17,6 +17,7 @@ BESIDE = {
     "replicas": "service_id",
     "instances": "service_id",
     "series": "service_id",
+    "result_cache": "service_id",
     "profiles": "model_id",
 }
 """Rows without a tenant hang on one that has one: they are reached by its id, once it was found in the scope."""
