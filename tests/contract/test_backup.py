@@ -3,6 +3,8 @@
 import dataclasses
 import json
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +21,7 @@ from inference.errors import ArchiveInvalid, DataRefused, RestoreRefused
 from inference.ids import new_id
 from inference.serving import config as configs
 from inference.serving.model import ServiceState
-from inference.settings import Settings, StoreSettings
+from inference.settings import Settings, StoreSettings, load
 from inference.store import migrate
 from inference.store.alert_rules import SqlAlertRules
 from inference.store.budgets import SqlBudgets, SqlPrices
@@ -28,8 +30,10 @@ from inference.store.keys import SqlKeys
 from inference.store.models import SqlModels
 from inference.store.services import SqlServices
 from inference.store.tenants import SqlTenants
+from inference.store.ticks import SqlTicks
 from tests.contract.audits import WHO, recorded
 from tests.contract.backups import add_model, add_rule, add_service, add_tenant, make_ports, set_budget
+from workers.tasks.control import run_backup
 
 SERVICES = st.fixed_dictionaries(
     {},
@@ -323,3 +327,15 @@ def test_the_schedule_keeps_what_changed_and_the_newest_of_it(database: Database
     assert [one.id for one in kept] == [asked.id, made[4].id, made[3].id]
     assert [one.origin for one in kept] == [Origin.ASKED, Origin.SCHEDULED, Origin.SCHEDULED]
     assert archive.read(ports.snapshots.content("t1", asked.id)).tenant_id == "t1"
+
+
+def test_of_two_control_processes_one_takes_the_backup_of_a_period(database: Database, ports: BackupPorts) -> None:
+    def control(run_id: str, every_s: float) -> Any:
+        set_to = load({"PENSTOCK_RUN_ID": run_id, "PENSTOCK_BACKUP__EVERY_S": str(every_s)})
+        return SimpleNamespace(settings=set_to, serving=SimpleNamespace(ticks=SqlTicks(database)), backup=ports)
+
+    taken = [run_backup(control(run_id, 3600)) for run_id in ("one", "two", "one")]
+
+    assert taken == [True, False, False]
+    assert run_backup(control("three", 0)) is False
+    assert len(ports.snapshots.list("", limit=10)) == 1

@@ -1,4 +1,4 @@
-"""Tasks of the control queue: a kick for reconciler and autoscaler, idle reclaim, and retention."""
+"""Tasks of the control queue: a kick for reconciler and autoscaler, idle reclaim, reports, backup, and retention."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ from inference.jobs.retain import retain
 from inference.logs.retain import retain as retain_logs
 from inference.registry.collect import collect
 from inference.scaling import reclaim
-from workers.queues import AUTOSCALE_TASK, RECLAIM_TASK, RECONCILE_TASK, RETENTION_TASK
+from workers.queues import AUTOSCALE_TASK, BACKUP_TASK, RECLAIM_TASK, RECONCILE_TASK, REPORTS_TASK, RETENTION_TASK
+from workers.reporting import Reporting
 from workers.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -21,9 +22,12 @@ log = structlog.get_logger(__name__)
 RETENTION_S = 600.0
 AUTOSCALE_S = 60.0
 RECLAIM_S = 10.0
+REPORTS_S = 60.0
+BACKUP_S = 3_600.0
+REPORTS_CHUNK = 100
 
 
-def register(app: "Celery", core: Core, ticker: Ticker) -> None:
+def register(app: "Celery", core: Core, ticker: Ticker, reporting: Reporting) -> None:
     """Ties the tasks to this process's core. Each may be delivered twice, or never.
 
     The autoscaler's turn is the ticker's, every second and without a broker; the beat job only sees to it that one
@@ -43,6 +47,14 @@ def register(app: "Celery", core: Core, ticker: Ticker) -> None:
         if run_reclaim(core):
             ticker.kick()
 
+    @app.task(name=REPORTS_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+    def reports() -> None:
+        reporting.kick()
+
+    @app.task(name=BACKUP_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+    def backup() -> None:
+        run_backup(core)
+
     @app.task(name=RETENTION_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def retention() -> None:
         run_retention(core)
@@ -57,8 +69,10 @@ def run_retention(core: Core) -> int:
         log.info("jobs_removed", count=removed)
     core.scaling.store.forget(keep_s=core.settings.scaling.keep_s)
     retain_logs(core.logs)
-    run_collection(core)
     cache_upkeep.forget(core.jobs)
+    run_collection(core)
+    while core.reports.store.forget(keep_s=core.settings.reports.keep_s, limit=REPORTS_CHUNK) == REPORTS_CHUNK:
+        pass
     return removed
 
 
@@ -79,3 +93,16 @@ def run_reclaim(core: Core) -> int:
     if not any(reclaim.may_rest(service) for service in services):
         return 0
     return reclaim.run(core.scaling, services, core.serving.replicas.all())
+
+
+def run_backup(core: Core) -> bool:
+    """Once per period of the settings, however many beats ask for it; whether the configuration had changed."""
+    from inference.backup.make import make_if_changed  # what is used once a day need not be there all day
+
+    every_s = core.settings.backup.every_s
+    if not every_s:
+        return False
+    early_s = 0.2 * min(every_s, BACKUP_S)
+    if not core.serving.ticks.take("backup", every_s=every_s - early_s, by=core.settings.process.run_id):
+        return False
+    return make_if_changed(core.backup) is not None
