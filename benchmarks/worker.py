@@ -207,6 +207,7 @@ def _drain(core: Any, model: Path, folder: Path, *, batch: int, stages: Stages |
     from inference.jobs.model import Claimant
     from inference.store import jobs_claim, jobs_finish
     from workers.batch_runner import Instance
+    from workers.progress import Reports
     from workers.pulse import Pulse
 
     instance_id, generation = core.serving.instances.open(
@@ -237,6 +238,7 @@ def _drain(core: Any, model: Path, folder: Path, *, batch: int, stages: Stages |
         ahead_below_s=core.settings.workers.claim_ahead_ms / 1000,
         now_s=core.jobs.store.now_s,
         on_told=lambda outcomes, moved: None,
+        reports=Reports(core.progress, now_s=core.jobs.store.now_s),
     )
     if stages is not None:
         instance = _Timed(instance, prepare=stages.timed("decode", instance.prepare))

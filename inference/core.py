@@ -16,6 +16,7 @@ from inference.costs.ports import CostPorts
 from inference.errors import HotUnavailable, StoreUnavailable
 from inference.jobs.block import BulkStore
 from inference.jobs.ports import JobPorts
+from inference.jobs.progress import ProgressBoard
 from inference.logs.ports import LogsPorts
 from inference.notify.ports import NotifyPorts
 from inference.registry.ports import RegistryPorts
@@ -40,6 +41,7 @@ class Core:
     settings: Settings
     jobs: JobPorts
     bulk: BulkStore
+    progress: ProgressBoard
     results: ResultsPorts
     serving: ServingPorts
     registry: RegistryPorts

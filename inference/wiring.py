@@ -35,6 +35,7 @@ from inference.redisio.counts import RedisCounts
 from inference.redisio.express import RedisExpress
 from inference.redisio.figures import RedisFigures
 from inference.redisio.hot import RedisHotResults
+from inference.redisio.progress import RedisProgress
 from inference.registry.ports import RegistryPorts
 from inference.reports.ports import Nudge, ReportPorts
 from inference.resources.ports import ResourcesPorts
@@ -306,6 +307,7 @@ def build(
             spending=BudgetGate(costs.budgets, every_s=settings.costs.refresh_s, currency=settings.costs.currency),
         ),
         bulk=SqlBulk(database),
+        progress=RedisProgress(link),
         results=ResultsPorts(samples=SqlSamples(database)),
         serving=serving,
         registry=RegistryPorts(

@@ -37,6 +37,7 @@ from tests.fakes_bulk import FakeBulk
 from tests.fakes_cache import FakeResultCache
 from tests.fakes_jobs import FakeJobs
 from tests.fakes_leases import FakeLeases
+from tests.fakes_progress import FakeProgress
 from tests.fakes_registry import FakeBlobs, FakeModels, FakeUploads, page
 from tests.fakes_results import FakeSamples
 
@@ -271,6 +272,7 @@ def make_core(settings=None):
             spending=BudgetGate(costs.budgets, every_s=60.0, currency=settings.costs.currency),
         ),
         bulk=FakeBulk(jobs),
+        progress=FakeProgress(),
         results=ResultsPorts(samples=FakeSamples(jobs)),
         serving=serving,
         registry=RegistryPorts(

@@ -18,6 +18,7 @@ from inference.settings import JobsSettings
 from inference.telemetry import metrics
 from inference.telemetry.allowance import Allowance
 from inference.tensors import NanPolicy
+from workers.progress import Reports
 from workers.pulse import Field, Phase, Record
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ class Instance:
     ahead_below_s: float
     now_s: Callable[[], float]
     on_told: Told
+    reports: Reports
     batch_s: float = 0.0
     nan_policy: NanPolicy = NanPolicy.NULL
     _run_time: Histogram = field(init=False)
@@ -74,6 +76,7 @@ class Instance:
     def run(self, batch: Batch) -> list[Outcome]:
         began = monotonic_s()
         outcomes = execute.run(batch, self._call)
+        self.reports.end()
         took = monotonic_s() - began
         self.batch_s += SMOOTHING * (took - self.batch_s)
         self._run_time.observe(took)
@@ -111,6 +114,7 @@ class Instance:
         self.record.set(Field.BEGAN, monotonic_s())
         self.record.set(Field.EXPECTED, self.batch_s)
         self.enter(drain.Phase.RUNNING, limit_s=limit_s, jobs=len(jobs))
+        self.reports.begin(jobs, limit_s=limit_s)
         return limit_s
 
     def heed_stop(self) -> None:

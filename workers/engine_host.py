@@ -31,6 +31,7 @@ from workers import publisher
 from workers.batch_runner import Instance
 from workers.job_events import JobEvents
 from workers.loading import Loaded, load
+from workers.progress import Reports
 from workers.pulse import Field, Phase, Pulse, Record, path_of
 from workers.queues import DRAIN_TASK, service_queue
 from workers.resize import SURPLUS
@@ -281,7 +282,8 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
     try:
         service = patience(lambda: core.serving.services.of_any_tenant(settings.process.service_id))
         model = patience(lambda: core.serving.models.get(service.tenant_id, service.model_id))
-        loaded = patience(lambda: load(core, service, model))
+        reports = Reports(core.progress, now_s=core.jobs.store.now_s)
+        loaded = patience(lambda: load(core, service, model, reports))
     except Exception as error:
         _give_up(core, record, error)
     claimant = patience(lambda: _register(core, index=index, hostname=hostname, model=model, loaded=loaded))
@@ -296,6 +298,7 @@ def start(settings: Settings, app: Any, *, hostname: str) -> EngineHost:
         max_wait_s=service.config.max_wait_ms / 1000,
         ahead_below_s=settings.workers.claim_ahead_ms / 1000,
         now_s=core.jobs.store.now_s,
+        reports=reports,
         on_told=events.send if settings.telemetry.job_events else _nothing,
         batch_s=loaded.batch_s,
         nan_policy=loaded.nan_policy,

@@ -9,7 +9,7 @@ import structlog
 from inference.clock import epoch_s, monotonic_s
 from inference.core import Core
 from inference.engines import catalog, hooks, onnx_shared, profile, selfcheck
-from inference.engines.base import Engine, LoadSpec
+from inference.engines.base import Engine, LoadSpec, Report, nobody_asks
 from inference.engines.hooks import Hooks
 from inference.errors import NotFound
 from inference.jobs.cache import nan_policy_of
@@ -34,8 +34,11 @@ class Loaded:
     nan_policy: NanPolicy
 
 
-def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
-    """Raises EngineLoadFailed, ModelRunsCode or whatever the engine raised; the caller treats all alike."""
+def load(core: Core, service: Service, model: ModelVersion, report: Report = nobody_asks) -> Loaded:
+    """`report`: for the engine.
+
+    Raises EngineLoadFailed, ModelRunsCode or whatever the engine raised; the caller treats all alike.
+    """
     began = monotonic_s()
     _refuse_code(core, service, model)
     device = core.settings.process.device
@@ -54,6 +57,7 @@ def load(core: Core, service: Service, model: ModelVersion) -> Loaded:
             threads=threads,
             options=model.deployment_config.get("engine") or {},
             derived=_derived(core, model),
+            report=report,
         )
     )
     steps = hooks.compile(model.hooks)

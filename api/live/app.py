@@ -28,7 +28,7 @@ from inference.access.model import Principal, Reach, Role, Scope
 from inference.core import Core
 from inference.errors import BadRequest, JobNotFound, PenstockError
 from inference.ids import is_id, new_id
-from inference.jobs import query
+from inference.jobs import progress, query
 from inference.jobs.model import End, JobState, JobView, Standing
 from inference.telemetry.sample import Published
 
@@ -100,7 +100,10 @@ def create_app(
         cost = None
         if asked.with_cost:
             cost = await loop.run_in_executor(readers, costs.shown_of_job, core, task_id)
-        return Response(task_view.render(view, standing, cost), media_type=errors.JSON)
+        report = None
+        if view.state is JobState.RUNNING:
+            report = await loop.run_in_executor(readers, progress.of_view, core.progress, view)
+        return Response(task_view.render(view, standing, cost, report), media_type=errors.JSON)
 
     async def healthz(_: Request) -> Response:
         return Response(

@@ -15,8 +15,8 @@ from inference.access.model import Scope
 from inference.core import Core
 from inference.errors import Denied, JobNotFound, PenstockError, Unauthenticated, Unavailable
 from inference.ids import is_id
-from inference.jobs import events
-from inference.jobs.model import FINAL, JobHistory
+from inference.jobs import events, progress
+from inference.jobs.model import FINAL, JobHistory, JobState
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +72,9 @@ class Events:
             except PenstockError as error:
                 log.debug("key_unchecked", reason=error.message)
         try:
-            return self._core.jobs.store.marks(sorted({stream.task_id for stream in streams})), refusals
+            marks = self._core.jobs.store.marks(sorted({stream.task_id for stream in streams}))
         except Unavailable as error:
             log.warning("events_wait", reason=error.message, streams=len(streams))
-            return None, refusals
+            return Seen(None, refusals, {})
+        running = [task_id for task_id, mark in marks.items() if mark.state is JobState.RUNNING]
+        return Seen(marks, refusals, progress.current(self._core.progress.get(running), marks))

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+import orjson
 import structlog
 
 from api import errors
 from inference.errors import PenstockError, Unavailable
-from inference.jobs import events
+from inference.jobs import events, progress
 from inference.jobs.events import Place
 from inference.jobs.model import FINAL, JobHistory, Mark
+from inference.jobs.progress import Progress
 
 log = structlog.get_logger(__name__)
 
@@ -29,12 +32,30 @@ class Stream:
         self.task_id = task_id
         self.check = check
         self.news = asyncio.Event()
+        self.has_moved = True
         self.mark: Mark | None = None
+        self.report: Progress | None = None
         self.refusal: PenstockError | None = None
 
+    def wake(self) -> None:
+        """The task is to be read again."""
+        self.has_moved = True
+        self.news.set()
 
-Seen = tuple[Mapping[str, Mark] | None, Mapping[Stream, PenstockError]]
-"""Where the tasks stand, None while that cannot be known; and who may not listen any longer."""
+    def show(self, report: Progress) -> None:
+        """What the engine said last is to be told, if it was not."""
+        if report != self.report:
+            self.report = report
+            self.news.set()
+
+
+class Seen(NamedTuple):
+    """Where the tasks stand, None while that cannot be known; who may not listen any longer; and how far tasks are."""
+
+    marks: Mapping[str, Mark] | None
+    refusals: Mapping[Stream, PenstockError]
+    reports: Mapping[str, Progress]
+
 
 Look = Callable[[Sequence[Stream]], Awaitable[Seen]]
 
@@ -58,7 +79,7 @@ class Streams:
         """Makes those who watch one of these read it again."""
         for task_id in task_ids:
             for stream in self._open.get(task_id, ()):
-                stream.news.set()
+                stream.wake()
 
     async def tell(self, stream: Stream, *, read: Read, last: Place | None) -> AsyncIterator[bytes]:
         """The text of the stream: what came after `last`, then what comes, until the newest generation is over.
@@ -70,13 +91,13 @@ class Streams:
             yield b"retry: %d\n\n" % AGAIN_MS
             while True:
                 stream.news.clear()
+                stream.has_moved = False
                 if stream.refusal is not None:
                     raise stream.refusal
                 try:
                     history = await read()
                 except Unavailable:
                     await _comes(stream.news, within_s=LOOK_S)
-                    stream.news.set()
                     yield BEAT
                     continue
                 stream.mark = events.mark(history)
@@ -85,8 +106,12 @@ class Streams:
                     yield events.text(stream.task_id, event)
                 if history.job.state in FINAL:
                     return
-                while not await _comes(stream.news, within_s=BEAT_S):
-                    yield BEAT
+                while not stream.has_moved:
+                    if not await _comes(stream.news, within_s=BEAT_S):
+                        yield BEAT
+                    elif not stream.has_moved and stream.report is not None:
+                        stream.news.clear()
+                        yield b"event: progress\ndata: %s\n\n" % orjson.dumps(progress.fields(stream.report))
         except PenstockError as error:
             yield b"event: error\ndata: %s\n\n" % errors.answer(error).body
         finally:
@@ -118,12 +143,14 @@ class Streams:
         open_ones = [stream for streams in self._open.values() for stream in streams]
         if not open_ones:
             return
-        marks, refusals = await self._look(open_ones)
+        seen = await self._look(open_ones)
         for stream in open_ones:
-            stream.refusal = refusals.get(stream)
-            is_new = marks is not None and marks.get(stream.task_id) != stream.mark
+            stream.refusal = seen.refusals.get(stream)
+            is_new = seen.marks is not None and seen.marks.get(stream.task_id) != stream.mark
             if is_new or stream.refusal is not None:
-                stream.news.set()
+                stream.wake()
+            elif (report := seen.reports.get(stream.task_id)) is not None:
+                stream.show(report)
 
 
 async def _comes(news: asyncio.Event, *, within_s: float) -> bool:

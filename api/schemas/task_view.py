@@ -8,22 +8,28 @@ import orjson
 
 from api import query
 from inference.errors import InvalidField
+from inference.jobs import progress
 from inference.jobs.model import JobView, Standing
+from inference.jobs.progress import Progress
 from inference.jobs.shown import fields
 
 _SECONDS = re.compile("[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?")
 """A number of JSON that is not negative; Python's float would also read `nan`, `inf` and `1_0`."""
 
 
-def render(view: JobView, standing: Standing, cost: dict[str, Any] | None = None) -> bytes:
+def render(
+    view: JobView, standing: Standing, cost: dict[str, Any] | None = None, report: Progress | None = None
+) -> bytes:
     """The body of `GET /tasks/{id}`. The result is spliced in as the JSON text that was stored.
 
-    `cost`: as `costs.shown_of_job` shows it, where it was asked for.
+    `cost`: as `costs.shown_of_job` shows it, where it was asked for. `report`: what its engine said last, if it runs.
     """
     eta_s = None if standing.eta_s is None else round(standing.eta_s, 3)
     more: dict[str, Any] = {"queue_position": standing.position, "eta_s": eta_s}
     if cost is not None:
         more["cost"] = cost
+    if report is not None:
+        more["progress"] = progress.fields(report)
     return orjson.dumps(fields(view, with_result=True) | more)
 
 

@@ -168,6 +168,14 @@ class ResultRefOut(ma.Schema):
     sha256 = fields.String()
 
 
+class TaskProgress(ma.Schema):
+    """What the engine reported last; some half a second old. Only engines that know how far they are report."""
+
+    fraction = fields.Float(metadata={"description": "0 to 1"}, validate=validate.Range(0, 1))
+    message = fields.String()
+    updated_at = time_field("When it was said", nullable=False)
+
+
 class Task(TaskSummary):
     """T3."""
 
@@ -186,6 +194,9 @@ class Task(TaskSummary):
         },
     )
     cost = fields.Nested(TaskCost(), metadata={"description": "Only where the query asks for it"})
+    progress = fields.Nested(
+        TaskProgress(), metadata={"description": "Only of a running task whose engine reports how far it is"}
+    )
     result = fields.Dict(
         allow_none=True,
         metadata={"description": "Output name -> nested list; of a completed task only. Null when it is too large"},

@@ -15,7 +15,7 @@ from api.schemas.task_filter import wanted
 from api.submission import KEY, MAX_KEY
 from inference import errors, tracing
 from inference.access.model import Role
-from inference.jobs import query
+from inference.jobs import progress, query
 
 blueprint = Blueprint("tasks", __name__, description="Submit inference tasks and read their answers")
 
@@ -93,7 +93,8 @@ def show_task(task_id: str) -> Response:
     asked = task_view.asked(request.args.items(multi=True), limit_s=core.settings.api.wait_limit_s)
     view = query.get(core.jobs, scope=context.scope(), job_id=task_id)
     standing = query.standing(core.jobs, scope=context.scope(), view=view)
-    return Ready.of(task_view.render(view, standing, costs.shown_of_job(core, task_id) if asked.with_cost else None))
+    cost = costs.shown_of_job(core, task_id) if asked.with_cost else None
+    return Ready.of(task_view.render(view, standing, cost, progress.of_view(core.progress, view)))
 
 
 @blueprint.route("/tasks", needs=Role.VIEWER)

@@ -8,12 +8,28 @@ from typing import Any, Protocol, runtime_checkable
 from inference.tensors import Array, Tensors, TensorSpec
 
 
+class Report(Protocol):
+    """Says how far the engine call under way is. Any thread, as often as it likes: it returns at once, never raises."""
+
+    def __call__(self, fraction: float, message: str = "", *, row: int | None = None) -> None:
+        """`fraction`: 0 to 1. Of all tasks of the call, or of that with this row of the batch alone.
+
+        The owner of each task reads `message`: without a row it may hold nothing of an input. It gives no more time.
+        """
+        ...
+
+
+def nobody_asks(fraction: float, message: str = "", *, row: int | None = None) -> None:
+    """A `Report` that goes nowhere."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSpec:
     """How to open an artefact. `provider`: auto, cpu or cuda; `device`: cpu, or the GPU's UUID.
 
     `derived`: a folder on this host for files that are made from this artefact alone; None where none shall be made.
     `statistics`: a file for what the engine notes of its memory (`engines.memory`), at some cost; None: nothing.
+    `report`: to be called by an engine whose calls take long, if it knows how far one is.
     """
 
     path: Path
@@ -23,6 +39,7 @@ class LoadSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     derived: Path | None = None
     statistics: Path | None = None
+    report: Report = nobody_asks
 
 
 class Engine(Protocol):

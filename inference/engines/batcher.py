@@ -73,6 +73,7 @@ class AnyRows:
     def __init__(self, engine: Engine, rows: int) -> None:
         self._engine = engine
         self.fixed_rows = rows
+        self._at, self._rows = 0, rows
 
     @property
     def provider(self) -> str:
@@ -88,13 +89,22 @@ class AnyRows:
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         rows, size = rows_of(inputs), self.fixed_rows
+        self._at, self._rows = 0, rows
         if rows == size:
             return self._engine.run(inputs)
         calls = []
         for start in range(0, rows, size):
+            self._at = start
             part = {name: array[start : start + size] for name, array in inputs.items()}
             calls.append(self._engine.run(pad(part, size)))
         return {name: array[:rows] for name, array in join(calls).items()}
+
+    def whole(self, fraction: float, row: int | None) -> tuple[float, int | None]:
+        """What the engine says of a part, as said of the whole: a fraction of all rows, or of a row among all."""
+        if row is not None:
+            return fraction, self._at + row
+        done = self._at + fraction * min(self.fixed_rows, self._rows - self._at)
+        return done / max(1, self._rows), None
 
     def close(self) -> None:
         self._engine.close()

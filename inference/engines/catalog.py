@@ -1,12 +1,13 @@
 """Finds engines by name: built in, installed (entry points `penstock.engines`), or named in the settings."""
 
+import dataclasses
 import importlib
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from inference.engines.base import EngineFactory
-from inference.engines.batcher import any_rows
+from inference.engines.base import Engine, EngineFactory, LoadSpec
+from inference.engines.batcher import AnyRows, any_rows
 from inference.errors import BadSettings, InvalidField
 
 GROUP = "penstock.engines"
@@ -20,8 +21,25 @@ def find(framework: str, plugins: str = "") -> EngineFactory:
     `plugins`: `name=package.module:Class`, separated by commas; these win over installed ones, and those over
     built-in ones. Raises InvalidField, with the known names, for a framework that nobody provides.
     """
-    factory = _find(framework, plugins)
-    return lambda spec: any_rows(factory(spec))
+    return cut(_find(framework, plugins))
+
+
+def cut(factory: EngineFactory) -> EngineFactory:
+    """The same engines, as ones that take any number of rows; what they report of a part is said of the whole."""
+
+    def load(spec: LoadSpec) -> Engine:
+        cuts: list[AnyRows] = []
+
+        def report(fraction: float, message: str = "", *, row: int | None = None) -> None:
+            fraction, row = cuts[0].whole(fraction, row) if cuts else (fraction, row)
+            spec.report(fraction, message, row=row)
+
+        engine = any_rows(factory(dataclasses.replace(spec, report=report)))
+        if isinstance(engine, AnyRows):
+            cuts.append(engine)
+        return engine
+
+    return load
 
 
 def runs_code(framework: str, plugins: str = "") -> bool:

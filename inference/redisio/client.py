@@ -28,6 +28,7 @@ RATE_KEY = "pst:rate:"
 WRONG_KEY = "pst:wrong:"
 FIGURES_KEY = FIGURES_CHANNEL = "pst:figures"
 PREDICTED_KEY = "pst:predicted"
+PROGRESS_KEY = "pst:progress:"
 
 
 class RedisLink:

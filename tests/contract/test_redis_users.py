@@ -13,11 +13,13 @@ from kombu import Connection, Exchange, Queue
 
 from inference.jobs.express_model import Told
 from inference.jobs.model import JobState, JobView
+from inference.jobs.progress import Progress
 from inference.redisio.client import RedisLink
 from inference.redisio.counts import RedisCounts
 from inference.redisio.express import RedisExpress
 from inference.redisio.express_asker import Asker
 from inference.redisio.hot import RedisHotResults
+from inference.redisio.progress import RedisProgress
 from inference.redisio.slots import Slots, Wake
 from inference.settings import ResultsSettings, Settings
 from tests.conftest import start
@@ -78,13 +80,14 @@ REFUSED = {
         "DEL svc.a", "HGETALL unacked", "SUBSCRIBE /0.celery.pidbox", "PUBLISH /0.celery.pidbox x", "PSUBSCRIBE *",
         "GET celery-task-meta-a", "HSET pst:result:a x y", "SADD _kombu.binding.celery.pidbox x", "SET other x",
         "DEL pst:wrong:a", "ZRANGE pst:express:a 0 9", "PUBLISH pst:told:a x", "GET pst:express:held:a",
+        "SET pst:progress:a x",
     ],
     "worker": [
         "FLUSHDB", "CONFIG SET dir /tmp", "KEYS *", "SHUTDOWN", "ACL LIST", "CLIENT KILL TYPE normal",
         "EVAL x 0", "SCRIPT FLUSH", "MONITOR", "GET pst:wrong:a", "INCR pst:wrong:a", "GET pst:rate:a",
         "SET pst:rate:a 0", "GET pst:result:a", "PUBLISH /0.celery.pidbox x", "PSUBSCRIBE *",
         "PSUBSCRIBE /0.celeryev/*", "SUBSCRIBE pst:done", "SET other x", "REPLICAOF 127.0.0.1 1",
-        "ZADD pst:express:a 1 x", "SUBSCRIBE pst:told:a",
+        "ZADD pst:express:a 1 x", "SUBSCRIBE pst:told:a", "GET pst:progress:a",
     ],
     "monitor": [
         "FLUSHALL", "CONFIG GET *", "KEYS *", "SHUTDOWN", "ACL LIST", "EVAL x 0", "MONITOR",
@@ -180,6 +183,20 @@ def test_a_worker_holds_slots_and_announces_results(valkey: GuardedValkey) -> No
     link.close()
 
     assert (slot, kept, woken, over) == (0, True, Wake.JOBS, True)
+    assert valkey.denied() == []
+
+
+def test_a_worker_says_how_far_jobs_are_and_the_api_reads_it(valkey: GuardedValkey) -> None:
+    worker, api = (RedisLink(settings_of(valkey, user)) for user in ("worker", "api"))
+    report = Progress(generation=1, attempt=1, fraction=0.5, message="", updated_at=1.0)
+
+    RedisProgress(worker).put({"a": report, "b": report}, ttl_s=5)
+    RedisProgress(worker).remove(["b"])
+    found = RedisProgress(api).get(["a", "b"])
+    worker.close()
+    api.close()
+
+    assert found == {"a": report}
     assert valkey.denied() == []
 
 

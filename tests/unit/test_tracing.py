@@ -1,3 +1,5 @@
+"""Traces: what a header says, where a job keeps it, and the steps of a request."""
+
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st

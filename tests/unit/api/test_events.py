@@ -12,6 +12,7 @@ from inference.access.model import ANYBODY
 from inference.errors import StoreUnavailable, Unauthenticated
 from inference.jobs import submit
 from inference.jobs.model import JobSpec, JobState
+from inference.jobs.progress import Progress
 
 BASE = "/api/v1/inference"
 
@@ -122,6 +123,34 @@ def test_a_task_is_followed_from_its_beginning_to_its_end(core, task_id, base):
         "at": "1970-01-01T00:00:05.000000Z",
     }  # fmt: skip
     assert end is None
+
+
+def report(fraction, message="", *, attempt=1):
+    return Progress(generation=1, attempt=attempt, fraction=fraction, message=message, updated_at=5.0)
+
+
+def test_what_an_engine_reports_is_told_between_the_events_of_its_attempt(core, task_id):
+    async def scenario(open_stream, tell):
+        client = open_stream(of(task_id))
+        await client.event()
+        core.progress.reports[task_id] = report(0.9)
+        core.jobs.store.change(task_id, state=JobState.RUNNING, attempts=2, worker="w", started_at=5.0)
+        await client.event()
+        core.progress.reports[task_id] = report(0.25, "loading", attempt=2)
+        told = [await client.chunk()]
+        core.progress.reports[task_id] = report(0.5, attempt=2)
+        told.append(await client.chunk())
+        core.jobs.store.complete(task_id)
+        tell([task_id])
+        return told, await client.event()
+
+    told, end = listening(core, scenario)
+
+    assert told[0].startswith(b"event: progress\ndata: ")  # without an id: a client goes on from its last event
+    data = [orjson.loads(piece.partition(b"data: ")[2]) for piece in told]
+    assert data[0] == {"fraction": 0.25, "message": "loading", "updated_at": "1970-01-01T00:00:05.000000Z"}
+    assert data[1]["fraction"] == 0.5
+    assert end[1]["event"] == "completed"
 
 
 def test_a_client_goes_on_where_it_stopped(core, task_id):

@@ -7,6 +7,7 @@ import pytest
 from api import context
 from inference.ids import new_id
 from inference.jobs.model import JobState, Pace
+from inference.jobs.progress import Progress
 from tests import fakes
 
 BASE = "/api/v1/inference"
@@ -39,6 +40,22 @@ def test_a_completed_task_shows_its_result_as_it_was_stored(client, core, servic
     shown = response.json
     assert (shown["status"], shown["latency"], shown["batch_size"]) == ("completed", 0.5, 4)
     assert (shown["model_version"], shown["worker"], shown["attempts"]) == ("1.0.0", "s.0@host", 1)
+
+
+def test_a_running_task_shows_what_its_engine_reported_and_others_are_not_asked_for(client, core, service):
+    task_id = submit(client, service)
+    core.progress.reports[task_id] = Progress(generation=1, attempt=2, fraction=0.4, message="step 2", updated_at=5.0)
+
+    waiting, asked = client.get(f"{BASE}/tasks/{task_id}").json, core.progress.asked
+    core.jobs.store.change(task_id, state=JobState.RUNNING, attempts=1)
+    earlier = client.get(f"{BASE}/tasks/{task_id}").json
+    core.jobs.store.change(task_id, attempts=2)
+    running = client.get(f"{BASE}/tasks/{task_id}").json
+    core.jobs.store.complete(task_id)
+    over = client.get(f"{BASE}/tasks/{task_id}").json
+
+    assert ("progress" in waiting, asked, "progress" in earlier, "progress" in over) == (False, 0, False, False)
+    assert running["progress"] == {"fraction": 0.4, "message": "step 2", "updated_at": "1970-01-01T00:00:05.000000Z"}
 
 
 def test_a_waiting_task_shows_its_place_and_no_time_that_nobody_knows(client, core, service):

@@ -1,3 +1,5 @@
+"""What a drain tells of traced jobs."""
+
 import msgspec
 
 from inference.jobs.model import Claimant, ClaimedJob, JobState, Moved, Outcome

@@ -1,3 +1,5 @@
+"""Spans on their way to a collector: bounded, counted, and from a thread of their own."""
+
 import threading
 
 import pytest
