@@ -1,5 +1,6 @@
 """Renders a report: one HTML file that needs nothing else, or a PDF of the same page."""
 
+import logging
 from typing import Any
 
 from inference.errors import PdfUnavailable
@@ -41,6 +42,7 @@ def pdf(page: str, language: str) -> bytes:
             "PDF needs WeasyPrint and Pango: install penstock[reports] and the package libpangoft2-1.0-0.",
             reason=str(error)[:200],
         ) from error
+    logging.getLogger("weasyprint").setLevel(logging.ERROR)  # it tells of each rule that is for screens
     document = weasyprint.HTML(string=page, base_url=None, url_fetcher=_nothing).render()
     body: bytes = document.write_pdf()
     # Boxes for a letter in somebody's error message can be borne; not for each of our own.
