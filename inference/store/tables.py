@@ -20,7 +20,7 @@ from inference.store.tables_alerts import alert_orders, alert_rules, alert_silen
 from inference.store.tables_backups import backups
 from inference.store.tables_cache import result_cache
 from inference.store.tables_costs import budgets, cost_days, cost_instances, prices
-from inference.store.tables_logs import log_entries
+from inference.store.tables_logs import log_counts, log_entries
 from inference.store.tables_reports import report_contents, report_schedules, reports
 from inference.store.tables_resources import devices, leases
 from inference.store.tables_scaling import scaling, scaling_decisions
@@ -45,6 +45,7 @@ __all__ = [
     "instances",
     "jobs",
     "leases",
+    "log_counts",
     "log_entries",
     "metadata",
     "models",

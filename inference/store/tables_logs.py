@@ -27,9 +27,23 @@ log_entries = sa.Table(
             ("ix_log_entries_errors", ("service_id", "id"), f"level >= {ERROR}"),
             ("ix_log_entries_grave", ("id",), f"level >= {ERROR}"),
             ("ix_log_entries_task", ("task_id", "id"), "task_id IS NOT NULL"),
-            ("ix_log_entries_fingerprint", ("fingerprint", "id"), "fingerprint IS NOT NULL"),
+            ("ix_log_entries_trouble", ("fingerprint", "id", "level", "service_id"), "fingerprint IS NOT NULL"),
         )
     ),
 )
 """`id` tells the time of an entry, too; see `inference/logs/model.py`. On SQLite the words are found through the full
 text index `log_words`, which triggers keep, on PostgreSQL through a GIN index: both are made by the migration alone."""
+
+
+log_counts = sa.Table(
+    "log_counts",
+    metadata,
+    sa.Column("step_s", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("service_id", ID, primary_key=True),
+    sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("event", sa.Text, primary_key=True),
+    sa.Column("entries", sa.BigInteger, nullable=False),
+)
+"""How many entries a span had, by level, and by level and event; see `inference/store/log_counts.py`. An empty text is
+no service, and any event."""
