@@ -1,6 +1,7 @@
 """Rows of log entries, and the index of their words."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from inference.access.model import Scope
 from inference.logs.fingerprint import message
 from inference.logs.model import EPOCH_S, TICKS, Entry, Group, Level, Question, Row, at_of, id_at
 from inference.logs.words import marks
+from inference.store import log_counts
 from inference.store.database import Database
 from inference.store.scoped import services_in
 from inference.store.tables import service_events, services
@@ -45,8 +47,9 @@ class SqlLogs:
         )
         self._put = sa.text(
             f"INSERT INTO log_entries ({names}) SELECT {values} FROM {database.rows_from('r', COLUMNS)} "
-            "WHERE true ON CONFLICT (id) DO NOTHING"
+            "WHERE true ON CONFLICT (id) DO NOTHING RETURNING id"
         )
+        self._count = log_counts.add_statement(database)
 
     def put(self, rows: Sequence[Row]) -> None:
         """Does not wait for the disk: a machine that loses its power may lose the entries of its last second."""
@@ -59,7 +62,10 @@ class SqlLogs:
             with self._db.write(is_urgent=True) as connection:
                 if not self._db.is_sqlite:
                     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-                connection.execute(self._put, bound)
+                new = set(connection.execute(self._put, bound).scalars())
+                counts = log_counts.added({row.id: row for row in reversed(rows) if row.id in new}.values())
+                if counts:
+                    connection.execute(self._count, self._db.rows("r", log_counts.COLUMNS, counts))
 
         self._db.again(work, also_lost=True)
 
@@ -84,6 +90,25 @@ class SqlLogs:
         return where.replace(MATCHES, f"({MATCHES}) IS TRUE"), bound
 
     def counts(self, asked: Question, *, step_s: int) -> Sequence[tuple[int, int, int]]:
+        within = log_counts.inner(asked, log_counts.LEVELS_S) if step_s % log_counts.LEVELS_S == 0 else None
+        if within is None:
+            return self._counted(asked, step_s)
+        condition, bound = log_counts.where(asked, log_counts.LEVELS_S, within)
+        query = sa.text(
+            f"SELECT c.at / {step_s} AS step, c.level, sum(c.entries) AS n FROM log_counts c WHERE {condition} "
+            "GROUP BY 1, 2"
+        )
+        found = Counter[tuple[int, int]]()
+        with self._db.read() as connection:
+            for row in connection.execute(query, bound):
+                found[row.step, row.level] += int(row.n)
+        for end in log_counts.ends(asked, within):
+            for step, level, count in self._counted(end, step_s):
+                found[step, level] += count
+        return [(step, level, count) for (step, level), count in found.items()]
+
+    def _counted(self, asked: Question, step_s: int) -> Sequence[tuple[int, int, int]]:
+        """From the entries themselves."""
         source, where, bound = self._where(asked)
         # In whole numbers on both databases; steps are counted from 1970.
         width = step_s * 1_000_000 * TICKS
@@ -94,10 +119,23 @@ class SqlLogs:
         return [(row.step + EPOCH_S // step_s, row.level, row.n) for row in found]
 
     def top(self, asked: Question, *, limit: int) -> Sequence[tuple[str, int]]:
+        within = log_counts.inner(asked, log_counts.EVENTS_S)
+        if within is None:
+            return self._top(asked, limit)
+        condition, bound = log_counts.where(asked, log_counts.EVENTS_S, within)
+        query = sa.text(f"SELECT c.event, sum(c.entries) AS n FROM log_counts c WHERE {condition} GROUP BY c.event")
+        with self._db.read() as connection:
+            found = Counter({row.event: int(row.n) for row in connection.execute(query, bound)})
+        for end in log_counts.ends(asked, within):
+            found.update(dict(self._top(end, None)))
+        return sorted(found.items(), key=lambda one: (-one[1], one[0]))[:limit]
+
+    def _top(self, asked: Question, limit: int | None) -> Sequence[tuple[str, int]]:
+        """From the entries themselves; None: all events."""
         source, where, bound = self._where(asked)
-        query = sa.text(
-            f"SELECT e.event, count(*) AS n FROM {source}{where} GROUP BY e.event ORDER BY n DESC, e.event LIMIT :limit"
-        )
+        event = f"substr(e.event, 1, {log_counts.MOST_EVENT_CHARS})"
+        most = "" if limit is None else " ORDER BY n DESC, event LIMIT :limit"
+        query = sa.text(f"SELECT {event} AS event, count(*) AS n FROM {source}{where} GROUP BY {event}{most}")
         with self._db.read() as connection:
             return [(row.event, row.n) for row in connection.execute(query, {**bound, "limit": limit})]
 
@@ -105,6 +143,8 @@ class SqlLogs:
         if asked.level.number < WARNING:
             asked = replace(asked, level=Level.WARNING)
         source, where, bound = self._where(asked)
+        if self._db.is_sqlite and asked.service_id is None and asked.task_id is None and not asked.terms:
+            source = "log_entries e INDEXED BY ix_log_entries_trouble"  # which has all that is asked for
         ranked = (
             "SELECT e.fingerprint, max(e.level) AS level, count(*) AS n, min(e.id) AS first_id, max(e.id) AS last_id "
             f"FROM {source}{where} AND e.fingerprint IS NOT NULL GROUP BY e.fingerprint ORDER BY n DESC LIMIT :limit"
@@ -140,7 +180,10 @@ class SqlLogs:
             "(SELECT id FROM log_entries WHERE id < :until ORDER BY id LIMIT :limit)"
         )
         with self._db.write(is_urgent=True) as connection:
-            return connection.execute(delete, {"until": until, "limit": limit}).rowcount
+            gone = connection.execute(delete, {"until": until, "limit": limit}).rowcount
+            if gone < limit:
+                connection.execute(log_counts.FORGET, {"until": int(at_of(until))})
+            return gone
 
     def deployed_at(self, scope: Scope, service_id: str) -> float | None:
         events = service_events.c
