@@ -1,11 +1,14 @@
 """flask-smorest's Blueprint, with our parser and with types."""
 
+import functools
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import flask_smorest  # type: ignore[import-untyped]
+from flask import request
 
+from api import query
 from api.body import StrictParser
 from api.guard import guarded
 from api.refusals import merged, refusals
@@ -40,8 +43,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # it has no typ
         role = needs
 
         def guard(view: View) -> View:
-            known = getattr(view, "_apidoc", {}).get("manual_doc", {}).get("responses", {})
-            return decorate(self.doc(**_protected(role, reach, known))(guarded(view, role, reach)))
+            said: dict[str, Any] = getattr(view, "_apidoc", {})
+            known = said.get("manual_doc", {}).get("responses", {})
+            asked = view if _reads_query(said) else _without_query(view)
+            return decorate(self.doc(**_protected(role, reach, known))(guarded(asked, role, reach)))
 
         return guard
 
@@ -69,6 +74,24 @@ def _id_in_path(name: str) -> dict[str, Any]:
     return {"in": "path", "name": name, "required": True, "schema": {"type": "string", "pattern": f"^{form}$"}}
 
 
+def _reads_query(said: Mapping[str, Any]) -> bool:
+    """Whether a view, by its documentation, takes parameters of a query; it then refuses unknown ones itself."""
+    documented = said.get("arguments", {}).get("parameters", ()), said.get("manual_doc", {}).get("parameters", ())
+    return any(one.get("in") == "query" for parameters in documented for one in parameters)
+
+
+def _without_query(view: View) -> View:
+    """The view, for requests without a query: a parameter that nobody reads would be believed to count."""
+
+    @functools.wraps(view)
+    def entered(*args: Any, **kwargs: Any) -> Any:
+        if request.environ.get("QUERY_STRING"):
+            query.read(request.args.items(multi=True), ())
+        return view(*args, **kwargs)
+
+    return cast(View, entered)
+
+
 def _protected(role: Role, reach: Reach, known: dict[str, Any]) -> dict[str, Any]:
     """What the OpenAPI document says of a guarded operation; `known`: its other refusals."""
     more = refusals(
@@ -78,6 +101,7 @@ def _protected(role: Role, reach: Reach, known: dict[str, Any]) -> dict[str, Any
         errors.HostRefused,
         errors.RateLimited,
         errors.TooManyWrongKeys,
+        errors.UnknownField,
     )
     return {
         "security": [{"bearer": []}, {"apiKey": []}],

@@ -111,8 +111,8 @@ class StrictParser(FlaskParser):
         return super().load_querystring(req, schema)
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
-        del schema
-        text = read(min(CONTROL_LIMIT_BYTES, context.core().settings.api.body_limit_bytes))
+        longest = getattr(schema, "limit_bytes", CONTROL_LIMIT_BYTES)
+        text = read(min(longest, context.core().settings.api.body_limit_bytes))
         value = json_text.read(text) if text.strip() else {}
         if not isinstance(value, dict):
             raise InvalidField("The body must be a JSON object.", field="body", expected="an object")

@@ -65,7 +65,7 @@ MEANINGS = {
     "name_exists": "A service has this name already; choose another name.",
     "idempotency_mismatch": "This Idempotency-Key came with another body before; use a new key.",
     "already_running": "Another `penstock up` holds this data folder; only the launcher says this, never the API.",
-    "in_use": "A service or deployment still names it; delete that first.",
+    "in_use": "A service or deployment still names it, as its model or its fallback; change or delete that first.",
     "restore_refused": "Some objects of the backup cannot be restored, and nothing was. `details.refused`.",
     "too_many": "Too much at once; try again after `Retry-After`.",
     "backlog_full": "Too many wait already. `details.of` (key, tenant or service), `details.waiting`, `details.limit`.",

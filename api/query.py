@@ -12,7 +12,7 @@ def read(pairs: Iterable[tuple[str, str]], known: Sequence[str]) -> dict[str, st
     for name, value in pairs:
         if name not in known:
             short, names = json_text.short(name), ", ".join(f"`{one}`" for one in known)
-            raise UnknownField(f"There is no query parameter `{short}` here; known: {names}.", field=short)
+            raise UnknownField(f"There is no query parameter `{short}` here; known: {names or 'none'}.", field=short)
         if name in said:
             raise repeated(name)
         said[name] = value

@@ -24,6 +24,7 @@ BACKUP_EXAMPLE = {
 class BackupIn(ma.Schema):
     """Without anything: a snapshot of what the caller's key covers."""
 
+    limit_bytes = 256 << 20
     tenant_id = Text(
         load_default=None,
         metadata={"description": "System keys only: of this tenant alone", "pattern": f"^{TENANT_ID}$"},

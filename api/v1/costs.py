@@ -47,6 +47,8 @@ def show_costs(asked: Json) -> Response:
     )
     whose = audit.tenant_for(context.principal(), asked["tenant_id"])
     found = query.find(core.costs, tenant_id=whose, day_from=first, day_to=last, by=by)
+    if not found and whose is not None:
+        tenants.get(core.access, tenant_id=whose)
     currency = core.settings.costs.currency
     body = schemas.shown(found, first=first, last=last, by=by, currency=currency)
     if asked["format"] == "csv":
@@ -108,7 +110,10 @@ def list_budgets(asked: Json) -> Json:
     core = context.core()
     whose = audit.tenant_for(context.principal(), asked["tenant_id"])
     currency = core.settings.costs.currency
-    return {"budgets": [schemas.budget(one, currency) for one in budgets.find(core.costs, whose)]}
+    found = budgets.find(core.costs, whose)
+    if not found and whose is not None:
+        tenants.get(core.access, tenant_id=whose)
+    return {"budgets": [schemas.budget(one, currency) for one in found]}
 
 
 @blueprint.route("/budgets", methods=["PUT"], needs=Role.ADMIN, reach=Reach.TENANT)

@@ -27,6 +27,10 @@ def list_devices(asked: Json) -> Json:
     the configuration (`static`) or a recording (`replay`).
     """
     core, limit = context.core(), asked["limit"]
+    if asked["cursor"] is not None and "/" not in asked["cursor"]:
+        raise errors.InvalidField(
+            "The query parameter `cursor` must be a `next` from an earlier answer.", field="cursor"
+        )
     found = hosts.devices(
         core.serving,
         core.resources,

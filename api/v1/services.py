@@ -189,7 +189,7 @@ def update_service(changes: Json, service_id: str) -> Json:
 
 
 @blueprint.route("/services/<service_id>", methods=["DELETE"], needs=Role.OPERATOR)
-@refuses(errors.ServiceNotFound, errors.WrongState)
+@refuses(errors.ServiceNotFound, errors.WrongState, errors.InUse)
 @blueprint.response(204)
 def delete_service(service_id: str) -> None:
     """Delete a stopped service with its tasks"""

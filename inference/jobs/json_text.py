@@ -1,6 +1,7 @@
 """Reads JSON from strangers: strict, shallow, no key twice; every refusal is one clear sentence."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ _plain = msgspec.json.Decoder()
 _unread = msgspec.json.Decoder(msgspec.Raw)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>.*?)`")
 _AT = re.compile(r"\(byte (\d+)\)")
+_TOO_LARGE = "Number out of range"
 _MISSING = re.compile(r"missing required field `(?P<name>.*?)`")
 _WRONG = re.compile(r"Expected `(?P<want>.*?)`, got `(?P<got>.*?)`(?: - at `\$\.?(?P<path>.*)`)?$")
 _WORDS = {
@@ -53,9 +55,24 @@ def decode(decoder: "msgspec.json.Decoder[T]", text: bytes | msgspec.Raw) -> T:
         raise _too_deep() from error
     except msgspec.ValidationError as error:
         _refuse_malformed(text)
+        if _TOO_LARGE in str(error) and (path := _too_large(text)) is not None:
+            shown = short(path or "body")
+            raise InvalidField(f"The field `{shown}` is a number that is too large.", field=shown) from error
         raise _invalid(str(error), getattr(decoder.type, "__struct_encode_fields__", ())) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _malformed(error, text) from error
+
+
+def _too_large(text: bytes | msgspec.Raw) -> str | None:
+    """Where the first number stands that would be infinite, with dots; None if there is none."""
+    waiting: list[tuple[str, Any]] = [("", json.loads(bytes(text)))]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return path
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        waiting += [(f"{path}.{name}" if path else str(name), one) for name, one in reversed([*inner])]
+    return None
 
 
 def _refuse_malformed(text: bytes | msgspec.Raw) -> None:

@@ -122,7 +122,7 @@ def delete(ports: ServingPorts, *, scope: Scope, service_id: str) -> None:
     """Removes the service with its jobs and results. Its workers, if any still drain, are ended by their agents.
 
     Raises ServiceNotFound, and WrongState while the service is meant to run, or will again by itself: its waiting jobs
-    would be lost.
+    would be lost. Raises InUse while it is the fallback of another: that one's tasks would wait for room again.
     """
     service = ports.services.get(scope, service_id)
     if service.state in TAKES_TASKS:
@@ -131,6 +131,7 @@ def delete(ports: ServingPorts, *, scope: Scope, service_id: str) -> None:
             state=service.state.value,
             allowed=sorted(state.value for state in ServiceState if state not in TAKES_TASKS),
         )
+    fallback.require_unused(ports, scope=scope, service_id=service_id)
     ports.services.delete(scope, service_id)
 
 

@@ -1,13 +1,14 @@
 """A lighter service that takes the work of one that has no room: which may be named, and when it steps in."""
 
 from inference.access.model import Scope
-from inference.errors import InvalidField, ServiceNotFound
+from inference.errors import InUse, InvalidField, ServiceNotFound
 from inference.serving.model import MEANT_TO_RUN, Service, ServiceConfig, ServiceState
 from inference.serving.ports import ServingPorts
 
 FIELD = "config.fallback_service_id"
 MOST = 8
 """Services in a row, each the fallback of the one before it."""
+MOST_SERVICES = 100_000
 
 
 def require_sound(ports: ServingPorts, *, scope: Scope, service_id: str, config: ServiceConfig) -> None:
@@ -37,6 +38,21 @@ def require_sound(ports: ServingPorts, *, scope: Scope, service_id: str, config:
         except ServiceNotFound:
             return
     raise InvalidField(f"`{FIELD}` begins a row of more than {MOST} fallbacks.", field=FIELD)
+
+
+def require_unused(ports: ServingPorts, *, scope: Scope, service_id: str) -> None:
+    """Raises InUse while it is the fallback of another service, which is named if the caller sees it."""
+    for service in ports.services.list(Scope(scope.tenant_id), limit=MOST_SERVICES):
+        if service.config.fallback_service_id != service_id or service.id == service_id:
+            continue
+        if scope.covers(tenant_id=service.tenant_id, workspace=service.workspace, service_id=service.id):
+            raise InUse(
+                f"The service is the fallback of {service.name} ({service.id}); give that another one, or none "
+                '({"config": {"fallback_service_id": null}}).',
+                service_id=service_id,
+                used_by=service.id,
+            )
+        raise InUse("The service is the fallback of one that this key does not see.", service_id=service_id)
 
 
 def is_unplaced(service: Service, *, is_held: bool) -> bool:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from inference.access import keys, tenants
-from inference.access.model import ANYBODY, Role, Scope
+from inference.access.model import ANYBODY, Role, Scope, Tenant
 from inference.costs.model import Cost, CostGroup, Run
 from inference.ids import DEFAULT_TENANT, new_id
 from tests import fakes
@@ -71,6 +71,7 @@ def test_a_table_is_safe_to_open(client, core):
 
 def test_tenants_see_their_own_costs_and_system_keys_those_of_all(client, core):
     own, of_system = key(core, role=Role.VIEWER), key(core, is_system=True)
+    core.access.tenants.insert(Tenant(id="other", name="Other", created_at=0.0))
 
     answers = [
         client.get(f"{BASE}/costs{query}", headers=who)
@@ -79,6 +80,13 @@ def test_tenants_see_their_own_costs_and_system_keys_those_of_all(client, core):
 
     assert [answer.status_code for answer in answers] == [200, 404, 200, 200]
     assert [asked[0] for asked in core.costs.store.asked] == [DEFAULT_TENANT, None, "other"]
+
+
+@pytest.mark.parametrize("path", ["costs", "budgets"])
+def test_nothing_of_a_tenant_that_is_not_there_is_not_found(client, path):
+    answer = client.get(f"{BASE}/{path}?tenant_id=nobody")
+
+    assert (answer.status_code, answer.json["code"]) == (404, "tenant_not_found")
 
 
 @pytest.mark.parametrize("path", ["costs", "usage"])

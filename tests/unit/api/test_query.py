@@ -67,3 +67,38 @@ def test_a_deadline_has_one_form(client, core, service, deadline):
 
     assert (response.status_code, response.json["details"]) == (422, {"field": "deadline"})
     assert core.jobs.store.rows == {}
+
+
+@pytest.mark.parametrize("path", ["pool", "prices", "me", "workspaces", "alerts/silences", "webhooks/secret"])
+def test_where_nothing_can_be_asked_a_parameter_is_unknown(client, path):
+    response = client.get(f"{BASE}/{path}?x=1")
+
+    assert (response.status_code, response.json["code"]) == (422, "unknown_field")
+    assert response.json["details"] == {"field": "x"}
+
+
+def test_an_act_with_a_parameter_that_nobody_reads_is_not_carried_out(client, core, service):
+    response = client.delete(f"{BASE}/services/{service.id}?force=true")
+
+    assert (response.status_code, response.json["details"]) == (422, {"field": "force"})
+
+
+def test_a_cursor_of_devices_is_one_that_was_given(client):
+    response = client.get(f"{BASE}/gpus?cursor=zzz")
+
+    assert (response.status_code, response.json["details"]) == (422, {"field": "cursor"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("PUT", "budgets", '{"hard": 1e999}', "hard"),
+        ("PUT", "prices", '{"prices": [{"device_kind": "cpu", "per_hour": -1e999}]}', "prices.0.per_hour"),
+        ("POST", "services", '{"model_id": "x", "config": {"timeout_s": 1e400}}', "config.timeout_s"),
+    ],
+)
+def test_a_number_that_would_be_infinite_is_refused_by_its_field(client, method, path, body, field):
+    response = client.open(f"{BASE}/{path}", method=method, data=body, content_type="application/json")
+
+    assert (response.status_code, response.json["details"]) == (422, {"field": field})
+    assert response.json["message"] == f"The field `{field}` is a number that is too large."

@@ -1,8 +1,11 @@
 """The reader of service config: what it takes, and the sentences in which it refuses."""
 
+import dataclasses
+import json
+
 import pytest
 
-from inference.errors import InvalidField, UnknownField
+from inference.errors import InvalidField, PenstockError, UnknownField
 from inference.serving import config
 from inference.serving.model import Requirements, ServiceConfig
 from inference.settings import EnginesSettings, JobsSettings
@@ -94,6 +97,11 @@ def test_an_impossible_size_is_refused(text):
         ({"auto_scaling": {"min_replicas": 3, "max_replicas": 2}}, "config.auto_scaling"),
         ({"auto_scaling": {"max_replicas": 0}}, "config.auto_scaling.max_replicas"),
         (
+            {"auto_scaling": {"max_replicas": 2, "schedules": [{"cron": "0 8 * * *", "min_replicas": 3}]}},
+            "config.auto_scaling.schedules[0].min_replicas",
+        ),
+        ({"resource_requirements": {"gpu": 0, "gpu_memory": "2Gi"}}, "config.resource_requirements.gpu"),
+        (
             {"auto_scaling": {"schedules": [{"cron": "0 8 * * *", "min_replicas": 1}] * 33}},
             "config.auto_scaling.schedules",
         ),
@@ -166,3 +174,32 @@ def test_a_change_goes_back_to_the_defaults_of_the_settings():
 def test_an_unknown_key_set_to_null_is_still_unknown():
     with pytest.raises(UnknownField):
         config.change(ServiceConfig(), {"nonsense": None})
+
+
+def test_a_config_that_was_kept_is_read_back_whole():
+    raw = {"resource_requirements": {"gpu_memory": "2Gi"}, "auto_scaling": {"min_replicas": 0}, "nan_policy": "null"}
+    made = config.read(raw)
+
+    assert config.kept(json.loads(json.dumps(dataclasses.asdict(made)))) == made
+    assert config.kept(json.loads(json.dumps(dataclasses.asdict(config.read({}))))) == config.read({})
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"timeout_s": "soon"}, "config.timeout_s"),
+        ({"colour": 1}, "config.colour"),
+        ({"requirements": {"gpu": 3}}, "config.resource_requirements.gpu"),
+        ({"requirements": {"gpus": 1}}, "config.requirements.gpus"),
+        ({"requirements": None}, "config.requirements"),
+        ({"auto_scaling": []}, "config.auto_scaling"),
+        ({"raw": {"colour": 1}}, "config.raw.colour"),
+    ],
+)
+def test_a_config_that_was_edited_is_refused_as_one_that_is_written(changes, field):
+    kept = {**dataclasses.asdict(config.read({})), **changes}
+
+    with pytest.raises(PenstockError) as refusal:
+        config.kept(kept)
+
+    assert refusal.value.details["field"] == field

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from inference.access.model import Scope
-from inference.errors import InvalidField
+from inference.errors import InUse, InvalidField
 from inference.ids import DEFAULT_TENANT, new_id
 from inference.serving import control, create, fallback
 from inference.serving.model import AutoScaling, ServiceConfig, ServiceState
@@ -110,3 +110,27 @@ def test_a_service_is_without_room_when_it_should_run_and_was_told_that_it_canno
     service = dataclasses.replace(named(core), **changes)
 
     assert fallback.is_unplaced(service, is_held=is_held) is is_unplaced
+
+
+def test_a_service_that_is_the_fallback_of_another_is_not_deleted(core):
+    light = named(core, state=ServiceState.STOPPED)
+    heavy = named(core, light.id, state=ServiceState.STOPPED)
+
+    with pytest.raises(InUse) as refusal:
+        control.delete(core.serving, scope=SCOPE, service_id=light.id)
+    control.update(core.serving, scope=SCOPE, service_id=heavy.id, config_changes={"fallback_service_id": None})
+    control.delete(core.serving, scope=SCOPE, service_id=light.id)
+
+    assert refusal.value.details["used_by"] == heavy.id
+    assert heavy.name in refusal.value.message
+    assert light.id not in core.serving.services.ids(SCOPE)
+
+
+def test_a_key_that_does_not_see_the_other_service_is_not_told_which_it_is(core):
+    light = named(core, state=ServiceState.STOPPED)
+    heavy = named(core, light.id, state=ServiceState.STOPPED)
+
+    with pytest.raises(InUse) as refusal:
+        control.delete(core.serving, scope=Scope(DEFAULT_TENANT, None, light.id), service_id=light.id)
+
+    assert heavy.id not in f"{refusal.value.message} {refusal.value.details}"
