@@ -94,6 +94,20 @@ class RaiseOnValue(Double):
             raise RuntimeError("the test engine was asked to fail")
 
 
+class Reports(Double):
+    """Says that it is at a quarter, for `value` (default 333), and goes on once the file `when_exists` is there."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        super().__init__(spec)
+        self.report = spec.report
+
+    def before(self, x: Array) -> None:
+        if _holds(x, float(self.options.get("value", 333))):
+            while not Path(str(self.options["when_exists"])).exists():
+                self.report(0.25, "step 1 of 4")
+                time.sleep(0.02)
+
+
 class TellsInput(Double):
     """Raises a foreign exception that holds the whole input, for `value` (default 444) and above."""
 

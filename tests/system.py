@@ -33,6 +33,7 @@ PLUGINS = {
     "crash": "CrashOnValue",
     "hang": "HangOnValue",
     "raise": "RaiseOnValue",
+    "reports": "Reports",
     "unpickle": "Unpickle",
 }
 FINAL = ("completed", "failed", "dead", "cancelled", "expired")
