@@ -94,6 +94,18 @@ def a_backup(world: World) -> str:
     return world.ask("POST", f"{BASE}/backups", {}, expect=201)["backup_id"]
 
 
+def a_report(world: World) -> str:
+    return world.ask("POST", f"{BASE}/reports", {}, expect=202)["report_id"]
+
+
+def a_report_schedule(world: World) -> str:
+    return world.ask("POST", f"{BASE}/report-schedules", {"every": "day"}, expect=201)["schedule_id"]
+
+
+def an_upload(world: World) -> str:
+    return world.call("POST", f"{BASE}/uploads", data=CANARY.encode()).json["upload_id"]
+
+
 def a_waiting_task(world: World, **more: Any) -> str:
     body = {"input_data": TASK["input_data"], "metadata": {"of": CANARY}, **more}
     return world.ask("POST", f"{BASE}/services/{world.ids['service_id']}/tasks", body, expect=202)["task_id"]
@@ -182,6 +194,13 @@ PREPARED: dict[str, Callable[[World], Prepared]] = {
         {"query_string": {"dry_run": "false"}},
     ),
     f"DELETE {BASE}/backups/{{backup_id}}": on(a_backup),
+    f"POST {BASE}/reports": with_body(lambda _: {}),
+    f"POST {BASE}/services/{{service_id}}/reports": on(the_service, {}),
+    f"DELETE {BASE}/reports/{{report_id}}": on(a_report),
+    f"POST {BASE}/report-schedules": with_body(lambda _: {"every": "week"}),
+    f"POST {BASE}/services/{{service_id}}/report-schedules": on(the_service, {"every": "week"}),
+    f"DELETE {BASE}/report-schedules/{{schedule_id}}": on(a_report_schedule),
+    f"DELETE {BASE}/uploads/{{upload_id}}": on(an_upload),
     f"POST {BASE}/uploads": lambda world: ("", {"data": CANARY.encode()}),
     "POST /v1/models/register": with_body(a_model),
     "POST /v1/models/{model_id}/deprecate": on(a_registered_model),
@@ -224,7 +243,8 @@ def test_an_operation_that_changes_something_leaves_a_record_that_names_it(world
     assert {one.operation for one in found} == {f"{method} {path}"}
     assert {(one.actor_kind, one.actor_name, one.address) for one in found} == {("key", "the test", "127.0.0.1")}
     assert {one.actor_id for one in found} == {world.headers["Authorization"].split("_")[1]}
-    assert thing_id == "" or thing_id in {one.object_id for one in found}
+    named = {one.object_id for one in found} | {one.after.get("service_id") for one in found}
+    assert thing_id == "" or thing_id in named
 
 
 def test_what_is_listed_as_not_recorded_is_there_with_a_reason():

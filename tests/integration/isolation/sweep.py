@@ -74,7 +74,10 @@ CALLS: dict[str, list[Call]] = {
         Call(body={"config": {"fallback_service_id": "$deployed_service_id"}}),
     ],
     f"POST {BASE}/services/{{service_id}}/scale": [Call(body={"replicas": 2})],
-    f"POST {BASE}/services/{{service_id}}/tasks": [Call(body=TASK), Call(body={"input_ref": "upload:$input_upload_id"})],
+    f"POST {BASE}/services/{{service_id}}/tasks": [
+        Call(body=TASK),
+        Call(body={"input_ref": "upload:$input_upload_id"}),
+    ],
     f"POST {BASE}/services/{{service_id}}/predict": [Call(query={"mode": "async"}, body=TASK)],
     f"POST {BASE}/services/{{service_id}}/tasks/batch": [
         Call(body={"input_data_list": [TASK["input_data"]]}),

@@ -169,6 +169,7 @@ def test_an_upload_does_not_tell_whether_somebody_has_the_same_content(world: Wo
     answers = [world.ask(world.keys["ashtree"]["tenant"], "POST", f"{BASE}/uploads", body) for body in (known, fresh)]
 
     assert [answer.status_code for answer in answers] == [201, 201]
-    assert [sorted(answer.json) for answer in answers] == [["sha256", "size_bytes", "upload_id"]] * 2
+    shown = ["created_at", "expires_at", "sha256", "size_bytes", "upload_id"]
+    assert [sorted(answer.json) for answer in answers] == [shown] * 2
     assert answers[0].json["size_bytes"] == answers[1].json["size_bytes"]
     assert len({len(answer.data) for answer in answers}) == 1

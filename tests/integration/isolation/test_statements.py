@@ -28,6 +28,7 @@ EXPLAINED = {
     r"FROM jobs j LEFT JOIN results x .* WHERE j.id IN \(SELECT r.id": "views of tasks that this very call has ended",
     r"FROM jobs WHERE .* GROUP BY service_id, (state|priority)": "figures, of which each key is shown its services'",
     r"count\(\*\).* FROM models WHERE models.sha256 = .* FROM uploads WHERE uploads.sha256": "whether content is used",
+    r"sum\(models.size_bytes\)": "figures, as above",
     r"FROM cost_days (c )?WHERE day >= \S+ (AND day < \S+ UNION ALL|GROUP BY)": "costs, for keys of the system alone",
     r"SELECT id, name FROM services WHERE id (IN|= ANY)": "names beside those costs",
     r"FROM backups WHERE (1 = 1|true) ORDER BY": "backups of all tenants, for keys of the system alone",
@@ -40,6 +41,7 @@ EXPLAINED = {
 }
 SELDOM = {r"FROM budgets WHERE budgets.level = ": "what is used up, as every process must know it; by a thread, mostly"}
 SHOWN_WHOLE = {
+    r"FROM results WHERE results.sha256 (=|IS NOT NULL)": "whether content is used; figures, as above",
     r"FROM replicas ORDER BY service_id": "figures, as above",
     r"SELECT at FROM series WHERE step_s = \S+ ORDER BY": "how far all series are rolled up, which tells of nobody",
 }

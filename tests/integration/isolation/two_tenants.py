@@ -30,7 +30,7 @@ WORKSPACES = ("north", "south")
 VALUES = [[1, 2, 3, 4]]
 HOST = "the-host"
 MOVES_BY_ITSELF = ("ticks", "access_epoch")
-OF_MODELS = {"model_id", "newer_model_id", "upload_id", "model_upload_id"}
+OF_MODELS = {"model_id", "newer_model_id", "upload_id", "input_upload_id", "model_upload_id"}
 OF_ALL = frozenset({"tenant_id", "backup_id", "budget_id", "node_id", "rule_id", "silence_id"} | OF_MODELS)
 """What belongs to a tenant as a whole: a key of any of its workspaces may use it."""
 
@@ -115,7 +115,8 @@ class World:
         _, admin = self._key(Scope(tenant), f"admin of {tenant}")
         self.keys[tenant] = {"tenant": admin}
         whole = {"tenant_id": tenant, **self._add_models(tenant, admin)}
-        whole["upload_id"] = self.made(admin, "POST", f"{BASE}/uploads", b'{"x": [[1, 2, 3, 4]]}')["upload_id"]
+        for name in ("upload_id", "input_upload_id"):
+            whole[name] = self.made(admin, "POST", f"{BASE}/uploads", b'{"x": [[1, 2, 3, 4]]}')["upload_id"]
         budget = {"period": "day", "hard": 1e6}
         whole["node_id"] = HOST
         whole["budget_id"] = self.made(admin, "PUT", f"{BASE}/budgets", budget)["budget_id"]
