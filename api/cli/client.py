@@ -258,6 +258,14 @@ class Client(AbstractContextManager["Client"]):
         """Any call below /alerts."""
         return self._call(method, f"{BASE}/alerts{path}", json=body, params=_given(filters))
 
+    def reports(self, method: str, path: str, *, body: Json | None = None, **filters: Any) -> Json:
+        """Any call on reports and their schedules but for their contents."""
+        return self._call(method, f"{BASE}{path}", json=body, params=_given(filters))
+
+    def report_content(self, report_id: str) -> Iterator[bytes]:
+        """The file of a completed one, as it comes."""
+        return self._stream("GET", f"{BASE}/reports/{report_id}/content")
+
     def budgets(self, **filters: Any) -> Json:
         return self._call("GET", f"{BASE}/budgets", params=_given(filters))
 

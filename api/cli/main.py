@@ -2,7 +2,23 @@
 
 import click
 
-from api.cli import alert, audit, backup, compare, cost, job, key, logs, model, nodes, pool, roles, service, tenant
+from api.cli import (
+    alert,
+    audit,
+    backup,
+    compare,
+    cost,
+    job,
+    key,
+    logs,
+    model,
+    nodes,
+    pool,
+    report,
+    roles,
+    service,
+    tenant,
+)
 
 
 class _Named(click.Group):
@@ -77,6 +93,7 @@ cli.add_command(cost.costs)
 cli.add_command(cost.price)
 cli.add_command(cost.budget)
 cli.add_command(alert.alert)
+cli.add_command(report.report)
 cli.add_command(backup.backup)
 cli.add_command(backup.backups)
 cli.add_command(backup.restore)
