@@ -5,6 +5,7 @@ prometheus-client guards every figure of a process with one lock: with 32 thread
 
 import threading
 import time
+import weakref
 from collections import deque
 from typing import Any
 
@@ -25,7 +26,7 @@ class RequestFigures:
         """Never waits. The thread is started by the first request: a fork before it would lose it."""
         self._noted.append((route, status, seconds))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._book_for_ever, name="figures", daemon=True)
+            self._thread = threading.Thread(target=_book, args=(weakref.ref(self),), name="figures", daemon=True)
             self._thread.start()
 
     def book(self) -> None:
@@ -43,7 +44,10 @@ class RequestFigures:
             self._children[route, status] = found
         return found
 
-    def _book_for_ever(self) -> None:
-        while True:
-            time.sleep(EVERY_S)
-            self.book()
+
+def _book(of: "weakref.ref[RequestFigures]") -> None:
+    """Until nobody has them any more, so that a test's many apps leave no threads behind."""
+    while (figures := of()) is not None:
+        figures.book()
+        del figures
+        time.sleep(EVERY_S)

@@ -8,7 +8,7 @@ from marshmallow import fields, validate
 
 from api.schemas.access import Amount
 from api.schemas.common import A_TIME, AN_ID, Text, WholeNumber, id_field, id_in, time_field
-from api.schemas.usage import A_DAY
+from api.schemas.usage import A_DAY, DaysQuery
 from inference import clock
 from inference.access.checks import TENANT_ID
 from inference.clock import ISO_FORM
@@ -63,18 +63,7 @@ def _money(description: str, **options: Any) -> Amount:
     return Amount(metadata={"description": description, "minimum": 0, "maximum": MOST_MONEY}, **options)
 
 
-class CostsQuery(ma.Schema):
-    """Days are UTC; a time within a day means the whole of it."""
-
-    from_ = fields.String(
-        load_default=None,
-        data_key="from",
-        metadata={"description": "First day; 30 days ago without it", "pattern": f"^{ISO_FORM}$", "example": A_DAY},
-    )
-    to = fields.String(
-        load_default=None,
-        metadata={"description": "Until this day, without it; tomorrow unless said", "pattern": f"^{ISO_FORM}$"},
-    )
+class CostsQuery(DaysQuery):
     by = fields.String(
         load_default=CostGroup.SERVICE.value,
         validate=validate.OneOf([group.value for group in CostGroup], error="It must be one of {choices}."),

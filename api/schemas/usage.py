@@ -25,7 +25,7 @@ USAGE_EXAMPLE = {
 }
 
 
-class UsageQuery(ma.Schema):
+class DaysQuery(ma.Schema):
     """Days are UTC; a time within a day means the whole of it."""
 
     from_ = fields.String(
@@ -37,6 +37,9 @@ class UsageQuery(ma.Schema):
         load_default=None,
         metadata={"description": "Until this day, without it; tomorrow unless said", "pattern": f"^{ISO_FORM}$"},
     )
+
+
+class UsageQuery(DaysQuery):
     group_by = fields.String(
         load_default=UsageGroup.DAY.value,
         validate=validate.OneOf([group.value for group in UsageGroup], error="It must be one of {choices}."),

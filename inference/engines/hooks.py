@@ -15,7 +15,7 @@ from inference.engines.steps import Step
 from inference.errors import EngineFailed, InvalidField, PenstockError
 from inference.tensors import DTYPES, Array, Tensors, TensorSpec
 
-BEFORE: tuple[type[Step], ...] = (
+_EITHER: tuple[type[Step], ...] = (
     steps.Cast,
     steps.Scale,
     steps.Normalise,
@@ -24,18 +24,14 @@ BEFORE: tuple[type[Step], ...] = (
     steps.Transpose,
     steps.Rename,
     steps.Select,
+)
+BEFORE: tuple[type[Step], ...] = (
+    *_EITHER,
     steps_media.Image,
     steps_media.Text,
 )
 AFTER: tuple[type[Step], ...] = (
-    steps.Cast,
-    steps.Scale,
-    steps.Normalise,
-    steps.Reshape,
-    steps.Flatten,
-    steps.Transpose,
-    steps.Rename,
-    steps.Select,
+    *_EITHER,
     steps.Softmax,
     steps.Sigmoid,
     steps.Argmax,
