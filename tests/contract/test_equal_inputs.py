@@ -6,29 +6,32 @@ import time
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
-from inference.access.model import Scope
-from inference.ids import DEFAULT_TENANT, new_id
-from inference.jobs.cache import key_of, variant
-from inference.jobs.cache_model import Keep
-from inference.jobs.model import Accepted, Claimant, JobState, NewJob, Submission
-from inference.serving.model import ServiceConfig
+from inference.ids import DEFAULT_TENANT
+from inference.jobs.model import Accepted, Claimant, JobState, Submission
 from inference.settings import StoreSettings
-from inference.store import tables
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
-from inference.store.result_cache import SqlResultCache
-from inference.store.services import SqlServices
-from inference.tensors import NanPolicy
 from tests.contract import jobs
-from tests.contract.jobs import attempts, change, completed, ended, job, queue, row, states, stored_result
-
-MODEL, NEXT_MODEL = "a" * 32, "b" * 32
-FIRST, SECOND = variant(MODEL, NanPolicy.NULL), variant(NEXT_MODEL, NanPolicy.NULL)
-KEPT = Keep(ttl_s=60.0, has_inputs=True)
-WHOLE = Scope(DEFAULT_TENANT)
-URL = "https://example.com/hook"
+from tests.contract.equal import (
+    FIRST,
+    KEPT,
+    MODEL,
+    NEXT_MODEL,
+    SECOND,
+    URL,
+    WHOLE,
+    entries,
+    events,
+    keyed,
+    run_one,
+    send,
+    set_entry,
+    switch,
+    used,
+    worker,
+)
+from tests.contract.jobs import attempts, change, completed, ended, job, queue, states, stored_result
 
 
 @pytest.fixture
@@ -39,57 +42,7 @@ def store(database: Database) -> SqlJobs:
 
 @pytest.fixture
 def by(store: SqlJobs, database: Database) -> Claimant:
-    return dataclasses.replace(jobs.add_instance(database), model_id=MODEL, variant=FIRST)
-
-
-@pytest.fixture
-def cache(database: Database) -> SqlResultCache:
-    return SqlResultCache(database)
-
-
-def keyed(payload: bytes = b"payload", *, who: str = FIRST, **changes: Any) -> NewJob:
-    return job(payload=payload, input_key=key_of(who, payload), **changes)
-
-
-def send(store: SqlJobs, *new: NewJob) -> Accepted:
-    """As a service with a cache sends them."""
-    (answer,) = store.insert([Submission(tenant_id=DEFAULT_TENANT, jobs=new, may_hit=True)])
-    assert isinstance(answer, Accepted), answer
-    return answer
-
-
-def run_one(store: SqlJobs, by: Claimant, payload: bytes = b"payload", keep: Keep | None = KEPT) -> NewJob:
-    sent = keyed(payload)
-    queue(store, sent)
-    (claimed,) = store.claim(by, max_rows=1).jobs
-    store.finish(by, [completed(claimed)], keep=keep)
-    return sent
-
-
-def used(database: Database) -> tuple[int, int, float]:
-    with database.read() as connection:
-        found = connection.execute(sa.text("SELECT sum(jobs), sum(rows), sum(engine_s) FROM usage")).one()
-    return int(found[0]), int(found[1]), float(found[2])
-
-
-def events(database: Database) -> list[str]:
-    with database.read() as connection:
-        return list(connection.execute(sa.select(tables.outbox.c.id).order_by(tables.outbox.c.id)).scalars())
-
-
-def entries(database: Database) -> list[Any]:
-    with database.read() as connection:
-        return list(connection.execute(sa.select(tables.result_cache).order_by(tables.result_cache.c.used_at)).all())
-
-
-def set_entry(database: Database, **values: Any) -> None:
-    with database.write() as connection:
-        connection.execute(tables.result_cache.update().values(**values))
-
-
-def switch(database: Database, model_id: str, **config: Any) -> None:
-    with database.write() as connection:
-        connection.execute(tables.services.update().values(model_id=model_id, **config))
+    return worker(database)
 
 
 # What comes.
@@ -337,134 +290,3 @@ def test_two_processes_that_send_at_once_are_both_answered(store: SqlJobs, by: C
 
     assert {states(database)[one.id] for one in sent} == {"completed"}
     assert entries(database)[0].hits == 40
-
-
-# What is kept.
-
-
-def test_predictions_keep_and_find_answers_too(store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database):
-    queue(store, keyed())
-    (claimed,) = store.claim(by, max_rows=1).jobs
-    service = SqlServices(database).get(WHOLE, jobs.SERVICE)
-    cache.put(by, [completed(claimed, b"[7]")], KEPT)
-
-    def find(payload: bytes = b"payload", who: Any = service) -> Any:
-        return cache.find(who, key_of(FIRST, payload), key_id=None, rows=2, now_s=time.time())
-
-    found, missed = find(), find(b"another")
-    of_others = find(who=dataclasses.replace(service, tenant_id="somebody"))
-    find()
-    cache.flush()
-
-    assert (found.body, found.model_version, missed, of_others) == (b"[7]", "1.0.0", None, None)
-    assert entries(database)[0].hits == 2
-    assert used(database) == (2, 4, 0.0)
-
-
-def test_figures_tell_what_a_cache_did_and_clearing_empties_it(
-    store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database
-):
-    run_one(store, by)
-    run_one(store, by, b"another")
-    send(store, keyed(), keyed(), keyed(b"new"))
-
-    before = cache.used(WHOLE, jobs.SERVICE)
-    removed, after = cache.clear(WHOLE, jobs.SERVICE), cache.used(WHOLE, jobs.SERVICE)
-
-    assert (before.entries, before.hits, before.misses, before.coalesced, before.former) == (2, 2, 2, 0, 0)
-    assert before.size_bytes > 2 * len(b'{"y": [[1.0]]}')
-    assert (removed, after.entries, after.size_bytes) == (2, 0, 0)
-    assert send(store, keyed()).cached_ids == frozenset()
-
-
-def test_the_limit_of_bytes_takes_what_was_used_least_lately(
-    store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database
-):
-    for number in range(4):
-        run_one(store, by, b"%d" % number)
-        with database.write() as connection:
-            key = key_of(FIRST, b"%d" % number)
-            mine = tables.result_cache.c.input_key == key
-            connection.execute(tables.result_cache.update().where(mine).values(used_at=float(number)))
-    service = SqlServices(database).get(WHOLE, jobs.SERVICE)
-    each = entries(database)[0].size_bytes
-    small = dataclasses.replace(service, config=ServiceConfig(cache_max_bytes=2 * each))
-
-    first, then = cache.trim(small, limit=1), cache.trim(small, limit=10)
-
-    assert (first, then, cache.trim(small, limit=10), cache.trim(service, limit=10)) == (1, 1, 0, 0)
-    assert [one.used_at for one in entries(database)] == [2.0, 3.0]
-    assert [one.id for one in cache.owners()] == [jobs.SERVICE]
-
-
-def test_what_is_over_or_of_a_former_version_goes_and_so_does_what_a_service_left(
-    store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database
-):
-    run_one(store, by)
-    now_other = dataclasses.replace(SqlServices(database).get(WHOLE, jobs.SERVICE), model_id=NEXT_MODEL)
-
-    fresh = cache.forget(now_other, limit=10)
-    set_entry(database, used_at=time.time() - 7_200)
-    old = cache.forget(now_other, limit=10)
-    run_one(store, by)
-    set_entry(database, expires_at=time.time() - 1)
-    over = cache.forget(SqlServices(database).get(WHOLE, jobs.SERVICE), limit=10)
-    run_one(store, by)
-    set_entry(database, service_id="6" * 32)
-
-    assert (fresh, old, over) == (0, 1, 1)
-    assert (cache.forget_orphans(), entries(database)) == (1, [])
-
-
-def test_inputs_used_most_are_told_once_when_the_next_version_has_taken_over(
-    store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database
-):
-    for payload in (b"rare", b"often", b"never"):
-        run_one(store, by, payload)
-    send(store, keyed(b"often"), keyed(b"often"), keyed(b"rare"))
-    switch(database, NEXT_MODEL, revision=2)
-    service = SqlServices(database).get(WHOLE, jobs.SERVICE)
-    service = dataclasses.replace(service, config=ServiceConfig(cache_warm=2, cache_ttl_s=60.0))
-
-    too_early = cache.warmings(service)
-    _add_replica(database, revision=2)
-    told, again = cache.warmings(service), cache.warmings(service)
-
-    assert too_early is None
-    assert told is not None
-    assert [one.payload for one in told] == [b"often", b"rare"]
-    assert again == ()
-
-
-def _add_replica(database: Database, *, revision: int) -> None:
-    numbers = ("ordinal", "instances", "instances_ready", "load_failures", "restarts", "generation")
-    with database.write() as connection:
-        connection.execute(
-            tables.replicas.insert(),
-            dict.fromkeys(numbers, 0)
-            | {"id": new_id(), "service_id": jobs.SERVICE, "node_id": "n", "device": "cpu", "revision": revision}
-            | {"desired": "running", "observed": "ready", "reported_at": 0.0},
-        )
-
-
-def test_the_end_of_a_service_is_the_end_of_what_it_kept(store: SqlJobs, by: Claimant, database: Database):
-    run_one(store, by)
-
-    SqlServices(database).delete(WHOLE, jobs.SERVICE)
-
-    assert (entries(database), row_count(database)) == ([], 0)
-
-
-def row_count(database: Database) -> int:
-    return jobs.count(database, tables.jobs)
-
-
-def test_a_job_without_a_key_is_as_it_was(store: SqlJobs, by: Claimant, database: Database):
-    sent = job()
-    queue(store, sent)
-    (claimed,) = store.claim(by, max_rows=1).jobs
-
-    _, claim = store.finish(by, [completed(claimed)], keep=KEPT)
-
-    assert (claimed.input_key, row(database, sent.id)["input_key"], claim.shared_ids) == (None, None, ())
-    assert entries(database) == []
