@@ -1,4 +1,7 @@
-"""The beat process: sends the slow duties to the queue `control`. What must be quick, the ticker does."""
+"""The beat process: sends the slow duties to the queue `control`. What must be quick, the ticker does.
+
+On a single machine a thread of the control process does the same (`beating`).
+"""
 
 import os
 from collections.abc import Mapping
@@ -6,6 +9,7 @@ from typing import Any
 
 from inference import entry, lifeline
 from inference import settings as settings_room
+from inference.settings import Settings
 from inference.telemetry.log import configure
 from workers.alarm import end_quietly
 from workers.app import make_app
@@ -27,6 +31,12 @@ SCHEDULE = {
 """A backup is asked for more often than it is due: who starts the system each morning has one each day, too."""
 
 
+def schedule(settings: Settings) -> dict[str, Any]:
+    """For `beat_schedule`, whichever process beats."""
+    often_s = min(BACKUP_S, settings.backup.every_s) or BACKUP_S
+    return SCHEDULE | {"backup": _sent(BACKUP_TASK, often_s)}
+
+
 def main(environ: Mapping[str, str]) -> int:
     """Runs until SIGTERM or SIGINT. A second beat is harmless: each duty is taken once per period."""
     end_quietly()
@@ -35,8 +45,7 @@ def main(environ: Mapping[str, str]) -> int:
         lifeline.die_with_parent()
     configure(settings, "beat")
     app = make_app(settings)
-    often_s = min(BACKUP_S, settings.backup.every_s) or BACKUP_S
-    app.conf.beat_schedule = SCHEDULE | {"backup": _sent(BACKUP_TASK, often_s)}
+    app.conf.beat_schedule = schedule(settings)
     # Beat looks whether results expire by themselves. It has none, and need not load a backend for the answer.
     app.conf.result_backend = None
     folder = settings.data_dir / "run"

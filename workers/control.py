@@ -3,7 +3,8 @@
 import dataclasses
 import os
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 
 from inference import entry, lifeline
 from inference import settings as settings_room
@@ -12,9 +13,13 @@ from inference.telemetry.log import configure
 from inference.telemetry.sharing import share
 from workers.alarm import end_quietly
 
+WITH_BEAT = "--with-beat"
 
-def main(environ: Mapping[str, str]) -> int:
+
+def main(environ: Mapping[str, str], arguments: Sequence[str] = ()) -> int:
     """Runs until SIGTERM or SIGINT. Any number of control processes may run beside one another.
+
+    `WITH_BEAT`: it is the beat process, too.
 
     What it counts (jobs that the sweep ended) is told by the API of the same data folder, if there is one.
     """
@@ -24,14 +29,16 @@ def main(environ: Mapping[str, str]) -> int:
         lifeline.die_with_parent()
     share(settings.data_dir / "run" / "metrics" / "api")
     configure(settings, "control")
-    return _run(settings)
+    return _run(settings, beats=WITH_BEAT in arguments)
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: Settings, *, beats: bool) -> int:
     from inference import wiring
     from workers import publisher, remote_control
     from workers.alerting import AlertThread
     from workers.app import make_app
+    from workers.beat import schedule
+    from workers.beating import BeatThread
     from workers.courier import CourierThread
     from workers.launching.vigil import CONTROL_BEAT
     from workers.queues import CONTROL_QUEUE
@@ -52,12 +59,16 @@ def _run(settings: Settings) -> int:
     app = make_app(settings)
     register(app, core, ticker, reporting)
     remote_control.narrow(settings)
+    app.conf.beat_schedule = schedule(settings)
+    beat = BeatThread(app, settings.data_dir / "run")
     ticker.start()
     courier.start()
     if settings.telemetry.is_sampled:
         sampler.start()
     if settings.alerts.is_evaluated:
         alerts.start()
+    if beats:
+        beat.start()
     worker = app.Worker(
         hostname=name,
         queues=[CONTROL_QUEUE],
@@ -72,6 +83,7 @@ def _run(settings: Settings) -> int:
     try:
         worker.start()
     finally:
+        beat.stop()
         reporting.stop()
         alerts.stop()
         sampler.stop()
@@ -83,4 +95,4 @@ def _run(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    entry.run(lambda: main(os.environ))
+    entry.run(lambda: main(os.environ, sys.argv[1:]))

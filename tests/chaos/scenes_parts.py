@@ -268,7 +268,7 @@ def rolling(world: World) -> None:
     world.serve(replicas=2)
     world.load(shares=WITHOUT_POISON)  # its crashes would count as lost attempts
     world.works(more=20)
-    roles = ["engine-holders", "node", "control", "beat", "live", "api", "front", "broker"]
+    roles = ["engine-holders", "node", "control", "live", "api", "front", "broker"]
     asked = 0
     for role in roles:
         name = "worker" if role == "engine-holders" else role
@@ -284,7 +284,7 @@ def rolling(world: World) -> None:
 
 
 def controls(world: World) -> None:
-    """Three control processes and three beats, killed again and again: no duty is done twice in its period."""
+    """Three control processes, one of which beats, and two beats, killed again and again: each duty once a period."""
     notes = world.note_ticks()
     world.serve()
     others = [world.further("workers.control") for _ in range(2)]
@@ -293,13 +293,13 @@ def controls(world: World) -> None:
     world.works(more=20)
     dice, kills, end = random.Random(world.seed), 0, time.monotonic() + world.lasting(15)
     while time.monotonic() < end:
-        which = dice.randrange(len(others) + 2)
+        which = dice.randrange(len(others) + 1)
         if which < len(others):
             others[which].kill()
             others[which].begin()
             kills += 1
         else:
-            kills += world.kill(world.system.pids("control" if which == len(others) else "beat"))
+            kills += world.kill(world.system.pids("control"))
         time.sleep(dice.uniform(0.5, 1.5))
     world.settle()
     ticks = notes()

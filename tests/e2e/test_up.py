@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.launcher.running import Up, run_members, until
 
-PARTS = ("front", "broker", "api", "live", "control", "beat", "node")
+PARTS = ("front", "broker", "api", "live", "control", "node")
 
 
 def start(folder) -> Up:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
+import shelve
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -58,11 +60,11 @@ def core(settings: Settings) -> Iterator[Core]:
 class Running:
     """`python -m MODULE` with its log in a file."""
 
-    def __init__(self, module: str, environ: dict[str, str]) -> None:
+    def __init__(self, module: str, environ: dict[str, str], *arguments: str) -> None:
         self.log = Path(environ["PENSTOCK_DATA_DIR"]) / f"{module}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-m", module, *arguments],
                 env={**os.environ, **environ},
                 cwd=environ["PENSTOCK_DATA_DIR"],
                 stdout=log,
@@ -189,6 +191,34 @@ def test_a_beat_starts_sends_nothing_in_a_quiet_moment_and_ends(environ: dict[st
         assert running.stop() == 0
     finally:
         running.close()
+
+
+def make_due(schedule: Path) -> None:
+    """As if nobody had beaten for an hour."""
+    with shelve.open(str(schedule), writeback=True) as kept:
+        kept["entries"]["retention"].last_run_at -= timedelta(hours=1)
+
+
+def test_a_control_process_that_beats_too_catches_up_what_was_missed_and_keeps_its_file(
+    core: Core, environ: dict[str, str]
+):
+    schedule = Path(environ["PENSTOCK_DATA_DIR"]) / "run" / "beat-schedule"
+    first = Running("workers.control", environ, "--with-beat")
+    try:
+        wait_for(lambda: list(schedule.parent.glob("beat-schedule*")), timeout_s=40, what="the schedule file")
+        assert first.stop() == 0
+        quiet = core.serving.ticks.age_s("retention")
+        make_due(schedule)
+    finally:
+        first.close()
+
+    second = Running("workers.control", environ, "--with-beat")
+    try:
+        wait_for(lambda: core.serving.ticks.age_s("retention") is not None, timeout_s=40, what="retention")
+    finally:
+        second.close()
+
+    assert quiet is None
 
 
 class Broken:

@@ -112,7 +112,7 @@ def workers(system: System, service: str) -> Iterator[Workers]:
 
 def test_each_role_has_its_own_user_and_only_those_with_business_at_the_broker_have_one(system: System) -> None:
     users = {}
-    for role in ("front", "broker", "api", "live", "control", "beat", "node", "flower"):
+    for role in ("front", "broker", "api", "live", "control", "node", "flower"):
         environ = environ_of(system.pids(role)[0])
         users[role] = environ.get("PENSTOCK_REDIS_URL", "").partition("://")[2].partition(":")[0]
     written = [path.read_text(errors="replace") for path in (system.data / "run").iterdir() if path.is_file()]
@@ -120,7 +120,7 @@ def test_each_role_has_its_own_user_and_only_those_with_business_at_the_broker_h
 
     assert users == {
         "front": "", "broker": "", "api": "api", "live": "api",
-        "control": "worker", "beat": "worker", "node": "worker", "flower": "monitor",
+        "control": "worker", "node": "worker", "flower": "monitor",
     }  # fmt: skip
     assert len(password) == 48
     assert not any(password in text for text in written)

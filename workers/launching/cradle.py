@@ -16,21 +16,24 @@ from workers.launching import areas, nursery
 from workers.launching.born import Task
 
 SHARED = (
-    *("celery.app.control", "celery.app.events", "celery.app.log", "celery.apps.beat", "celery.apps.worker"),
-    *("celery.backends.redis", "celery.concurrency.prefork", "celery.events.receiver", "celery.events.state"),
-    *("celery.fixups.django", "celery.loaders.app", "celery.worker.autoscale", "celery.worker.components"),
-    *("celery.worker.consumer", "celery.worker.control", "celery.worker.loops", "celery.worker.strategy"),
-    *("billiard.heap", "billiard.popen_spawn_posix", "billiard.sharedctypes", "kombu.transport.redis"),
+    *("celery.app.control", "celery.app.events", "celery.app.log", "celery.apps.worker", "celery.backends.redis"),
+    *("celery.beat", "celery.concurrency.prefork", "celery.concurrency.solo", "celery.events.receiver"),
+    *("celery.events.state", "celery.fixups.django", "celery.loaders.app", "celery.worker.autoscale"),
+    *("celery.worker.components", "celery.worker.consumer", "celery.worker.consumer.delayed_delivery"),
+    *("celery.worker.control", "celery.worker.loops", "celery.worker.strategy", "kombu.transport.redis"),
+    *("billiard.heap", "billiard.popen_spawn_posix", "billiard.semaphore_tracker", "billiard.sharedctypes"),
     *("granian", "psutil", "prometheus_client.multiprocess", "sqlalchemy.dialects.sqlite", "encodings.idna"),
-    *("uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
-    *("inference.engines.onnx", "inference.entry", "inference.resources.probe", "inference.telemetry.log"),
-    *("inference.wiring", "workers.app", "workers.courier", "workers.publisher", "workers.remote_control"),
-    *("workers.engine_host", "workers.node_metrics", "workers.node_process", "workers.supervisor"),
+    *("uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.loops.uvloop", "uvicorn.protocols.http.auto"),
+    *("uvicorn.protocols.websockets.auto", "dbm.dumb", "encodings.latin_1", "numpy.ma"),
+    *("inference.engines.onnx", "inference.entry", "inference.resources.probe_nvml", "inference.telemetry.log"),
+    *("inference.access.opening", "inference.redisio.news", "inference.wiring"),
+    *("workers.alerting", "workers.app", "workers.beating", "workers.courier", "workers.engine_host"),
+    *("workers.node_leases", "workers.node_metrics", "workers.node_process", "workers.publisher"),
+    *("workers.remote_control", "workers.reporting", "workers.sampling", "workers.senses", "workers.supervisor"),
     *("workers.tasks.control", "workers.ticker", "workers.launching.roles"),
-    *("api.app", "api.assembly", "api.live.app", "api.live.seats", "api.live.submit", "api.wiring"),
+    *("api.app", "api.assembly", "api.live.app", "api.live.predict", "api.live.seats", "api.live.submit", "api.wiring"),
 )
 """What the parts import: no engine, and nothing that opens a connection or starts a thread when it is imported."""
-
 
 UNUSED = ("attr", "cffi", "opentelemetry.sdk.metrics", "rich", "yaml")
 """What libraries import only because it is there, 10 MB: for coloured tracebacks, YAML, and metrics we do not make.

@@ -12,8 +12,8 @@ from workers.launching import broker, front
 from workers.launching.vigil import CONTROL_BEAT
 
 BROKER, FRONT, API, LIVE = "broker", "front", "api", "live"
-CONTROL, BEAT, NODE, FLOWER = "control", "beat", "node", "flower"
-BROKER_USERS = {API: "api", LIVE: "api", CONTROL: "worker", BEAT: "worker", NODE: "worker", FLOWER: "monitor"}
+CONTROL, NODE, FLOWER = "control", "node", "flower"
+BROKER_USERS = {API: "api", LIVE: "api", CONTROL: "worker", NODE: "worker", FLOWER: "monitor"}
 """Who each role is to the embedded broker (`inference.redisio.acl`); the others have no business with it."""
 FLOWER_TASKS = 12_000
 """That Flower remembers, some 8 kB each: 10,000 jobs with their drains. docker-compose.yml says the same."""
@@ -110,8 +110,7 @@ def work(ports: Ports, live_processes: int = 1) -> list[Role]:
             )
             for number, uds in enumerate(front.live_sockets(live_processes))
         ),
-        Role(name=CONTROL, argv=(*python, "workers.control"), beats_at=CONTROL_BEAT, is_forked=True),
-        Role(name=BEAT, argv=(*python, "workers.beat"), is_forked=True),
+        Role(name=CONTROL, argv=(*python, "workers.control", "--with-beat"), beats_at=CONTROL_BEAT, is_forked=True),
         Role(
             name=NODE,
             argv=(*python, "workers.node"),
