@@ -133,7 +133,9 @@ def _register(app: Flask) -> None:
 
 def _headers(app: Flask) -> Callable[[str], tuple[headers.Header, ...]]:
     """Which headers an answer of this route gets."""
-    with app.test_request_context(f"{DOCS}/"):
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": f"{DOCS}/", "SERVER_NAME": "", "SERVER_PORT": "80"}
+    # `app.test_request_context` would load Flask's and click's tools for tests, and a debugger with them.
+    with app.request_context({**environ, "wsgi.url_scheme": "http"}):
         page = app.dispatch_request()
     of_page = headers.of_page(str(page))
     pages = {rule.rule: of_page for rule in app.url_map.iter_rules() if rule.rule.startswith(f"{DOCS}/")}
