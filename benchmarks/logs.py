@@ -53,9 +53,8 @@ def run(plan: Plan) -> dict[str, Any]:
 
 def _figures(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for kind, part in report["databases"].items():
-        listed = {name: times for name, times in part["questions"].items() if not name.startswith("analysis")}
-        worst = max(listed, key=lambda name: listed[name]["p95_ms"])
-        slow = listed[worst]["p95_ms"]
+        worst = max(part["questions"], key=lambda name: part["questions"][name]["p95_ms"])
+        slow = part["questions"][worst]["p95_ms"]
         yield {"name": f"{kind}: the slowest question ({worst}), p95 ms", "measured": slow, "sign": "<",
                "wanted": WITHIN_MS, "is_reached": slow < WITHIN_MS}  # fmt: skip
 
@@ -72,7 +71,7 @@ class _Bench:
         put = self._fill()
         if not self._db.is_sqlite:
             with self._db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("VACUUM ANALYZE log_entries")
+                connection.exec_driver_sql("VACUUM ANALYZE log_entries, log_counts")
         return {"put": put, "questions": {name: self._ask(ask) for name, ask in self._questions().items()}}
 
     def _fill(self) -> dict[str, float]:
@@ -166,6 +165,7 @@ class _Bench:
                 query.question(service_id=one(), keyword="gradient", since=START + 3_600, until=START + 7_200)
             ),
             "analysis of an hour of a service": lambda: self._analyse(one(), since(), 3_600.0),
+            "analysis of a day of a service": lambda: self._analyse(one(), START, 86_400.0),
             "analysis of everything": lambda: self._analyse(None, START, 86_400.0),
         }
 
