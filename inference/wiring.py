@@ -36,7 +36,7 @@ from inference.redisio.express import RedisExpress
 from inference.redisio.figures import RedisFigures
 from inference.redisio.hot import RedisHotResults
 from inference.redisio.progress import RedisProgress
-from inference.registry.ports import RegistryPorts
+from inference.registry.ports import BlobStore, RegistryPorts
 from inference.reports.ports import Nudge, ReportPorts
 from inference.resources.ports import ResourcesPorts
 from inference.results.ports import ResultsPorts
@@ -132,6 +132,14 @@ def _allowed(serving: ServingPorts, tenants: SqlTenants) -> Callable[[Service], 
     return allowed
 
 
+def _blobs(settings: Settings) -> BlobStore:
+    if settings.blobs.store == "files":
+        return FileBlobs(settings.data_dir / "blobs")
+    from inference.blobs.s3 import S3Blobs  # only for those who have a bucket
+
+    return S3Blobs(settings.blobs, settings.data_dir / "cache")
+
+
 def _keeper(store: SqlLogs, settings: Settings) -> Keeper | None:
     """Of a process that logs: a command at a terminal has nothing to keep."""
     if not (Here.is_logging and settings.logs.is_kept):
@@ -141,7 +149,7 @@ def _keeper(store: SqlLogs, settings: Settings) -> Keeper | None:
     return Keeper(store, settings.logs, shed=metrics.log_entries_shed.inc).start()
 
 
-def _has(blobs: FileBlobs, key: str) -> bool:
+def _has(blobs: BlobStore, key: str) -> bool:
     try:
         blobs.path(key)
     except NotFound:
@@ -217,7 +225,7 @@ def build(
     # Hot copies are worth no wait: a Redis that hangs must cost less than the database that stands behind them.
     link = RedisLink(settings, timeout_s=settings.redis.publish_timeout_s)
     express = RedisLink(settings, timeout_s=EXPRESS_TIMEOUT_S)
-    blobs = FileBlobs(settings.data_dir / "blobs")
+    blobs = _blobs(settings)
     store, models, services = SqlJobs(database), SqlModels(database), SqlServices(database)
 
     keys, counts = SqlKeys(database), RedisCounts(link)

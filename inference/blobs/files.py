@@ -18,7 +18,7 @@ from inference.registry.ports import OldBlob, StoredBlob
 CHUNK_BYTES = 1 << 20
 INCOMING = "incoming"
 
-_KEY = re.compile(r"[0-9a-f]{64}")
+KEY = re.compile(r"[0-9a-f]{64}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -33,14 +33,14 @@ class FileBlobs:
 
     def put_stream(self, source: BinaryIO | Iterable[bytes], *, limit_bytes: int) -> StoredBlob:
         """Whole or not at all. Raises TooLarge, NoRoom; what the source raises passes through."""
-        with _disk_errors():
+        with disk_errors():
             incoming = self._folder / INCOMING
             incoming.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=incoming)
             temporary = Path(name)
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    key, size_bytes = _copy(source, file, limit_bytes)
+                    key, size_bytes = copy_within(source, file, limit_bytes)
                     file.flush()
                     os.fchmod(file.fileno(), 0o444)
                     os.fsync(file.fileno())
@@ -83,7 +83,7 @@ class FileBlobs:
                         key = entry.name.partition(".")[0]
                         yield OldBlob(
                             name=f"{folder.name}/{entry.name}",
-                            key=key if _KEY.fullmatch(key) else None,
+                            key=key if KEY.fullmatch(key) else None,
                             size_bytes=found.st_size,
                             written_at=found.st_mtime,
                             is_whole=folder.name != INCOMING,
@@ -125,7 +125,7 @@ class FileBlobs:
         return not is_kept
 
     def _place(self, key: str) -> Path:
-        if not _KEY.fullmatch(key):
+        if not KEY.fullmatch(key):
             raise NotFound("There is no such blob.", key=key[:80])
         return self._folder / key[:2] / key
 
@@ -167,7 +167,8 @@ def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
         return
 
 
-def _copy(source: BinaryIO | Iterable[bytes], file: BinaryIO, limit_bytes: int) -> tuple[str, int]:
+def copy_within(source: BinaryIO | Iterable[bytes], file: BinaryIO, limit_bytes: int) -> tuple[str, int]:
+    """SHA-256 in hex, and size, of what was copied. Raises TooLarge."""
     digest, size_bytes = hashlib.sha256(), 0
     for chunk in _chunks(source):
         size_bytes += len(chunk)
@@ -197,7 +198,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
+    """A full disk is NoRoom."""
     try:
         yield
     except OSError as error:

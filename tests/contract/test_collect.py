@@ -7,12 +7,13 @@ import time
 import pytest
 
 from inference.blobs.files import FileBlobs
+from inference.blobs.s3 import S3Blobs
 from inference.errors import NotFound, StoreUnavailable, Unavailable, UploadNotFound
 from inference.ids import DEFAULT_TENANT, new_id
 from inference.registry import collect as room
 from inference.registry import uploads
 from inference.registry.ports import RegistryPorts
-from inference.settings import EnginesSettings, RegistrySettings
+from inference.settings import BlobsSettings, EnginesSettings, RegistrySettings
 from inference.store import tables
 from inference.store.database import Database
 from inference.store.models import SqlModels
@@ -22,11 +23,23 @@ GRACE_S = 3600.0
 
 
 @pytest.fixture
+def in_a_bucket(database: Database, tmp_path, s3) -> RegistryPorts:
+    values = {"s3_endpoint": s3.url, "s3_access_key": s3.KEY, "s3_secret_key": s3.SECRET}
+    return make_ports(
+        database, S3Blobs(BlobsSettings(s3_bucket="tests", s3_prefix=f"{new_id()}/", **values), tmp_path / "cache")
+    )
+
+
+@pytest.fixture
 def ports(database: Database, tmp_path) -> RegistryPorts:
+    return make_ports(database, FileBlobs(tmp_path / "blobs"))
+
+
+def make_ports(database, blobs):
     return RegistryPorts(
         models=SqlModels(database),
         uploads=SqlUploads(database),
-        blobs=FileBlobs(tmp_path / "blobs"),
+        blobs=blobs,
         settings=RegistrySettings(),
         engines=EnginesSettings(),
         keep_s=3600.0,
@@ -142,6 +155,23 @@ def test_what_a_crash_left_behind_goes_and_a_content_half_taken_away_comes_back(
 
     assert (collected.blobs, list(folder.iterdir())) == (1, [])
     assert ports.blobs.path(upload.key).read_bytes() == b"named"
+
+
+def test_a_bucket_is_collected_alike(in_a_bucket, monkeypatch):
+    ports, count = in_a_bucket, SqlModels.blob_users
+    named, late, unnamed = send(ports, b"named"), ports.blobs.put_bytes(b"late"), ports.blobs.put_bytes(b"unnamed")
+
+    def users(self, key):
+        if key == late.key:
+            ports.uploads.insert(DEFAULT_TENANT, new_id(), late)  # between the look and the act
+        return count(self, key)
+
+    monkeypatch.setattr(SqlModels, "blob_users", users)
+
+    assert room.collect(ports, grace_s=3600.0).blobs == 0
+    assert room.collect(ports, grace_s=-2.0) == room.Collected(blobs=1, bytes=7)
+    assert [ports.blobs.has(one.key) for one in (named, late, unnamed)] == [True, True, False]
+    assert [one.is_whole for one in ports.blobs.old(age_s=-60.0)] == [True, True]
 
 
 def test_nothing_goes_while_the_database_cannot_say_who_names_it(ports, monkeypatch):
