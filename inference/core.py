@@ -30,8 +30,8 @@ from inference.settings import Settings
 from inference.telemetry import status
 from inference.telemetry.ports import TelemetryPorts
 
-UP_STATES = {ServiceState.RUNNING: 1.0, ServiceState.ERROR: 0.0, ServiceState.PREEMPTED: 0.0}
-"""Of the others nobody expects that they run."""
+UP_STATES = {ServiceState.RUNNING: 1.0, ServiceState.ERROR: 0.0}
+"""Of the others nobody expects that they run; who gave way to a more important service does what its priority says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,5 +109,5 @@ def _alerts_and_costs(core: Core) -> Iterator[tuple[str, tuple[str, ...], float]
         yield "penstock_alerts", labels, count
     for (_, service_id), per_s in budgets.rates(core.costs).by_service.items():
         yield "penstock_cost_per_hour", (service_id,), per_s * HOUR_S
-    for owner, share in core.alerts.sources.budgets_used().items():
+    for owner, share in budgets.used(core.costs).items():
         yield "penstock_budget_used", owner, share

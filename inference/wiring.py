@@ -16,7 +16,7 @@ from inference.core import Core
 from inference.costs import budgets
 from inference.costs.gate import BudgetGate
 from inference.costs.ports import CostPorts
-from inference.errors import HotUnavailable, NotFound, TenantNotFound
+from inference.errors import HotUnavailable, TenantNotFound
 from inference.jobs import webhook
 from inference.jobs.admission import BacklogQuota
 from inference.jobs.by_model import CachedByModel
@@ -69,10 +69,10 @@ from inference.store.nodes import SqlNodes
 from inference.store.outbox import SqlOutbox
 from inference.store.profiles import SqlProfiles
 from inference.store.replicas import SqlReplicas
-from inference.store.samples import SqlSamples
 from inference.store.report_sources import SqlReportSources
 from inference.store.reports import SqlReports
 from inference.store.result_cache import SqlResultCache
+from inference.store.samples import SqlSamples
 from inference.store.scaling import SqlScaling
 from inference.store.schema import require_current
 from inference.store.series import SqlSeries
@@ -147,14 +147,6 @@ def _keeper(store: SqlLogs, settings: Settings) -> Keeper | None:
     from inference.telemetry import metrics  # once it was said where metrics are kept
 
     return Keeper(store, settings.logs, shed=metrics.log_entries_shed.inc).start()
-
-
-def _has(blobs: BlobStore, key: str) -> bool:
-    try:
-        blobs.path(key)
-    except NotFound:
-        return False
-    return True
 
 
 def _tracer(settings: Settings, now_s: Callable[[], float]) -> Tracer | None:
@@ -269,7 +261,7 @@ def build(
     alerting = AlertPorts(
         rules=SqlAlertRules(database),
         alerts=SqlAlerts(database),
-        sources=SqlAlertSources(database, logs, lambda: budgets.used(costs)),
+        sources=SqlAlertSources(database, logs, lambda: budgets.used(costs, only_soft=True)),
         turns=ticks,
         serving=serving,
         tenants=tenants,
@@ -378,7 +370,7 @@ def build(
             serving=serving,
             alerts=alerting,
             tenants=tenants,
-            has_blob=lambda key: _has(blobs, key),
+            has_blob=blobs.has,
             settings=settings.backup,
         ),
         ping_store=database.ping,

@@ -1,7 +1,6 @@
 """The launcher: `python -m workers.launch up` runs the whole system on this machine until Ctrl-C."""
 
 import argparse
-import dataclasses
 import gc
 import json
 import os
@@ -23,7 +22,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     asked = parser().parse_args(arguments)
     try:
         if asked.command == "status":
-            return _status(asked, settings_room.load(environ))
+            own = {} if asked.data_dir is None else {"PENSTOCK_DATA_DIR": str(asked.data_dir.absolute())}
+            return _status(asked, settings_room.load({**environ, **own}))
         return _up(asked, environ)
     except KeysNeeded as error:
         sys.stderr.write(f"penstock: {error.message}\n")
@@ -98,9 +98,11 @@ def settings_of(asked: argparse.Namespace, environ: Mapping[str, str]) -> Settin
 
 
 def _status(asked: argparse.Namespace, settings: Settings) -> int:
-    if asked.data_dir is not None:
-        settings = dataclasses.replace(settings, data_dir=asked.data_dir.absolute())
     found = status.read(settings.data_dir)
+    if found["running"]:
+        from workers.launching.standing import standing  # it opens the database, which nobody else here needs
+
+        found |= standing(settings)
     if asked.json:
         print(json.dumps(found))
     else:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 UP = frozenset({"running"})
-ILL = frozenset({"error", "preempted"})
+ILL = frozenset({"error"})
+"""Not `preempted`: who gives way to a more important service does what its priority says."""
 RETURNING = "deploying"
 """Of a service that ran, or was ill, it is time lost; of one that a person just started, it is not counted."""
 

@@ -91,13 +91,11 @@ def check(ports: AlertPorts, rule: Rule) -> None:
     """Whether it can be evaluated and acted on. Raises InvalidField, with the exact field."""
     if not _NAME.fullmatch(rule.name) or not rule.name.strip():
         raise InvalidField(f"`name` must have 1 to {NAME_CHARS} characters, none of them a control one.", field="name")
-    _number("threshold", rule.threshold, -1e18, 1e18)
-    if rule.metric in SHARES:
-        _number("threshold", rule.threshold, 0, 1)
+    _number("threshold", rule.threshold, 0, 1 if rule.metric in SHARES else 1e18)
     _number("window_s", rule.window_s, 10, 86_400)
     _number("for_s", rule.for_s, 0, 86_400)
     if rule.resolve_threshold is not None:
-        _number("resolve_threshold", rule.resolve_threshold, -1e18, 1e18)
+        _number("resolve_threshold", rule.resolve_threshold, 0, 1e18)
         is_above = rule.compare is Compare.ABOVE
         if (rule.resolve_threshold > rule.threshold) if is_above else (rule.resolve_threshold < rule.threshold):
             side = "more" if is_above else "less"

@@ -207,6 +207,18 @@ def shown(metric: Metric, value: float | None) -> str:
     if value is None:
         return "-"
     if metric in SHARES or metric is Metric.BUDGET_USED:
-        return f"{value * 100:.4g} %"
+        return f"{_plain(value * 100)} %"
+    if metric is Metric.MEMORY_BYTES and abs(value) >= 1e6:
+        unit, size = ("GB", 1e9) if abs(value) >= 1e9 else ("MB", 1e6)
+        return f"{_plain(value / size)} {unit}"
     is_duration = metric.value.startswith(("latency", "queue_wait")) or metric is Metric.QUEUE_AGE
-    return f"{value:.4g} s" if is_duration else f"{value:.6g}"
+    return f"{_plain(value)} s" if is_duration else _plain(value)
+
+
+def _plain(value: float) -> str:
+    """Four digits, or all before the point; never with an exponent, which few people read."""
+    if abs(value) >= 1e15:
+        return "more than 10^15" if value > 0 else "less than -10^15"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) >= 0.001 or not value else f"{value:.6f}".rstrip("0").rstrip(".")

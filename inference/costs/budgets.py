@@ -91,14 +91,15 @@ def find(ports: CostPorts, tenant_id: str | None) -> list[Standing]:
     return standings
 
 
-def used(ports: CostPorts) -> dict[tuple[str, str], float]:
+def used(ports: CostPorts, *, only_soft: bool = False) -> dict[tuple[str, str], float]:
     """By tenant and service (empty: the whole tenant) what is spent of the soft limit, or of the hard one without it.
+    With `only_soft` budgets without a soft limit are left out.
 
     1 and more: it is reached. Of several budgets the one that is used up furthest. Raises StoreUnavailable.
     """
     found: dict[tuple[str, str], float] = {}
     for one in find(ports, None):
-        limit = one.budget.hard if one.budget.soft is None else one.budget.soft
+        limit = one.budget.hard if one.budget.soft is None and not only_soft else one.budget.soft
         if limit is not None:
             key = one.budget.tenant_id, one.budget.service_id
             share = one.spent / limit if limit else 1.0 + one.spent

@@ -24,24 +24,28 @@ def put(ports: CostPorts, changed: Sequence[Price]) -> None:
     """
     now, seen = ports.now_s(), set()
     settled = []
-    for one in changed:
-        kind = check(one)
+    for number, one in enumerate(changed):
+        at = f"prices.{number}"
+        kind = check(one, at)
         if one.valid_from and one.valid_from < now:
             raise InvalidField(
-                "`valid_from` has passed: a price holds from now or a later time on.", field="valid_from"
+                "`valid_from` has passed: a price holds from now or a later time on.", field=f"{at}.valid_from"
             )
         if (key := (kind, one.purchase, one.valid_from)) in seen:
-            raise InvalidField(f"`{kind}` ({one.purchase.value}) stands twice; keep one.", field="prices")
+            raise InvalidField(f"`{kind}` ({one.purchase.value}) stands twice; keep one.", field=at)
         seen.add(key)
         settled.append(dataclasses.replace(one, device_kind=kind))
     ports.prices.put(settled)
 
 
-def check(price: Price) -> str:
-    """The kind as it is kept. Raises InvalidField, with the exact field."""
+def check(price: Price, at: str = "") -> str:
+    """The kind as it is kept. Raises InvalidField, with the exact field; `at`: where the price stands."""
+    before = f"{at}." if at else ""
     kind = table.plain(price.device_kind)
     if not 0 < len(kind) <= LONGEST_KIND:
-        raise InvalidField("`device_kind` must be `cpu`, `gpu` or words of a card's name.", field="device_kind")
+        raise InvalidField(
+            "`device_kind` must be `cpu`, `gpu` or words of a card's name.", field=f"{before}device_kind"
+        )
     if not (math.isfinite(price.per_hour) and 0 <= price.per_hour <= MOST_MONEY):
-        raise InvalidField(f"`per_hour` must be from 0 to {MOST_MONEY:g}.", field="per_hour")
+        raise InvalidField(f"`per_hour` must be from 0 to {MOST_MONEY:g}.", field=f"{before}per_hour")
     return kind

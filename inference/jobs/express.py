@@ -77,13 +77,16 @@ def not_running(service: Service) -> WrongState:
     takes_tasks = service.state in TAKES_TASKS or service.config.queue_while_stopped
     advice = _ADVICE.get(service.state, "start it with POST /services/{id}/start").format(id=service.id)
     or_a_task = ", or send a task, which waits" if takes_tasks else ""
+    why = f" ({service.reason})" if service.state in _TELLING and service.reason else ""
     return WrongState(
-        f"Service {service.id} is {service.state} and predicts nothing; {advice}{or_a_task}.",
+        f"Service {service.id} is {service.state} and predicts nothing{why}; {advice}{or_a_task}.",
         state=service.state,
         allowed=[ServiceState.RUNNING],
     )
 
 
+_TELLING = frozenset({ServiceState.PREEMPTED, ServiceState.ERROR})
+"""States with a reason that helps: who took its place, or why it could not be loaded."""
 _ADVICE = {
     ServiceState.DEPLOYING: "try again when it is running",
     ServiceState.PREEMPTED: "try again when it has its device back",

@@ -108,7 +108,10 @@ def _kind(value: object) -> str:
 
 
 def _invalid(where: str, expected: str, value: object) -> InvalidField:
-    shown = repr(value) if isinstance(value, int | float | str) and len(repr(value)) <= 60 else _kind(value)
+    if isinstance(value, bool):
+        shown = str(value).lower()
+    else:
+        shown = repr(value) if isinstance(value, int | float | str) and len(repr(value)) <= 60 else _kind(value)
     return InvalidField(f"{where} must be {expected}, not {shown}.", field=where)
 
 

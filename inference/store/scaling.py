@@ -17,13 +17,16 @@ from inference.store.replicas import replica_of
 from inference.store.scoped import services_in
 from inference.store.services import service_of
 from inference.store.statement import Statement
-from inference.store.tables import replicas, scaling_decisions, services
+from inference.store.tables import replicas, scaling_decisions, service_events, services
 
 HEAD = 100
 """Waiting jobs whose priority and age are looked at; those behind them are only counted."""
 
 _WAITS = "state = 'pending' AND not_before IS NULL"
 _STATES = ", ".join(f"'{state.value}'" for state in sorted(MEANT_TO_RUN))
+
+RESTS, WAKES = "rests: ", "wakes: "
+"""How the history of a service tells of them: its state stays as it is."""
 
 
 class SqlScaling:
@@ -198,6 +201,11 @@ class SqlScaling:
             if connection.execute(change).rowcount != 1:
                 return False
             connection.execute(sa.insert(scaling_decisions).values(at=clock, **record))
+            if service.is_resting != (target.replicas == 0):
+                state = service.state.value  # it stays so: it takes work, at rest or not
+                told = f"{RESTS if target.replicas == 0 else WAKES}{reason}"
+                event = {"service_id": service.id, "from_state": state, "to_state": state, "reason": told}
+                connection.execute(sa.insert(service_events).values(id=new_id(), at=clock, **event))
         return True
 
     def decisions(
@@ -218,9 +226,16 @@ class SqlScaling:
             return [DecisionRecord(**row._mapping) for row in rows]
 
     def forget(self, *, keep_s: float) -> int:
-        """By their ids, which hold the time."""
-        old = sa.delete(scaling_decisions).where(scaling_decisions.c.id < _first_id(self.now_s() - keep_s))
+        """By their ids, which hold the time; and what histories tell of rests. How many decisions went."""
+        first = _first_id(self.now_s() - keep_s)
+        old = sa.delete(scaling_decisions).where(scaling_decisions.c.id < first)
+        told = sa.delete(service_events).where(
+            service_events.c.id < first,
+            service_events.c.from_state == service_events.c.to_state,
+            sa.or_(service_events.c.reason.startswith(RESTS), service_events.c.reason.startswith(WAKES)),
+        )
         with self._db.write() as connection:
+            connection.execute(told)
             return connection.execute(old).rowcount
 
     def now_s(self) -> float:

@@ -196,7 +196,9 @@ class SqlServices:
         mine = (services.c.id == service_id) & services_in(scope) & (services.c.target_replicas == 0)
         size = {"target_replicas": None, "target_instances": None, "target_reason": None, "started_at": self._clock}
         with self._db.write() as connection:
-            connection.execute(sa.update(services).where(mine).values(size))
+            state = connection.execute(sa.update(services).where(mine).values(size).returning(services.c.state))
+            if (found := state.scalar_one_or_none()) is not None:
+                self._note(connection, service_id, found, ServiceState(found), "wakes: asked to be there")
         return self.get(scope, service_id)
 
     def delete(self, scope: Scope, service_id: str) -> None:

@@ -66,7 +66,7 @@ READ_FROM_STORE = {
     "penstock_express_waiting": ("Synchronous predictions that wait to be taken", ("service",)),
     "penstock_queue_oldest_seconds": ("Age of the oldest waiting job", ("service", "priority")),
     "penstock_replicas": ("Replicas by observed state", ("service", "state")),
-    "penstock_service_up": ("1 while it runs, 0 in error or evicted; of no other", ("service",)),
+    "penstock_service_up": ("1 while it runs, 0 in error; of no other", ("service",)),
     "penstock_alerts": ("Alerts that fire", ("service", "rule", "severity")),
     "penstock_cost_per_hour": ("Money that its replicas cost an hour, as they are now", ("service",)),
     "penstock_budget_used": ("Spent, of the soft limit or of the hard one without it", ("tenant", "service")),

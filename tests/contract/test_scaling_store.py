@@ -147,6 +147,28 @@ def test_a_service_at_rest_is_woken_and_any_other_keeps_its_target(scaling: SqlS
     assert (woken.target_replicas, woken.wanted_replicas, woken.target_reason) == (None, 1, None)
 
 
+def test_the_history_tells_of_rests_and_wakes_and_of_no_other_decision(scaling: SqlScaling, services: SqlServices):
+    service = make_service("scaled", state=ServiceState.RUNNING, config=SCALED)
+    services.insert(service)
+    sizes = [(2, "busy"), (0, "idle for 60 s"), (1, "a job waits"), (0, "idle for 60 s")]
+    for replicas, reason in sizes:
+        now = services.of_any_tenant(service.id)
+        scaling.decide(now, Target(replicas=replicas, instances=1), policy="p", reason=reason, signals="{}")
+    services.wake(Scope("t"), service.id)
+    services.wake(Scope("t"), service.id)
+
+    told = [(event.from_state, event.to_state, event.reason) for event in services.events(Scope("t"), service.id)]
+
+    assert told[:-1] == [
+        ("running", "running", "wakes: asked to be there"),
+        ("running", "running", "rests: idle for 60 s"),
+        ("running", "running", "wakes: a job waits"),
+        ("running", "running", "rests: idle for 60 s"),
+    ]
+    scaling.forget(keep_s=-60)
+    assert [event.reason for event in services.events(Scope("t"), service.id)] == ["created"]
+
+
 def test_a_stopped_service_is_not_scaled(scaling: SqlScaling, services: SqlServices):
     service = make_service("scaled", state=ServiceState.STOPPED, config=SCALED)
     services.insert(service)

@@ -8,6 +8,9 @@ import psutil
 
 from workers.launching import folder
 
+SHOWN = 5
+"""Alerts that are named; of more only the number."""
+
 
 def read(data_dir: Path) -> dict[str, Any]:
     """`{running, pid, urls, processes: [{role, pid, service_id?, restarts}]}`, living processes only."""
@@ -64,12 +67,28 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
+def _standing(found: dict[str, Any]) -> list[str]:
+    """How services, tasks and alerts stand; nothing where it is not known."""
+    if found.get("services") is None:
+        return []
+    services = ", ".join(f"{count} {state}" for state, count in sorted(found["services"].items())) or "none"
+    tasks, alerts = found["tasks"], found["alerts"]
+    shown = [f"{one['rule']} ({one['severity']}) of {one['service'] or 'the tenant'}" for one in alerts[:SHOWN]]
+    more = [f"{len(alerts) - SHOWN} more: penstock alert list"] if len(alerts) > SHOWN else []
+    return [
+        f"  {'services':8} {services}",
+        f"  {'tasks':8} {tasks['waiting']} waiting, {tasks['running']} running",
+        f"  {'alerts':8} {'; '.join([*shown, *more]) or 'none'}",
+    ]
+
+
 def table(found: dict[str, Any]) -> str:
     """The same, for people."""
     if not found["running"]:
         return f"Penstock does not run on {found['data_dir']}."
     lines = [f"Penstock runs on {found['data_dir']} (process {found['pid']}, since {found['started_at']})"]
     lines += [f"  {name:8} {url}" for name, url in found["urls"].items()]
+    lines += _standing(found)
     lines.append(f"{'role':10}{'pid':>9}{'restarts':>10}  service")
     for entry in found["processes"]:
         row = f"{entry['role']:10}{entry['pid']:>9}{entry['restarts']:>10}  {entry.get('service_id') or ''}"

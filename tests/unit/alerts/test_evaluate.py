@@ -81,7 +81,9 @@ def test_it_never_fires_before_it_was_bad_for_long_enough_nor_twice_without_an_e
         ([(50.0, "running", "error"), (60.0, "error", "deploying"), (75.0, "deploying", "running")], "running", 0.75),
         ([(20.0, "stopped", "deploying"), (40.0, "deploying", "running")], "running", 1.0),
         ([(50.0, "running", "stopping"), (60.0, "stopping", "stopped")], "stopped", 1.0),
-        ([(80.0, "running", "preempted")], "preempted", 0.8),
+        ([(80.0, "running", "preempted")], "preempted", 1.0),
+        ([(80.0, "running", "preempted"), (90.0, "preempted", "deploying")], "deploying", 1.0),
+        ([], "preempted", None),
     ],
 )
 def test_availability_counts_the_time_that_a_service_was_meant_to_run(moves, state, share):

@@ -114,6 +114,15 @@ def test_a_budget_that_is_used_up_already_holds_from_the_start_and_is_told_of_on
     ]
 
 
+def test_what_is_used_of_soft_limits_leaves_out_budgets_without_one(ports):
+    ports.store.money = {("t", "s"): 30.0}
+    budgets.put(ports, Budget(service_id="s", hard=25.0, **OF))
+    budgets.put(ports, Budget(soft=60.0, **OF))
+
+    assert budgets.used(ports) == {("t", "s"): 1.2, ("t", ""): 0.5}
+    assert budgets.used(ports, only_soft=True) == {("t", ""): 0.5}
+
+
 def test_a_new_period_begins_at_nothing_and_tells_nobody(ports):
     ports.store.money = {("t", "s"): 30.0}
     known = budgets.put(ports, Budget(hard=25.0, **OF)).budget

@@ -281,3 +281,11 @@ def test_a_service_that_does_not_run_predicts_nothing_and_says_what_can_be_done(
         express.prepare(_ports(None), by=ANYBODY, service=stopped, spec=spec, most_s=60.0)
 
     assert refused.value.message == f"Service s is {state} and predicts nothing; {advice}"
+
+
+def test_who_was_evicted_says_who_took_its_place():
+    spec = JobSpec(payload=b"p", rows=1, bucket="3")
+    evicted = dataclasses.replace(service(S.PREEMPTED), reason="preempted by service urgent (u)")
+
+    with pytest.raises(WrongState, match=r"predicts nothing \(preempted by service urgent \(u\)\); try again"):
+        express.prepare(_ports(None), by=ANYBODY, service=evicted, spec=spec, most_s=60.0)

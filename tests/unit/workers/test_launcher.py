@@ -181,3 +181,24 @@ def test_status_is_a_table_for_people():
     assert lines[1].split() == ["api", "http://127.0.0.1:8080"]
     assert lines[3].split() == ["worker", "9", "1", "abc"]
     assert lines[4].split() == ["front", "8", "0"]
+
+
+def test_status_says_how_services_tasks_and_alerts_stand():
+    alert = {"severity": "critical", "rule": "old-queue", "service": "digits"}
+    found = {
+        "running": True,
+        "data_dir": "/data",
+        "pid": 7,
+        "started_at": "2026-01-01T00:00:00.000000Z",
+        "urls": {},
+        "processes": [],
+        "services": {"running": 2, "error": 1},
+        "tasks": {"waiting": 70, "running": 8},
+        "alerts": [alert] * 6 + [{**alert, "service": None}],
+    }
+
+    lines = [line.strip() for line in status.table(found).splitlines()]
+
+    assert lines[1:3] == ["services 1 error, 2 running", "tasks    70 waiting, 8 running"]
+    assert lines[3].startswith("alerts   old-queue (critical) of digits; ")
+    assert lines[3].endswith("2 more: penstock alert list")
