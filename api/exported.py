@@ -1,19 +1,23 @@
-"""Tasks and their results as files: a table, one JSON array, or JSON Lines; written piece by piece.
+"""Tasks and their results as files: a table (CSV, Parquet), one JSON array, or JSON Lines; written piece by piece.
 
 A file that could not be finished shows it: its last row or line is the error, and the array is left open.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
+import structlog
 
-from api import lines, table
+from api import lines, parquet, table
 from api.errors import JSON, answer
 from inference.errors import PenstockError
 from inference.jobs import trace
 from inference.jobs.model import JobState, JobView
 from inference.jobs.shown import fields
+
+log = structlog.get_logger(__name__)
 
 COLUMNS = (
     "task_id",
@@ -72,17 +76,49 @@ def _item(view: JobView) -> bytes:
     return orjson.dumps(fields(view, with_result=True))
 
 
-def _row(view: JobView) -> bytes:
+def _flat(view: JobView) -> dict[str, Any]:
+    """A value for each column, its result as it is stored."""
     shown = fields(view, with_result=False)
     error = shown.pop("error", {})
-    is_completed = view.state is JobState.COMPLETED
-    result = view.result.decode() if is_completed and view.result is not None else None
+    result = view.result if view.state is JobState.COMPLETED else None
     more = {"error_code": error.get("code"), "error_message": error.get("message"), "result": result}
-    return _cells(shown | more | {"metadata": trace.shown(view.metadata_json)})
+    return shown | more | {"metadata": trace.shown(view.metadata_json)}
+
+
+def _row(view: JobView) -> bytes:
+    values = _flat(view)
+    if values["result"] is not None:
+        values["result"] = values["result"].decode()
+    return _cells(values)
 
 
 def _cells(values: Mapping[str, object]) -> bytes:
     return table.row(values.get(column) for column in COLUMNS).encode()
+
+
+_TIMES = ("created_at", "started_at", "completed_at", "deadline")
+_NUMBERS = ("priority", "generation", "attempts", "batch_size")
+PARQUET: Mapping[str, parquet.Type] = {
+    **dict.fromkeys(COLUMNS, parquet.Type.TEXT),
+    **dict.fromkeys(_TIMES, parquet.Type.TIME),
+    **dict.fromkeys(_NUMBERS, parquet.Type.INTEGER),
+    "latency": parquet.Type.NUMBER,
+}
+
+
+def as_parquet(pieces: Iterator[Sequence[JobView]]) -> Iterator[bytes]:
+    """The table with its types; metadata and result are JSON texts. One that could not be finished has no footer."""
+    try:
+        yield from parquet.written(PARQUET, (_typed(view) for piece in pieces for view in piece))
+    except PenstockError as error:
+        log.warning("export_broken", reason=error.message)
+        yield b"\n" + _error(error) + b"\n"
+
+
+def _typed(view: JobView) -> list[Any]:
+    values = _flat(view) | {name: getattr(view, name) for name in _TIMES}
+    found = [values.get(column) for column in PARQUET]
+    return [value.encode() if isinstance(value, str) else value for value in found]
 
 
 def _error(error: PenstockError) -> bytes:

@@ -179,7 +179,7 @@ def results(call: Call, service: str, output: IO[bytes], from_: str | None, **fi
 
 @job.command()
 @click.argument("service")
-@click.option("--format", type=click.Choice(["csv", "json", "jsonl"]), default="csv", show_default=True)
+@click.option("--format", type=click.Choice(["csv", "json", "jsonl", "parquet"]), default="csv", show_default=True)
 @click.option("--output", "-o", type=click.File("wb", lazy=True), default="-", help="A file; stdout by default.")
 @click.option("--status", default=None, help="Only jobs that ended so; otherwise all that are over.")
 @click.option("--priority", type=click.IntRange(0, 9), default=None, help="Only jobs of this priority.")

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response
 
-from api import context, exported, lines, table
+from api import context, exported, lines, parquet, table
 from api.blueprint import Blueprint
 from api.documented import refuses
 from api.errors import JSON
@@ -68,6 +68,7 @@ def stream_results(asked: dict[str, Any], service_id: str) -> Response:
                 table.CONTENT_TYPE: {"schema": {"type": "string"}},
                 JSON: {"schema": {"type": "array", "items": Task()}, "example": [TASK_EXAMPLE]},
                 lines.KIND: {"schema": {"type": "string"}, "example": TASK_EXAMPLE},
+                parquet.CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}},
             },
         }
     }
@@ -76,16 +77,17 @@ def export_results(asked: dict[str, Any], service_id: str) -> Response:
     """Export the results of a service as a file, streamed
 
     The table has a heading and a row for each task; result and metadata are JSON in a cell, and a text that a
-    spreadsheet would run begins with `'`. When the database fails half way, the last row or line says so, and the array
-    is left open.
+    spreadsheet would run begins with `'`. Parquet has the same columns with their types. When the database fails half
+    way, the last row or line says so, the array is left open, and Parquet has no footer.
     """
     core, scope = context.core(), context.scope()
     which = _which(asked, service_id)
-    form = exported.FORMS[asked["format"]]
+    form = exported.FORMS.get(asked["format"])
     first = core.bulk.page(scope, which, after=None, limit=PAGE)
+    views = _views(core.bulk, scope, which, first, None)
     return Response(
-        exported.written(form, _views(core.bulk, scope, which, first, None)),
-        content_type=form.content_type,
+        exported.as_parquet(views) if form is None else exported.written(form, views),
+        content_type=parquet.CONTENT_TYPE if form is None else form.content_type,
         headers={
             "X-Accel-Buffering": "no",
             "Content-Disposition": f'attachment; filename="results-{service_id}.{asked["format"]}"',

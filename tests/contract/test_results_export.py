@@ -11,6 +11,7 @@ from inference.store.bulk import SqlBulk
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
 from tests.contract.jobs import SERVICE, job, queue
+from tests.parquet import in_parquet
 
 ROWS = 100_000
 MOST_BYTES = 30_000_000
@@ -53,4 +54,21 @@ def test_an_export_of_very_many_takes_no_more_memory_at_its_end(store: SqlJobs, 
 
     assert sum(count for count, _ in told) == ROWS
     settled = told[len(told) // 10][1]
+    assert max(rss for _, rss in told) - settled < MOST_BYTES
+
+
+def test_parquet_of_very_many_is_whole_and_takes_no_more_memory_at_its_end(store: SqlJobs, database: Database):
+    fill(database)
+    bulk, process = SqlBulk(database), psutil.Process()
+    which = JobFilter(service_id=SERVICE)
+    first = bulk.page(SCOPE, which, after=None, limit=PAGE)
+
+    told = [
+        (piece, process.memory_info().rss)
+        for piece in exported.as_parquet(_views(bulk, SCOPE, which, first, limit=None))
+    ]
+
+    found = in_parquet(b"".join(piece for piece, _ in told))
+    assert [one["result"] for one in found] == [f'{{"y":[[{number}.5]]}}' for number in range(1, ROWS + 1)]
+    settled = told[2][1]
     assert max(rss for _, rss in told) - settled < MOST_BYTES

@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+from datetime import datetime
 
 import pytest
 
+from api import exported, parquet
 from api.v1 import results
 from inference.errors import StoreUnavailable
 from inference.jobs.model import JobState
 from tests import fakes
+from tests.parquet import in_parquet
 from tests.unit.api.test_results import add
 
 BASE = "/api/v1/inference"
@@ -81,12 +84,34 @@ def test_an_export_is_filtered_as_lists_are(client, core, service):
     assert json.loads(read(client, service, "format=json&model_version=9").text) == []
 
 
-@pytest.mark.parametrize("name", ["parquet", "xlsx", "CSV"])
+@pytest.mark.parametrize("name", ["orc", "xlsx", "CSV"])
 def test_a_format_that_nobody_writes_is_refused_in_one_sentence(client, service, name):
     response = client.get(f"{BASE}/services/{service.id}/results/export?format={name}")
 
     assert (response.status_code, response.json["code"]) == (422, "invalid_field")
-    assert "csv, json, jsonl" in response.json["message"]
+    assert "csv, json, jsonl, parquet" in response.json["message"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_parquet_has_the_columns_of_the_table_with_their_types(client, core, service, monkeypatch, count):
+    monkeypatch.setattr(results, "PAGE", 3)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 2)
+    add(core, service, count)
+    failed = add(core, service, 1, JobState.FAILED)
+    core.jobs.store.change(failed[0], metadata_json='{"雪":1}', worker="=1")
+
+    response = read(client, service, "format=parquet")
+    told = in_parquet(response.data)
+    table = rows(read(client, service, "format=csv").text)
+
+    assert response.headers["Content-Disposition"].endswith('.parquet"')
+    assert list(told[0]) == list(table[0]) == list(exported.COLUMNS)
+    for one, row in zip(told, table, strict=True):
+        assert one["created_at"] == datetime.fromisoformat(row["created_at"])
+        assert (one["task_id"], one["status"], str(one["priority"])) == (row["task_id"], row["status"], row["priority"])
+        assert (one["result"] or "", one["error_code"] or "") == (row["result"], row["error_code"])
+    bad = next(one for one in told if one["task_id"] == failed[0])
+    assert (bad["metadata"], bad["worker"], bad["result"]) == ('{"雪":1}', "=1", None)
 
 
 def test_a_file_that_breaks_off_can_be_taken_for_whole_in_no_format(client, core, service, monkeypatch):
@@ -101,6 +126,7 @@ def test_a_file_that_breaks_off_can_be_taken_for_whole_in_no_format(client, core
 
     core.bulk.page = dying
     table, array, lines = (read(client, service, f"format={name}").text for name in KINDS)
+    broken = read(client, service, "format=parquet").data
 
     assert [row["task_id"] for row in rows(table)] == [*ids[:3], ""]
     assert (rows(table)[-1]["status"], rows(table)[-1]["error_code"]) == ("incomplete", "store_unavailable")
@@ -108,3 +134,6 @@ def test_a_file_that_breaks_off_can_be_taken_for_whole_in_no_format(client, core
     with pytest.raises(json.JSONDecodeError):
         json.loads(array)
     assert json.loads(array + "]")[-1]["error"]["code"] == "store_unavailable"
+    assert json.loads(broken.splitlines()[-1])["error"]["code"] == "store_unavailable"
+    assert broken.startswith(parquet.MAGIC)
+    assert not broken.endswith(parquet.MAGIC)  # with which each whole file ends, and no reader does without
