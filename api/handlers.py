@@ -1,11 +1,15 @@
 """Flask's own refusals and our errors, answered in one form; never a traceback."""
 
+import threading
+from typing import Any
+
 import flask_smorest  # type: ignore[import-untyped]
 import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from api import errors
+from api.blueprint import Blueprint
 from api.schemas.common import ErrorSchema
 from inference.errors import PenstockError
 from inference.ids import new_id
@@ -14,9 +18,38 @@ log = structlog.get_logger()
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]  # it has no types
-    """flask-smorest with our error body, on the wire and in the documentation."""
+    """flask-smorest with our error body, on the wire and in the documentation.
+
+    The OpenAPI document is made when somebody asks for it: it is 9 MB, and half of what a start takes.
+    """
 
     ERROR_SCHEMA = ErrorSchema
+
+    def __init__(self, app: Flask) -> None:
+        self._undocumented: list[tuple[Blueprint, str, Any]] = []
+        self._document = b""
+        self._documenting = threading.Lock()
+        super().__init__(app)
+
+    def register_blueprint(self, blp: Blueprint, *, parameters: Any = None, **options: Any) -> None:
+        """Its views are answered from now on."""
+        name: str = options.get("name") or str(blp.name)
+        self._app.extensions["flask-smorest"]["blp_name_to_api"][name] = self
+        self._app.register_blueprint(blp, **options)
+        self._undocumented.append((blp, name, parameters))
+
+    def _openapi_json(self) -> Response:
+        with self._documenting:
+            if not self._document:
+                self._document = self._app.json.dumps(self._documented(), indent=2, sort_keys=False).encode()
+        return Response(self._document, content_type=errors.JSON)
+
+    def _documented(self) -> dict[str, Any]:
+        for blueprint, name, parameters in self._undocumented:
+            blueprint.register_views_in_doc(self, self._app, self.spec, name=name, parameters=parameters)
+            self.spec.tag({"name": name, "description": blueprint.description})
+        content: dict[str, Any] = self.spec.to_dict()
+        return content
 
     def _register_error_handlers(self) -> None:
         app: Flask = self._app

@@ -13,12 +13,16 @@ KEYS_NEEDED = 2
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Ends the process with `main`'s code; with 1 and a sentence on stderr for an error of ours, 2 for want of keys."""
+    sys.exit(code_of(main))
+
+
+def code_of(main: Callable[[], int | None]) -> int:
+    """The code with which `run` would end the process; it has said why."""
     try:
-        code = main()
+        return main() or 0
     except PenstockError as error:
         sys.stderr.write(f"penstock: {error.message}\n")
-        code = KEYS_NEEDED if isinstance(error, KeysNeeded) else 1
-    sys.exit(code)
+        return KEYS_NEEDED if isinstance(error, KeysNeeded) else 1
 
 
 def require_free(host: str, port: int) -> None:

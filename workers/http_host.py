@@ -37,11 +37,23 @@ def load(main_pid: int, target: str) -> Any:
     return getattr(importlib.import_module(module), factory)()
 
 
-def check_store(settings: Settings) -> None:
-    """What would keep every worker from its start is told here, once. Raises BadSettings, StoreUnavailable."""
+def check_store(settings: Settings) -> int:
+    """What would keep every worker from its start is told once, by a copy of this process; its exit code.
+
+    The main process itself has no business with the database, and what it touched for it would be 8 MB.
+    """
     from inference import wiring  # after it was said where metrics are kept
 
-    wiring.check_store(settings)
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        die_with_parent()
+        code = entry.code_of(lambda: wiring.check_store(settings))
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def ask_for_keys(settings: Settings, host: str) -> None:
@@ -98,7 +110,8 @@ def main(arguments: list[str]) -> int:
         sharing.share(settings.data_dir / "run" / "metrics" / "api")
         for module in SHARED:
             importlib.import_module(module)
-        check_store(settings)
+        if code := check_store(settings):
+            return code
         if asked.uds is None:
             ask_for_keys(settings, host)
         gc.freeze()
