@@ -17,6 +17,7 @@ from benchmarks import (
     autoscale_live,
     backlog,
     bulk,
+    cache,
     front,
     idle,
     jobs,
@@ -88,6 +89,11 @@ def _backlog(options: argparse.Namespace) -> dict[str, Any]:
 def _bulk(options: argparse.Namespace) -> dict[str, Any]:
     plan = bulk.Plan(jobs=options.jobs or (100_000 if options.quick else 500_000))
     return bulk.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
+
+
+def _cache(options: argparse.Namespace) -> dict[str, Any]:
+    rounds = options.rounds or (3 if options.quick else cache.ROUNDS)
+    return cache.run(databases=(options.database,) if options.database else servers.NAMES, rounds=rounds)
 
 
 def _profile(options: argparse.Namespace) -> dict[str, Any]:
@@ -174,6 +180,7 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "profile": (_profile, profile.show),
     "worker": (_worker, worker.show),
     "bulk": (_bulk, bulk.show),
+    "cache": (_cache, cache.show),
     "backlog": (_backlog, backlog.show),
     "predict": (_predict, predict.show),
     "scale": (_scale, scale.show),

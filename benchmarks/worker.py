@@ -33,8 +33,8 @@ def run(*, jobs: int) -> dict[str, Any]:
         folder.chmod(0o755)  # PostgreSQL does not run as root
         report: dict[str, Any] = {"benchmark": "worker", "jobs": jobs, "machine": machine.describe(folder), "seen": {}}
         model = models.make("tiny", folder).path
-        with _redis(folder) as redis_url:
-            for kind, url in _databases(folder):
+        with redis(folder) as redis_url:
+            for kind, url in databases(folder):
                 seen = report["seen"][kind] = {}
                 for batch in BATCHES:
                     print(f"{kind}, batch {batch} ...", file=sys.stderr)
@@ -53,7 +53,8 @@ def run(*, jobs: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _redis(folder: Path) -> Iterator[str]:
+def redis(folder: Path) -> Iterator[str]:
+    """The URL of a Valkey of its own."""
     (folder / "valkey").mkdir()
     port = free_port()
     process = systems.valkey(folder / "valkey", port)
@@ -63,7 +64,7 @@ def _redis(folder: Path) -> Iterator[str]:
         stop([process])
 
 
-def _databases(folder: Path) -> Iterator[tuple[str, Callable[[int], str]]]:
+def databases(folder: Path) -> Iterator[tuple[str, Callable[[int], str]]]:
     """A fresh database for each batch size; PostgreSQL where the wheel is installed."""
     yield "sqlite", lambda batch: f"sqlite:///{folder}/worker-{batch}.db"
     from tests.services import Missing, Postgres
@@ -136,12 +137,12 @@ def measure(url: str, redis_url: str, model: Path, folder: Path, *, batch: int, 
     core = wiring.build(settings)
     try:
         core.serving.services.insert(access.a_service(SERVICE))
-        drain = _drain(core, model, folder, batch=batch, stages=None)
+        drain = drain_of(core, model, folder, batch=batch, stages=None)
         _insert(core, 10 * batch)
         drain.work(until_s=time.monotonic() + 600)
         found = _whole(core, drain, jobs)
         stages = Stages()
-        drain = _drain(core, model, folder, batch=batch, stages=stages)
+        drain = drain_of(core, model, folder, batch=batch, stages=stages)
         _insert(core, jobs)
         began = time.process_time()
         drain.work(until_s=time.monotonic() + 600)
@@ -157,7 +158,7 @@ def measure(url: str, redis_url: str, model: Path, folder: Path, *, batch: int, 
 def _whole(core: Any, drain: Any, jobs: int) -> dict[str, Any]:
     """Without the clocks of the stages; the database server's own CPU apart."""
     _insert(core, jobs)
-    server_s, cpu, began = _server_cpu_s(), time.process_time(), time.perf_counter()
+    server_s, cpu, began = server_cpu_s(), time.process_time(), time.perf_counter()
     drain.work(until_s=time.monotonic() + 600)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
     counted = core.jobs.store.counts()
@@ -167,14 +168,14 @@ def _whole(core: Any, drain: Any, jobs: int) -> dict[str, Any]:
     return {
         "cpu_us": {
             "all": round(cpu_s / jobs * 1e6, 1),
-            "database server": round((_server_cpu_s() - server_s) / jobs * 1e6, 1),
+            "database server": round((server_cpu_s() - server_s) / jobs * 1e6, 1),
         },
         "jobs_per_s": round(jobs / wall_s),
     }
 
 
-def _server_cpu_s() -> float:
-    """Of the PostgreSQL that our parent started, all of its processes."""
+def server_cpu_s() -> float:
+    """CPU seconds of the PostgreSQL that our parent started, all of its processes."""
     parent = psutil.Process().parent()
     if parent is None:
         return 0.0
@@ -195,8 +196,17 @@ def _alone(core: Any, drain: Any) -> dict[str, float]:
     return {"p50_ms": round(walls[LONE // 2] * 1000, 2), "cpu_us": round(cpu / LONE * 1e6, 1)}
 
 
-def _drain(core: Any, model: Path, folder: Path, *, batch: int, stages: Stages | None) -> Any:
-    """A drain as the engine child has it, timed by stage if asked for."""
+def drain_of(
+    core: Any,
+    model: Path,
+    folder: Path,
+    *,
+    batch: int,
+    stages: "Stages | None",
+    service_id: str = "",
+    **identity: str,
+) -> Any:
+    """A drain as the engine child has it, timed by stage if asked for. `identity`: further fields of its claimant."""
     from dataclasses import replace
 
     from inference.engines import hooks
@@ -210,8 +220,9 @@ def _drain(core: Any, model: Path, folder: Path, *, batch: int, stages: Stages |
     from workers.progress import Reports
     from workers.pulse import Pulse
 
+    service_id = service_id or SERVICE
     instance_id, generation = core.serving.instances.open(
-        service_id=SERVICE, replica_id=SERVICE, slot=1, replica_generation=1, pid=os.getpid(), lease_s=3600
+        service_id=service_id, replica_id=service_id, slot=1, replica_generation=1, pid=os.getpid(), lease_s=3600
     )
     engine: Any = OnnxEngine.load(LoadSpec(path=model))
     ports, encode, execute_run = core.jobs, execute.to_json, engine.run
@@ -227,7 +238,12 @@ def _drain(core: Any, model: Path, folder: Path, *, batch: int, stages: Stages |
         execute.to_json = stages.timed("encode", encode)  # type: ignore[attr-defined]
     instance: Any = Instance(
         claimant=Claimant(
-            service_id=SERVICE, instance_id=instance_id, generation=generation, worker="bench#1", model_version="1.0.0"
+            service_id=service_id,
+            instance_id=instance_id,
+            generation=generation,
+            worker="bench#1",
+            model_version="1.0.0",
+            **identity,
         ),
         engine=engine,
         hooks=hooks.compile(None),
