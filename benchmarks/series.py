@@ -26,7 +26,7 @@ from inference.telemetry.read import read
 from inference.telemetry.roll import Roller
 from inference.telemetry.sample import Look, Published, Work
 from inference.telemetry.sampler import Sampler
-from inference.telemetry.series import MINUTE, Span, question, second
+from inference.telemetry.series import FIVE_MINUTES, HOUR, MINUTE, Span, question, rolled, second
 
 RATES = (0, 100, 3_000)
 MINUTES = 10_080
@@ -35,7 +35,8 @@ ASKED = (
     ("hour", 3_600, None),
     ("day", 86_400, None),
     ("week by five minutes", 604_800, 300),
-    ("week by minute", 604_800, 60),
+    ("week by four minutes", 604_800, 240),
+    ("sixty hours by minute", 216_000, 60),
 )
 SERVICE = f"{0:032x}"
 
@@ -183,13 +184,15 @@ class _Bench:
         return render_points(service_id, asked, read(self._ports, service_id, asked))
 
     def _fill_minutes(self, services: int) -> int:
-        """A week of one service, then the same of all others by one statement; until when."""
+        """A week of one service, rolled up as in life, then the same of all others by one statement; until when."""
         dice, begin = random.Random(2), START + 30 * 86_400
         with self._db.write() as connection:
             connection.exec_driver_sql("DELETE FROM series")
-        for at in range(begin, begin + MINUTES * MINUTE, 1_000 * MINUTE):
-            last = min(at + 1_000 * MINUTE, begin + MINUTES * MINUTE)
-            self._ports.series.put([_minute(one, dice) for one in range(at, last, MINUTE)])
+        for at in range(begin, begin + MINUTES * MINUTE, 1_200 * MINUTE):
+            last = min(at + 1_200 * MINUTE, begin + MINUTES * MINUTE)
+            minutes = [_minute(one, dice) for one in range(at, last, MINUTE)]
+            for step_s in (MINUTE, FIVE_MINUTES, HOUR):
+                self._ports.series.put(list(rolled(minutes, step_s)))
         names = ", ".join(column.name for column in series.columns if column.name != "service_id")
         made = "printf('%032x', :n)" if self._db.is_sqlite else "lpad(to_hex(CAST(:n AS int)), 32, '0')"
         copy = sa.text(

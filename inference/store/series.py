@@ -1,6 +1,7 @@
 """Rows of measured series."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
@@ -88,18 +89,22 @@ def _values(span: Span) -> dict[str, Any]:
     return values
 
 
-_read_work = itemgetter(*(index for index, column in enumerate(series.columns) if column.name in OF_WORK))
 _work_names = [column.name for column in series.columns if column.name in OF_WORK]
 _span_names = [column.name for column in series.columns if column.name not in OF_WORK | NOT_AS_THEY_ARE]
-_read_span = itemgetter(
-    *(index for index, column in enumerate(series.columns) if column.name not in OF_WORK | NOT_AS_THEY_ARE)
-)
+_places = {column.name: place for place, column in enumerate(series.columns)}
+_read_work = itemgetter(*(_places[name] for name in _work_names))
+_read_span = itemgetter(*(_places[name] for name in _span_names))
+_read_others = itemgetter(*(_places[name] for name in ("errors", "latencies", "waits")))
 
 
 def _span(row: Any) -> Span:
     """By place and not by name: an answer may be made of ten thousand rows."""
-    work = Work(**dict(zip(_work_names, _read_work(row), strict=True)))
-    if row.errors:
-        work.errors.update(json.loads(row.errors))
-    work.latencies, work.waits = Sketch.of_bytes(row.latencies), Sketch.of_bytes(row.waits)
-    return Span(work=work, **dict(zip(_span_names, _read_span(row), strict=True)))
+    values = tuple(row)
+    errors, latencies, waits = _read_others(values)
+    work = Work(
+        **dict(zip(_work_names, _read_work(values), strict=True)),
+        errors=Counter(json.loads(errors)) if errors else Counter(),
+        latencies=Sketch.of_bytes(latencies),
+        waits=Sketch.of_bytes(waits),
+    )
+    return Span(work=work, **dict(zip(_span_names, _read_span(values), strict=True)))

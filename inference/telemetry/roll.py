@@ -1,13 +1,13 @@
-"""Roll-up and retention of the series: seconds become minutes, minutes hours, and each is kept for its time."""
+"""Roll-up and retention of the series: seconds become minutes, minutes wider spans, and each is kept for its time."""
 
 from inference.clock import monotonic_s
 from inference.telemetry.ports import TelemetryPorts
-from inference.telemetry.series import HOUR, MINUTE, SECOND, rolled
+from inference.telemetry.series import FIVE_MINUTES, HOUR, MINUTE, SECOND, rolled
 
-FROM = {MINUTE: SECOND, HOUR: MINUTE}
+FROM = {MINUTE: SECOND, FIVE_MINUTES: MINUTE, HOUR: MINUTE}
 LATE_S = 10
 """A span is rolled up so long after its end, when nothing is added to it any more."""
-MOST_S = {MINUTE: 600, HOUR: 12 * HOUR}
+MOST_S = {MINUTE: 600, FIVE_MINUTES: 12 * HOUR, HOUR: 12 * HOUR}
 """What is rolled up at a time, so that making up for an outage takes no long transaction."""
 EVERY_S, DELETE_S = 10.0, 60.0
 
@@ -20,7 +20,7 @@ class Roller:
         self._due_at = self._delete_at = float("-inf")
 
     def turn(self, now: float) -> None:
-        """Writes the minutes and hours that are over, and deletes what is too old, each now and then.
+        """Writes the wider spans that are over, and deletes what is too old, each now and then.
 
         `now`: until when the seconds are written. Raises StoreUnavailable: the next turn makes up for this one.
         """
@@ -34,8 +34,8 @@ class Roller:
             self.delete(now)
 
     def roll(self, now: float) -> int:
-        """How many minutes and hours it wrote. Doing it twice changes nothing."""
-        return sum(self._roll(step_s, now) for step_s in (MINUTE, HOUR))
+        """How many wider spans it wrote. Doing it twice changes nothing."""
+        return sum(self._roll(step_s, now) for step_s in FROM)
 
     def _roll(self, step_s: int, now: float) -> int:
         series, finer, written = self._ports.series, FROM[step_s], 0
@@ -55,4 +55,5 @@ class Roller:
         series = self._ports.series
         series.delete(step_s=SECOND, before=int(now - kept.keep_seconds_s))
         series.delete(step_s=MINUTE, before=int(now - kept.keep_minutes_s))
+        series.delete(step_s=FIVE_MINUTES, before=int(now - kept.keep_minutes_s))
         series.delete(step_s=HOUR, before=int(now - kept.keep_hours_s))

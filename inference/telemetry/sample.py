@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -51,8 +50,7 @@ class Work(msgspec.Struct, kw_only=True):
         self.waits.merge(more.waits)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Look(msgspec.Struct, frozen=True, kw_only=True):
     """How a service stood at a moment. None: nobody said. `cpu` is in cores, `gpu_share` from 0 to 1.
 
     `gpu_source`: where the GPU's figures come from (nvml, static, replay); they are those of the whole cards that the

@@ -1,8 +1,8 @@
 """The sampler: twice a second, one process of the system measures every service that does something."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
+import msgspec
 import structlog
 
 from inference.clock import monotonic_s
@@ -93,7 +93,7 @@ class Sampler:
         self._came[at] = self._queues.count(slots.ended)
         for service_id, (waiting, running) in self._queues.lengths.items():
             known = looks.get(service_id, NOBODY_LOOKED)
-            looks[service_id] = replace(known, queue_length=waiting, running=running)
+            looks[service_id] = msgspec.structs.replace(known, queue_length=waiting, running=running)
         self._looks[at] = looks
         if monotonic_s() >= self._batches_at:
             self._batches, self._batches_at = self._ports.flow.max_batches(), monotonic_s() + BATCHES_S

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from inference.errors import InvalidField
 from inference.settings import TelemetrySettings
-from inference.telemetry.read import read
+from inference.telemetry.read import read, spans
 from inference.telemetry.roll import Roller
 from inference.telemetry.sample import Look, Work
-from inference.telemetry.series import HOUR, MINUTE, MOST_POINTS, Question, Span, question, rolled, second
+from inference.telemetry.series import FIVE_MINUTES, HOUR, MINUTE, MOST_POINTS, Question, Span, question, rolled, second
 from tests.fakes_telemetry import make_telemetry
 
 S = "s"
@@ -84,6 +84,20 @@ def test_an_answer_counts_each_second_once_while_the_roller_is_behind():
     assert ports.series.newest(HOUR) == 3 * HOUR
 
 
+def test_five_minutes_are_read_from_their_rows_and_say_what_the_minutes_say():
+    ports = make_telemetry()
+    ports.flow.now = 3_000.0
+    ports.series.put([span(at, 0.1, at / 1_000) for at in range(0, 2_990, 7)])
+    asked = Question(since=0, until=3_000, step_s=FIVE_MINUTES)
+    before = read(ports, S, asked)
+
+    Roller(ports).roll(3_000)
+    after, rows = read(ports, S, asked), spans(ports, S, asked)
+
+    assert after == before
+    assert [row.step_s for row in rows].count(FIVE_MINUTES) == 9
+
+
 def test_the_roller_goes_on_after_a_long_pause_and_repeats_nothing():
     ports = make_telemetry()
     ports.series.put([span(at, 0.1) for at in (60, 61, 9_000, 9_001)])
@@ -91,7 +105,7 @@ def test_the_roller_goes_on_after_a_long_pause_and_repeats_nothing():
     written = Roller(ports).roll(9_100)
     again = Roller(ports).roll(9_100)
 
-    assert written == 3  # a minute and an hour before the pause, a minute after it
+    assert written == 4  # a minute, five of them and an hour before the pause, a minute after it
     assert again == 0
 
 
