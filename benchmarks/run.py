@@ -26,6 +26,7 @@ from benchmarks import (
     placement,
     predict,
     profile,
+    report,
     results,
     scale,
     series,
@@ -149,6 +150,11 @@ def _logs(options: argparse.Namespace) -> dict[str, Any]:
     return logs.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
 
 
+def _report(options: argparse.Namespace) -> dict[str, Any]:
+    plan = report.Plan(rows=100_000, rounds=1) if options.quick else report.Plan()
+    return report.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
+
+
 def _nodes(options: argparse.Namespace) -> dict[str, Any]:
     return nodes.run(nodes.Plan(jobs=options.jobs or (400 if options.quick else 2_400)))
 
@@ -186,6 +192,7 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "scale": (_scale, scale.show),
     "series": (_series, series.show),
     "results": (_results, results.show),
+    "report": (_report, report.show),
     "logs": (_logs, logs.show),
     "anomalies": (_anomalies, anomalies.show),
     "sockets": (_sockets, sockets.show),

@@ -29,7 +29,7 @@ FILE = {
 
 
 @blueprint.route("/services/<service_id>/reports", methods=["POST"], needs=Role.SUBMITTER)
-@blueprint.arguments(schemas.ReportIn(), example=schemas.REPORT_IN_EXAMPLE)
+@blueprint.arguments(schemas.ReportIn(), required=False, example=schemas.REPORT_IN_EXAMPLE)
 @refuses(*READING, errors.ServiceNotFound, errors.BacklogFull)
 @blueprint.response(202, schemas.ReportAccepted())
 def ask_of_service(wanted: Json, service_id: str) -> tuple[Json, int, dict[str, str]]:
@@ -39,7 +39,7 @@ def ask_of_service(wanted: Json, service_id: str) -> tuple[Json, int, dict[str, 
 
 
 @blueprint.route("/reports", methods=["POST"], needs=Role.SUBMITTER, reach=Reach.TENANT)
-@blueprint.arguments(schemas.ReportIn(), example=schemas.REPORT_IN_EXAMPLE)
+@blueprint.arguments(schemas.ReportIn(), required=False, example=schemas.REPORT_IN_EXAMPLE)
 @refuses(*READING, errors.BacklogFull)
 @blueprint.response(202, schemas.ReportAccepted())
 def ask_of_all(wanted: Json) -> tuple[Json, int, dict[str, str]]:

@@ -74,6 +74,7 @@ class World:
         self._make_tenant()
         self._make_budget()
         self._make_alert_rule()
+        self._make_report()
         self.let_parts_report()
         self.ids["node_id"] = "n"
         self.ids["upload_id"] = self.call("POST", f"{BASE}/uploads", data=b'{"x": [1, 2, 3, 4]}').json["upload_id"]
@@ -99,6 +100,7 @@ class World:
             self._make_service()
         self._make_budget()
         self._make_alert_rule()
+        self._make_report()
 
     def completed(self, count: int) -> list[str]:
         """Tasks with a result, of as many services."""
@@ -152,6 +154,19 @@ class World:
         self.ids["rule_id"] = self.ask("POST", f"{BASE}/alerts/rules", rule, expect=201)["rule_id"]
         silence = self.ask("POST", f"{BASE}/alerts/silences", {"for_s": 60}, expect=201)
         self.ids["silence_id"] = silence["silence_id"]
+
+    def _make_report(self) -> None:
+        """A completed one, and the only schedule; nobody makes any here."""
+        store, everything = self.core.reports.store, ANYBODY.scope
+        known = [one.id for one in store.list(everything, service_id=None, limit=100, before_id=None)]
+        if self.ids.get("report_id") not in known:
+            self.ids["report_id"] = self.ask("POST", f"{BASE}/reports", {}, expect=202)["report_id"]
+        while (taken := store.take(by="the test", lease_s=60)) is not None:
+            store.complete(taken, by="the test", body=b"<!doctype html><p>hello", summary="hello")
+        for one in store.schedules(everything, service_id=None):
+            store.unschedule(everything, one.id)
+        plan = {"every": "day"}
+        self.ids["schedule_id"] = self.ask("POST", f"{BASE}/report-schedules", plan, expect=201)["schedule_id"]
 
     def _make_tenant(self) -> None:
         body = {"tenant_id": self.next_name()}
