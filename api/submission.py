@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from api import context
 from api.schemas import task_in
-from inference import clock, errors
+from inference import clock, errors, waiting
 from inference.access.model import Principal
 from inference.core import Core
 from inference.ids import is_id
@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 KEY = "Idempotency-Key"
 MAX_KEY = 255
+FETCHED = ("http://", "https://", "s3://")
+LOST = (errors.UploadNotFound, errors.InputRefused, errors.InputUnreachable)
+"""What an input by reference may come to: it was there, perhaps, when the key was new."""
 
 
 def prepare(core: Core, by: Principal, service_id: str, text: bytes, key: str | None) -> Submission:
@@ -31,16 +34,17 @@ def prepare(core: Core, by: Principal, service_id: str, text: bytes, key: str | 
     task = task_in.read_task(text)
     service, model = core.jobs.directory.find(by.scope, service_id)
     known, body_hash = idempotency(key, service_id, text)
-    refusal: errors.UploadNotFound | None = None
+    refusal: errors.PenstockError | None = None
     stand_in: Service | None = None
+    content = Content(core, by)
     try:
         spec, stand_in = fitted(
-            core, service, model, lambda fits: specify(core, by, task, fits, is_keyed=key is not None)
+            core, service, model, lambda fits: specify(core, by, task, fits, is_keyed=key is not None, content=content)
         )
-    except errors.UploadNotFound as error:
+    except LOST as error:
         if key is None:
             raise
-        spec, refusal = JobSpec(payload=b"", rows=1, bucket=""), error  # it was there, perhaps, when the key was new
+        spec, refusal = JobSpec(payload=b"", rows=1, bucket=""), error
     return submit.prepare(
         core.jobs,
         by=by,
@@ -89,6 +93,7 @@ def specify(
     *,
     priority: int = 0,
     is_keyed: bool = False,
+    content: "Content | None" = None,
 ) -> JobSpec:
     """The checked job that a task stands for. Raises what is wrong with it."""
     options = task_in.checked(task, priority=priority, may_call=may_call(core, by), is_keyed=is_keyed)
@@ -99,7 +104,9 @@ def specify(
     if is_inline:
         limit = core.settings.api.inline_limit_bytes
         return task_in.spec(task_in.parse_input(task.input_data, signature, limit_bytes=limit), options)
-    return task_in.spec(inputs.parse_file(_uploaded(core, by, str(task.input_ref)), inputs=signature), options)
+    return task_in.spec(
+        inputs.parse_file((content or Content(core, by)).of(str(task.input_ref)), inputs=signature), options
+    )
 
 
 def may_call(core: Core, by: Principal) -> Callable[[], Sequence[guard.Network]]:
@@ -131,10 +138,36 @@ def accepted(answer: Accepted, base: str) -> tuple[bytes, str]:
     return body.encode(), f"{base}/tasks/{task_id}"
 
 
-def _uploaded(core: Core, by: Principal, reference: str) -> bytes:
-    kind, _, upload_id = reference.partition(":")
-    if kind != "upload" or not upload_id:
-        raise errors.InvalidField("`input_ref` must be `upload:<upload_id>`.", field="input_ref")
+class Content:
+    """What the `input_ref` of one task names; read once, though two models may want to see it."""
+
+    def __init__(self, core: Core, by: Principal) -> None:
+        self._core = core
+        self._by = by
+        self._read: tuple[str, bytes] | None = None
+
+    def of(self, reference: str) -> bytes:
+        """Raises InvalidField, UploadNotFound, InputRefused, InputUnreachable, TooLarge, TooManyWaiting; WouldWait."""
+        if self._read is None or self._read[0] != reference:
+            self._read = reference, self._get(reference)
+        return self._read[1]
+
+    def _get(self, reference: str) -> bytes:
+        fetch = self._core.registry.fetch
+        if reference.startswith(FETCHED) and fetch is not None:
+            waiting.refuse_on_loop()
+            is_open = self._by.key_id is None
+            return fetch(reference, is_open=is_open, limit_bytes=inputs.REFERENCE_LIMIT_BYTES)
+        kind, _, upload_id = reference.partition(":")
+        if kind != "upload" or not upload_id:
+            raise errors.InvalidField(
+                "`input_ref` must be `upload:<upload_id>`, an http:// or https:// URL, or s3://bucket/key.",
+                field="input_ref",
+            )
+        return _uploaded(self._core, self._by, upload_id)
+
+
+def _uploaded(core: Core, by: Principal, upload_id: str) -> bytes:
     if not is_id(upload_id):
         raise errors.UploadNotFound(f"There is no upload `{upload_id[:64]}`.", id=upload_id[:64])
     blob = core.registry.uploads.get(by.scope.tenant_id, upload_id)

@@ -11,7 +11,9 @@ from inference.access.sharing import Sharing
 from inference.access.wrong_keys import WrongKeys
 from inference.alerts.ports import AlertPorts
 from inference.backup.ports import BackupPorts
+from inference.blobs.fetch import InputFetch
 from inference.blobs.files import FileBlobs
+from inference.blobs.s3 import S3Blobs, require_library
 from inference.core import Core
 from inference.costs import budgets
 from inference.costs.gate import BudgetGate
@@ -133,6 +135,8 @@ def _allowed(serving: ServingPorts, tenants: SqlTenants) -> Callable[[Service], 
 
 
 def _blobs(settings: Settings) -> BlobStore:
+    if settings.blobs.store == "s3" or settings.inputs.s3_buckets:
+        require_library()
     if settings.blobs.store == "files":
         return FileBlobs(settings.data_dir / "blobs")
     from inference.blobs.s3 import S3Blobs  # only for those who have a bucket
@@ -318,6 +322,7 @@ def build(
             engines=settings.engines,
             quotas=quotas,
             keep_s=settings.inputs.keep_s,
+            fetch=InputFetch(settings.inputs, settings.blobs),
         ),
         resources=ResourcesPorts(devices=SqlDevices(database)),
         access=AccessPorts(

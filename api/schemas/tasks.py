@@ -84,9 +84,9 @@ class TaskSubmission(TaskOptions):
     input_data = fields.Dict(metadata=INPUT_SCHEMA)
     input_ref = fields.String(
         metadata={
-            "description": "`upload:<upload_id>` of the JSON of an input_data, or of an .npz with one array per "
-            "tensor; at most 64 MB",
-            "pattern": f"^upload:{FORM}$",
+            "description": "`upload:<upload_id>`, an http(s) URL or `s3://bucket/key` of the JSON of an input_data, of "
+            "an .npz with one array per tensor, or of an .npy for a model of one tensor; at most 64 MB",
+            "pattern": f"^(upload:{FORM}$|https?://.|s3://.)",
             "example": f"upload:{AN_ID}",
         }
     )

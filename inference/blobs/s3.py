@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -27,17 +28,16 @@ YOUNG_S = 60.0
 """A local copy that was asked for so lately is not trimmed: whoever got its path may not have opened it yet."""
 
 
-def open_bucket(settings: BlobsSettings, bucket: str, *, prefix: str = "") -> "S3Store":
-    """The bucket, unasked. Without keys in the settings those of the machine are used, as every AWS tool finds them.
+def require_library() -> None:
+    """Raises BadSettings where it is not installed. Does not load it."""
+    if find_spec("obstore") is None:
+        raise BadSettings("S3 needs the library obstore: install penstock[s3].", name="PENSTOCK_BLOBS__STORE")
 
-    Raises BadSettings where the library is not installed.
-    """
-    try:
-        from obstore.store import S3Store  # 9 MB that only those pay who have a bucket
-    except ImportError as error:
-        raise BadSettings(
-            "S3 needs the library obstore: install penstock[s3].", name="PENSTOCK_BLOBS__STORE"
-        ) from error
+
+def open_bucket(settings: BlobsSettings, bucket: str, *, prefix: str = "", timeout_s: float | None = None) -> "S3Store":
+    """The bucket, unasked. Without keys in the settings those of the machine are used, as every AWS tool finds them."""
+    from obstore.store import S3Store  # 9 MB that only those pay who have a bucket
+
     keys: dict[str, Any] = {}
     if settings.s3_access_key:
         keys = {"access_key_id": settings.s3_access_key, "secret_access_key": settings.s3_secret_key}
@@ -49,8 +49,12 @@ def open_bucket(settings: BlobsSettings, bucket: str, *, prefix: str = "") -> "S
         prefix=prefix or None,
         region=settings.s3_region,
         virtual_hosted_style_request=False,
-        client_options={"timeout": f"{settings.s3_timeout_s:g}s", "connect_timeout": "3s", "allow_http": is_plain},
-        retry_config={"max_retries": 2},
+        client_options={
+            "timeout": f"{timeout_s or settings.s3_timeout_s:g}s",
+            "connect_timeout": "3s",
+            "allow_http": is_plain,
+        },
+        retry_config={"max_retries": 2} if timeout_s is None else {"max_retries": 0},
         **keys,
     )
 

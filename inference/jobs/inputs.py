@@ -6,6 +6,7 @@ import io
 import math
 import zipfile
 from collections.abc import Mapping
+from tokenize import TokenError
 from typing import Any, NoReturn
 
 import msgspec
@@ -16,6 +17,10 @@ from inference.jobs import json_text
 from inference.tensors import DTYPES, Array, TensorSpec, pack
 
 REFERENCE_LIMIT_BYTES = 64 << 20
+NPY = b"\x93NUMPY"
+HEADER_BYTES = 512
+"""Of one array of numbers; NumPy reads the header as Python, and a long one keeps it busy."""
+UNREADABLE = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, MemoryError, RecursionError, TokenError)
 
 _decoder = msgspec.json.Decoder()
 _FORMS = (frozenset({"data", "dtype", "shape"}), frozenset({"b64", "dtype", "shape"}))
@@ -43,7 +48,13 @@ def parse(raw: bytes, *, inputs: tuple[TensorSpec, ...]) -> tuple[bytes, int, st
 
 
 def parse_file(content: bytes, *, inputs: tuple[TensorSpec, ...]) -> tuple[bytes, int, str]:
-    """As `parse`, for an uploaded file: the JSON of `input_data`, or a NumPy `.npz` with one array per tensor."""
+    """As `parse`, for a file: the JSON of `input_data`, a NumPy `.npz` with one array per tensor, or one `.npy`.
+
+    A `.npy` names no tensor: it is for models that take one.
+    """
+    if content.startswith(NPY):
+        array = _read_npy(content, inputs)
+        return settle({inputs[0].name: cast(inputs[0], array)}, inputs)
     if not content.startswith(b"PK"):
         return parse(content, inputs=inputs)
     arrays = _read_npz(content)
@@ -241,10 +252,24 @@ def _read_npz(content: bytes) -> dict[str, Array]:
                 limit_bytes=REFERENCE_LIMIT_BYTES,
                 size_bytes=size,
             )
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False, max_header_size=HEADER_BYTES) as arrays:
             return {name: _little_endian(arrays[name]) for name in arrays.files}
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise InvalidTensor(f"The uploaded input is no readable .npz file: {error}.", got="unreadable .npz") from error
+
+
+def _read_npy(content: bytes, inputs: tuple[TensorSpec, ...]) -> Array:
+    if len(inputs) != 1:
+        raise InvalidTensor(
+            f"An .npy file names no tensor, and this model takes {_signature(inputs)}; send an .npz.",
+            expected=_signature(inputs),
+            got=".npy",
+        )
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False, max_header_size=HEADER_BYTES)
+    except UNREADABLE as error:
+        raise InvalidTensor(f"The input is no readable .npy file: {error}.", got="unreadable .npy") from error
+    return _little_endian(array)
 
 
 def _little_endian(array: Array) -> Array:

@@ -1,14 +1,12 @@
 """Sends one webhook over HTTP: to the address that was checked, within its time, and believing nothing it reads."""
 
-import queue
 import threading
 from collections.abc import Callable, Sequence
-from urllib.parse import urlunsplit
 
 import httpx
 
 from inference.errors import CallbackRefused
-from inference.notify import guard
+from inference.notify import guard, lookup
 from inference.notify.model import Answer
 
 MESSAGE_LIMIT = 300
@@ -47,36 +45,14 @@ class HttpPost:
             return Answer(error=f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
 
     def _lookup(self, host: str, port: int) -> Sequence[str]:
-        """The system's own limits may add up to a minute, and nobody can end its call: it is left to itself."""
-        found: queue.SimpleQueue[Sequence[str] | OSError] = queue.SimpleQueue()
-
-        def ask() -> None:
-            try:
-                found.put(self._resolve(host, port))
-            except OSError as error:
-                found.put(error)
-            except ValueError as error:  # a label of more than 63 characters
-                found.put(OSError(str(error)))
-
-        threading.Thread(target=ask, name="lookup", daemon=True).start()
-        limit_s = min(LOOKUP_S, self._timeout_s)
-        try:
-            answer = found.get(timeout=limit_s)
-        except queue.Empty:
-            raise OSError(f"no answer within {limit_s:g} s") from None
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
+        return lookup.within(min(LOOKUP_S, self._timeout_s), host, port, resolve=self._resolve)
 
     def _send(self, target: guard.Target, body: bytes, headers: dict[str, str]) -> Answer:
         """Of the answer its head alone is read."""
-        address = f"[{target.address}]" if ":" in target.address else target.address
-        pinned = urlunsplit((target.scheme, f"{address}:{target.port}", target.path, "", ""))
-        is_plain = target.port == (443 if target.scheme == "https" else 80)
-        host = f"[{target.host}]" if ":" in target.host else target.host
+        base, host = lookup.pinned(target)
         sent = {
             **headers,
-            "Host": host if is_plain else f"{host}:{target.port}",
+            "Host": host,
             "Content-Type": "application/json",
             "User-Agent": "Penstock",
             "Connection": "close",
@@ -88,7 +64,7 @@ class HttpPost:
             try:
                 with client.stream(
                     "POST",
-                    pinned,
+                    base + target.path,
                     content=body,
                     headers=sent,
                     extensions={"sni_hostname": target.host},

@@ -139,6 +139,17 @@ class UploadStore(Protocol):
         ...
 
 
+class Fetch(Protocol):
+    """Reads an input from outside: http://, https:// or s3://. Blocks; never on the thread of an event loop."""
+
+    def __call__(self, reference: str, *, is_open: bool, limit_bytes: int) -> bytes:
+        """`is_open`: a caller without a key may also name this machine's own addresses.
+
+        Raises InputRefused, InputUnreachable, TooLarge; TooManyWaiting when others fetch already.
+        """
+        ...
+
+
 class Inspect(Protocol):
     """Tries out an artefact, at a distance at which it can do no harm."""
 
@@ -172,3 +183,4 @@ class RegistryPorts:
     inspect: Inspect = inspect
     quotas: Quotas | None = None
     keep_s: float = 0.0
+    fetch: Fetch | None = None

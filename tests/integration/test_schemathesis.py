@@ -128,7 +128,7 @@ def settle_inputs(body, world):
         body["input_data"] = AN_INPUT
     if isinstance(listed := body.get("input_data_list"), list):
         body["input_data_list"] = [AN_INPUT if fits(INPUT_DATA, one) else one for one in listed]
-    if fits(f"upload:{FORM}", body.get("input_ref")):
+    if fits(f"upload:{FORM}|https?://.*|s3://.*", body.get("input_ref")):
         body["input_ref"] = f"upload:{world.ids['upload_id']}"
 
 
