@@ -35,7 +35,7 @@ SHARED = (
 )
 """What the parts import: no engine, and nothing that opens a connection or starts a thread when it is imported."""
 
-UNUSED = ("attr", "cffi", "opentelemetry.sdk.metrics", "rich", "yaml")
+UNUSED = ("attr", "brotli", "cffi", "opentelemetry.sdk.metrics", "rich", "yaml")
 """What libraries import only because it is there, 10 MB: for coloured tracebacks, YAML, and metrics we do not make.
 
 Ours may still import it, later.
