@@ -139,8 +139,6 @@ def _blobs(settings: Settings) -> BlobStore:
         require_library()
     if settings.blobs.store == "files":
         return FileBlobs(settings.data_dir / "blobs")
-    from inference.blobs.s3 import S3Blobs  # only for those who have a bucket
-
     return S3Blobs(settings.blobs, settings.data_dir / "cache")
 
 
