@@ -14,9 +14,21 @@ from inference.telemetry import metrics
 
 def ring(bell: Bell, submissions: Sequence[Submission], answers: Sequence[object], early: Container[str] = ()) -> None:
     """After a commit: once for each service that got new jobs to run, however many requests brought them."""
+    slots: dict[str, int] = {}
+    for submission, answer in zip(submissions, answers, strict=True):
+        if isinstance(answer, Accepted) and not answer.is_replay and len(answer.cached_ids) < len(answer.job_ids):
+            slots[submission.jobs[0].service_id] = submission.slots
+    for service_id, most in slots.items():
+        if service_id not in early:
+            bell.ring(service_id, slots=most)
+
+
+def count(submissions: Sequence[Submission], answers: Sequence[object]) -> None:
+    """In the metrics. When all have their answers: nobody should wait for it."""
+    metrics.commits.inc()
+    metrics.submissions.inc(len(submissions))
     fresh: Counter[str] = Counter()
     looked: Counter[tuple[str, str]] = Counter()
-    slots: dict[str, int] = {}
     for submission, answer in zip(submissions, answers, strict=True):
         if isinstance(answer, Accepted) and not answer.is_replay:
             service_id = submission.jobs[0].service_id
@@ -25,14 +37,10 @@ def ring(bell: Bell, submissions: Sequence[Submission], answers: Sequence[object
             if submission.may_hit:
                 looked[service_id, "hit"] += hits
                 looked[service_id, "miss"] += len(answer.job_ids) - hits
-            if hits < len(answer.job_ids):
-                slots[service_id] = submission.slots
-    for service_id, count in fresh.items():
-        if service_id in slots and service_id not in early:
-            bell.ring(service_id, slots=slots[service_id])
-        metrics.submitted.labels(service_id).inc(count)
-    for labels, count in looked.items():
-        metrics.cache_lookups.labels(*labels).inc(count)
+    for service_id, jobs in fresh.items():
+        metrics.submitted.labels(service_id).inc(jobs)
+    for labels, jobs in looked.items():
+        metrics.cache_lookups.labels(*labels).inc(jobs)
 
 
 class Fill:
@@ -123,13 +131,13 @@ class GroupCommit:
         if heir is not None:
             heir.leads = True
             heir.latch.release()
-        ring(self._bell, [one.submission for one in batch], answers, early.done)
+        submissions = [one.submission for one in batch]
+        ring(self._bell, submissions, answers, early.done)
         for one, answer in zip(batch, answers, strict=True):
             one.answer = answer
             one.latch.release()
         early.heed()
-        metrics.commits.inc()
-        metrics.submissions.inc(len(batch))
+        count(submissions, answers)
 
     def _gather(self) -> list[_Waiting]:
         """The head of the queue, up to the limits of one commit; always at least one."""

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 
 from inference.errors import PenstockError
-from inference.jobs.commit import Fill, ring
+from inference.jobs.commit import Fill, count, ring
 from inference.jobs.early import EarlyRings
 from inference.jobs.model import Accepted, Submission
 from inference.jobs.ports import Bell, JobStore
 from inference.settings import JobsSettings
-from inference.telemetry import metrics
 
 Waiting = tuple[Submission, "asyncio.Future[Accepted]"]
 
@@ -63,8 +62,7 @@ class LoopCommit:
                 answers = [error] * len(batch)
             self._hand_over(batch, answers)
             early.heed()
-            metrics.commits.inc()
-            metrics.submissions.inc(len(batch))
+            count(submissions, answers)
 
     def _gather(self) -> list[Waiting]:
         """What waits, up to the limits of one commit; empty at the end. Waits for the first."""

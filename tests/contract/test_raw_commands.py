@@ -34,3 +34,14 @@ def test_late_answers_are_not_taken_for_those_of_the_next_call(client: redis.Red
     after = send(client, [command(b"PING")])
 
     assert after == [b"PONG"]
+
+
+def test_a_connection_is_used_again_until_redis_ends_it(client: redis.Redis):
+    who = [command(b"CLIENT", b"ID")]
+    (first,) = send(client, who)
+    (again,) = send(client, who)
+
+    client.client_kill_filter(_id=str(first), skipme=True)
+    (after,) = send(client, who)
+
+    assert first == again != after
