@@ -15,7 +15,7 @@ from api.errors import JSON, answer
 from inference.errors import PenstockError
 from inference.jobs import trace
 from inference.jobs.model import JobState, JobView
-from inference.jobs.shown import fields
+from inference.jobs.shown import fields, reference
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +81,8 @@ def _flat(view: JobView) -> dict[str, Any]:
     shown = fields(view, with_result=False)
     error = shown.pop("error", {})
     result = view.result if view.state is JobState.COMPLETED else None
+    if view.result_ref is not None:
+        result = orjson.dumps({"result_ref": reference(view.id, view.result_ref)})
     more = {"error_code": error.get("code"), "error_message": error.get("message"), "result": result}
     return shown | more | {"metadata": trace.shown(view.metadata_json)}
 

@@ -14,6 +14,7 @@ from inference import errors
 from inference.access.model import Role
 from inference.ids import is_id
 from inference.jobs import query
+from inference.jobs.large import whole
 from inference.jobs.model import JobState
 from inference.results import sides
 from inference.results.model import Span
@@ -23,6 +24,8 @@ blueprint = Blueprint("compare", __name__, description="Answers side by side")
 Json = dict[str, Any]
 
 TEXT = "text/plain; charset=utf-8"
+READ_BYTES = 64_000_000
+"""Of large results that are compared at once."""
 
 
 def _answers(schema: type[Any]) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def _answers(schema: type[Any]) -> dict[str, Any]:
 @blueprint.route("/tasks/compare", methods=["POST"], needs=Role.VIEWER)
 @blueprint.arguments(schemas.CompareQuery(), location="query")
 @blueprint.arguments(schemas.CompareTasksIn(), example=schemas.TASKS_EXAMPLE)
-@refuses(*READING, errors.JobNotFound, errors.WrongState)
+@refuses(*READING, errors.JobNotFound, errors.WrongState, errors.TooLarge, errors.ResultMissing)
 @blueprint.doc(responses=_answers(schemas.TasksCompared))
 def compare_tasks(asked: Json, wanted: Json) -> Response:
     """Compare the results of completed tasks with that of the first
@@ -50,6 +53,11 @@ def compare_tasks(asked: Json, wanted: Json) -> Response:
     if unlike := {view.id: view.state.value for view in views if view.state is not JobState.COMPLETED}:
         raise errors.WrongState(
             f"Only completed tasks have results to compare; {len(unlike)} of these are not.", tasks=unlike
+        )
+    views = whole(context.core().jobs.large, views, limit_bytes=READ_BYTES)
+    if missing := [view.id for view in views if view.result_ref is not None]:
+        raise errors.ResultMissing(
+            f"The result of task {missing[0]} is not in the blob store of this host.", task_id=missing[0]
         )
     shown = compared.of_tasks(views, tolerance=wanted["tolerance"])
     return _answer(asked, shown, compared.tasks_table)

@@ -16,11 +16,13 @@ from inference import errors
 from inference.access.model import Role, Scope
 from inference.ids import is_id
 from inference.jobs.block import BulkStore, Page
+from inference.jobs.large import LargeResults
 from inference.jobs.model import JobFilter, JobView
 
 PAGE = 1_000
 PIECE = 100
 """Lines in one write to the network."""
+READ_BYTES = 8_000_000
 
 blueprint = Blueprint("results", __name__, description="Results by the hundred thousand")
 
@@ -51,7 +53,9 @@ def stream_results(asked: dict[str, Any], service_id: str) -> Response:
     first = core.bulk.page(scope, which, after=after, limit=min(PAGE, limit or PAGE))
     # Before the first line is sent an error can still have its own status; the front must not gather what follows.
     return Response(
-        exported.written(exported.FORMS["jsonl"], _views(core.bulk, scope, which, first, limit)),
+        exported.written(
+            exported.FORMS["jsonl"], _whole(core.jobs.large, _views(core.bulk, scope, which, first, limit))
+        ),
         content_type=lines.KIND,
         headers={"X-Accel-Buffering": "no"},
     )
@@ -84,7 +88,7 @@ def export_results(asked: dict[str, Any], service_id: str) -> Response:
     which = _which(asked, service_id)
     form = exported.FORMS.get(asked["format"])
     first = core.bulk.page(scope, which, after=None, limit=PAGE)
-    views = _views(core.bulk, scope, which, first, None)
+    views = _whole(core.jobs.large, _views(core.bulk, scope, which, first, None))
     return Response(
         exported.as_parquet(views) if form is None else exported.written(form, views),
         content_type=parquet.CONTENT_TYPE if form is None else form.content_type,
@@ -112,3 +116,22 @@ def _views(store: BulkStore, scope: Scope, which: JobFilter, page: Page, limit: 
         if page.after is None or left == 0:
             return
         page = store.page(scope, which, after=page.after, limit=min(PAGE, left or PAGE))
+
+
+def _whole(large: LargeResults | None, pieces: Iterator[list[JobView]]) -> Iterator[list[JobView]]:
+    """The same with large results in them, in smaller pieces: so much of them is in memory at a time.
+
+    One that is longer than `READ_BYTES` stays a reference: it alone would be too much.
+    """
+    for piece in pieces:
+        ready, size_bytes = list[JobView](), 0
+        for view in piece:
+            if view.result_ref is not None and large is not None:
+                view = large.read_through(view, limit_bytes=READ_BYTES)
+                size_bytes += len(view.result or b"")
+            ready.append(view)
+            if size_bytes >= READ_BYTES:
+                yield ready
+                ready, size_bytes = [], 0
+        if ready:
+            yield ready

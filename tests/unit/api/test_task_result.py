@@ -1,8 +1,14 @@
 """The result of a task as a file, inline or from the blob store."""
 
+import csv
+import io
+import json
+
 import msgspec
 import pytest
 
+from api.v1 import compare as compare_room
+from api.v1 import results
 from inference.ids import new_id
 from inference.jobs.model import ResultRef
 
@@ -76,3 +82,54 @@ def test_a_task_without_result_says_so(client, core, service, done):
         (404, "job_not_found"),
         (404, "result_missing"),
     ]
+
+
+def test_exports_have_large_results_in_them_and_of_those_beyond_all_measure_a_reference(
+    client, core, service, done, monkeypatch
+):
+    text, ref = set_apart(core, done, text=b'{"y":[' + b"1," * 1_000 + b"1]}")
+    export = f"{BASE}/services/{service.id}/results"
+
+    lines = client.get(export).json
+    (row,) = list(csv.DictReader(io.StringIO(client.get(f"{export}/export?format=csv").text)))
+    monkeypatch.setattr(results, "READ_BYTES", len(text) - 1)
+    (short,) = list(csv.DictReader(io.StringIO(client.get(f"{export}/export?format=csv").text)))
+
+    assert (lines["result"], "result_ref" in lines) == (json.loads(text), False)
+    assert row["result"] == text.decode()
+    assert json.loads(short["result"])["result_ref"]["sha256"] == ref.sha256
+
+
+def test_large_results_are_read_in_pieces_that_fit(core, client, service, monkeypatch):
+    body = {"input_data": {"x": [1.0, 2.0]}}
+    for number in range(5):
+        task_id = client.post(f"{BASE}/services/{service.id}/tasks", json=body).json["task_id"]
+        core.jobs.store.complete(task_id)
+        set_apart(core, task_id, text=b"%d" % number * 100)
+    views = list(core.jobs.store.views_by_id.values())
+    monkeypatch.setattr(results, "READ_BYTES", 150)
+
+    pieces = list(results._whole(core.jobs.large, iter([views])))
+
+    assert [[view.result[:1] for view in piece] for piece in pieces] == [[b"0", b"1"], [b"2", b"3"], [b"4"]]
+
+
+def test_large_results_are_compared_up_to_a_limit(client, core, service, done, monkeypatch):
+    ids = [done, client.post(f"{BASE}/services/{service.id}/tasks", json={"input_data": {"x": [1, 2]}}).json["task_id"]]
+    core.jobs.store.complete(ids[1])
+    text, _ = set_apart(core, ids[1])
+
+    def compare():
+        return client.post(f"{BASE}/tasks/compare", json={"task_ids": ids})
+
+    whole = compare()
+    monkeypatch.setattr(compare_room, "READ_BYTES", len(text) - 1)
+    refused = compare()
+    core.registry.blobs.contents.clear()
+    monkeypatch.undo()
+    missing = compare()
+
+    assert whole.status_code == 200
+    assert "shape" in whole.json["tasks"][1]["outputs"][0]["note"]
+    assert (refused.status_code, refused.json["code"]) == (413, "too_large")
+    assert (missing.status_code, missing.json["code"]) == (404, "result_missing")
