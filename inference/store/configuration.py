@@ -49,6 +49,12 @@ def _plain(*names: str) -> Callable[["sa.Row[Any]"], dict[str, Any]]:
     return lambda row: {name: getattr(row, name) for name in names}
 
 
+def _as_json(one: object) -> dict[str, Any]:
+    """As an archive has it: lists, where we have tuples, or each would differ from what was kept of it."""
+    found: dict[str, Any] = json.loads(msgspec.json.encode(one))
+    return found
+
+
 def _tenant(row: "sa.Row[Any]") -> dict[str, Any]:
     limits = msgspec.to_builtins(limits_of(json.loads(row.limits)))
     return {**_plain("id", "name", "created_at")(row), "limits": limits, "is_disabled": row.disabled_at is not None}
@@ -64,8 +70,7 @@ def _limits(told: Row) -> str:
 
 
 def _model(row: "sa.Row[Any]") -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(model_of(row))
-    return found
+    return _as_json(model_of(row))
 
 
 def _model_row(one: Object) -> dict[str, Any]:
@@ -89,8 +94,7 @@ def _service_row(one: Object) -> dict[str, Any]:
 
 
 def _rule(row: "sa.Row[Any]") -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(msgspec.json.decode(row.body, type=Rule))
-    return found
+    return _as_json(msgspec.json.decode(row.body, type=Rule))
 
 
 def _rule_row(one: Object) -> dict[str, Any]:

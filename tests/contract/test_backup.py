@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from inference.access.acting import acting
 from inference.access.model import ApiKey, Limits, Role, Scope
 from inference.backup import archive, make
-from inference.backup.model import Action, Origin
+from inference.backup.model import Action, Archive, Origin
 from inference.backup.ports import BackupPorts
 from inference.backup.restore import restore
 from inference.costs.model import Price, Purchase
@@ -63,7 +63,7 @@ LEVELS = st.fixed_dictionaries(
     {"config": SERVICES, "threshold": st.floats(0, 1e6), "hard": st.floats(0, 1e9), "scoped": st.booleans()}
 )
 FEW = settings(
-    max_examples=15, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -74,6 +74,11 @@ def ports(database: Database) -> BackupPorts:
 
 def sections_of(ports: BackupPorts, tenant_id: str = "") -> dict:
     return json.loads(archive.write(make.read(ports, tenant_id=tenant_id)))["sections"]
+
+
+def kept_of(ports: BackupPorts, tenant_id: str = "", **options: bool) -> Archive:
+    """As a file would hold it."""
+    return archive.read(archive.write(make.read(ports, tenant_id=tenant_id, **options)))
 
 
 def without_times(sections: dict) -> dict:
@@ -96,7 +101,7 @@ def test_what_was_changed_is_as_it_was_again(database: Database, ports: BackupPo
     scope, services = Scope(tenant_id), SqlServices(database)
     rule = add_rule(database, tenant_id, "slow", service_id=service.id, threshold=before["threshold"])
     set_budget(database, tenant_id, before["hard"], service_id=service.id if before["scoped"] else "")
-    kept, was = make.read(ports, tenant_id=tenant_id), sections_of(ports, tenant_id)
+    kept, was = kept_of(ports, tenant_id), sections_of(ports, tenant_id)
     services.configure(scope, service.id, config=configs.read(after["config"]), replicas_only=False)
     SqlAlertRules(database).save(dataclasses.replace(rule, name="now", threshold=after["threshold"]), before=rule)
     set_budget(database, tenant_id, after["hard"], service_id=service.id if before["scoped"] else "")
@@ -112,7 +117,7 @@ def test_what_was_changed_is_as_it_was_again(database: Database, ports: BackupPo
 def test_a_restore_is_tried_first_and_says_each_field(database: Database, ports: BackupPorts) -> None:
     model = add_model(database, add_tenant(database, "acme", replicas=4))
     service = add_service(database, model, "one", {"replicas": 1})
-    kept = make.read(ports, tenant_id="")
+    kept = kept_of(ports)
     changed = configs.change(service.config, {"replicas": 3, "priority": 9})
     SqlServices(database).configure(Scope("acme"), service.id, config=changed, replicas_only=False)
     SqlTenants(database).change("acme", limits=Limits(replicas=8))
@@ -133,7 +138,7 @@ def test_what_was_deleted_comes_back_under_its_id_and_is_not_started(database: D
     heavy = add_service(database, model, "heavy", {})
     light = add_service(database, model, "light", {"fallback_service_id": heavy.id})
     SqlPrices(database).put([Price(device_kind="l4", purchase=Purchase.SPOT, per_hour=0.3)])
-    kept, scope = make.read(ports, tenant_id=""), Scope("acme")
+    kept, scope = kept_of(ports), Scope("acme")
     for one in (light, heavy):
         SqlServices(database).delete(scope, one.id)
     SqlModels(database).delete("acme", model.id)
@@ -155,7 +160,7 @@ def test_what_was_made_anew_under_its_name_is_taken_for_the_same(database: Datab
     model = add_model(database, add_tenant(database, "acme"))
     service = add_service(database, model, "one", {"replicas": 2})
     add_rule(database, "acme", "slow", service_id=service.id, threshold=1.0)
-    kept = make.read(ports, tenant_id="acme")
+    kept = kept_of(ports, "acme")
     SqlServices(database).delete(Scope("acme"), service.id)
     anew = add_service(database, model, "one", {})
 
@@ -174,7 +179,7 @@ def test_a_model_without_its_artefact_is_refused_and_so_is_what_needs_it(
     service = add_service(database, model, "one", {})
     add_rule(database, "acme", "slow", service_id=service.id)
     add_rule(database, "acme", "of all")
-    kept = make.read(ports, tenant_id="acme")
+    kept = kept_of(ports, "acme")
     SqlServices(database).delete(Scope("acme"), service.id)
     SqlModels(database).delete("acme", model.id)
     for rule in SqlAlertRules(database).rules("acme"):
@@ -201,7 +206,7 @@ def test_another_artefact_under_the_same_version_is_not_taken_for_the_old_one(
 ) -> None:
     old = add_model(database, add_tenant(database, "acme"))
     service = add_service(database, old, "one", {})
-    kept = make.read(ports, tenant_id="acme")
+    kept = kept_of(ports, "acme")
     SqlServices(database).delete(Scope("acme"), service.id)
     SqlModels(database).delete("acme", old.id)
     add_model(database, "acme", sha256="c" * 64)
@@ -215,7 +220,7 @@ def test_another_artefact_under_the_same_version_is_not_taken_for_the_old_one(
 def test_a_failure_half_way_changes_nothing(database: Database, ports: BackupPorts) -> None:
     model = add_model(database, add_tenant(database, "acme"))
     add_service(database, model, "one", {"replicas": 1})
-    kept = make.read(ports, tenant_id="acme")
+    kept = kept_of(ports, "acme")
     service = SqlServices(database).list(Scope("acme"))[0]
     changed = configs.change(service.config, {"replicas": 3})
     SqlServices(database).configure(Scope("acme"), service.id, config=changed, replicas_only=True)
@@ -239,7 +244,7 @@ def test_a_tenant_restores_its_own_and_nothing_of_the_system(database: Database,
         add_service(database, add_model(database, add_tenant(database, tenant_id)), "one", {})
         set_budget(database, tenant_id, 5.0, of_system=True)
         set_budget(database, tenant_id, 3.0)
-    whole, kept = make.read(ports, tenant_id=""), make.read(ports, tenant_id="acme")
+    whole, kept = kept_of(ports), kept_of(ports, "acme")
     for tenant_id in ("acme", "other"):
         set_budget(database, tenant_id, 50.0, of_system=True)
         set_budget(database, tenant_id, 30.0)
@@ -258,7 +263,7 @@ def test_a_key_comes_back_by_its_digest_alone_and_a_revoked_one_never(database: 
     keys, scope = SqlKeys(database), Scope(add_tenant(database, "acme"))
     for key_id in ("0" * 12, "1" * 12):
         keys.insert(ApiKey(id=key_id, name="k", role=Role.ADMIN, scope=scope), bytes.fromhex(key_id) * 5 + b"12")
-    plain, full = make.read(ports, tenant_id=""), make.read(ports, tenant_id="", with_keys=True)
+    plain, full = kept_of(ports), kept_of(ports, with_keys=True)
     keys.revoke(scope, "1" * 12)
     keys.change(scope, "0" * 12, name="renamed")
 
