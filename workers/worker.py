@@ -102,6 +102,7 @@ def _run(settings: Settings, arguments: Sequence[str]) -> int:
         loglevel="WARNING",
         without_gossip=True,
         without_mingle=True,
+        heartbeat_interval=10,
         quiet=True,
     )
     supervisor.fit = PoolFit(worker).fit
