@@ -59,6 +59,13 @@ def ask(
 
 def put_up(ports: ReportPorts, wanted: Schedule) -> Schedule:
     """Keeps the schedule, with when it is due first. Raises InvalidField, QuotaExceeded."""
+    check(wanted)
+    made = schedules.first(wanted, now=ports.store.now_s())
+    return ports.store.schedule(made, most=MOST_SCHEDULES)
+
+
+def check(wanted: Schedule) -> None:
+    """Raises InvalidField, with the exact field."""
     require_zone(wanted.timezone)
     if not re.fullmatch(TIME_OF_DAY, wanted.at):
         raise InvalidField("`at` must be a time of day such as 06:00.", field="at")
@@ -67,8 +74,6 @@ def put_up(ports: ReportPorts, wanted: Schedule) -> Schedule:
     for at, address in enumerate(wanted.mail_to):
         if not re.fullmatch(ADDRESS, address):
             raise InvalidField("This is no e-mail address.", field=f"mail_to.{at}")
-    made = schedules.first(wanted, now=ports.store.now_s())
-    return ports.store.schedule(made, most=MOST_SCHEDULES)
 
 
 def require_zone(name: str) -> None:

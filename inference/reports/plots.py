@@ -13,6 +13,8 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 10, 26, 24
 COLOURS = ("#2563c9", "#d9480f", "#0b7a55", "#8a3ffc")
 GRID, INK = "#dfe3e8", "#5b6673"
 TICKS = 4
+LEAST = 1e-9
+"""What is less counts as nothing."""
 MOST_X_LABELS = 6
 
 
@@ -60,7 +62,7 @@ def scale(largest: float, most: float | None = None) -> tuple[float, float]:
     """(end of the axis, distance of its lines): round numbers, at least `largest`."""
     if most is not None:
         return most, most / TICKS
-    if largest <= 0 or not math.isfinite(largest):
+    if largest < LEAST or not math.isfinite(largest):
         return 1.0, 1.0
     raw = largest / TICKS
     unit = 10 ** math.floor(math.log10(raw))
