@@ -1,5 +1,6 @@
 """A small client of the public HTTP API: what the command line and the demo know of Penstock."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -143,12 +144,27 @@ class Client(AbstractContextManager["Client"]):
     def delete_model(self, model_id: str) -> Json:
         return self._call("DELETE", f"/v1/models/{model_id}")
 
-    def upload(self, path: Path) -> Json:
-        """Streams a file; `upload:<upload_id>` is then a `model_path`."""
+    def upload(self, path: Path, **asked: Any) -> Json:
+        """Streams a file, with its hash; `upload:<upload_id>` is then a `model_path` or an `input_ref`."""
         with path.open("rb") as stream:
-            return self._call(
-                "POST", "/v1/uploads", content=stream, headers={"Content-Type": "application/octet-stream"}
-            )
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            stream.seek(0)
+            headers = {"Content-Type": "application/octet-stream", "X-Content-SHA256": sha256}
+            return self._call("POST", "/v1/uploads", content=stream, headers=headers, params=_given(asked))
+
+    def uploads(self, upload_id: str = "", **filters: Any) -> Json:
+        """One by its id, or a list."""
+        return self._call("GET", f"{BASE}/uploads{upload_id and f'/{upload_id}'}", params=_given(filters))
+
+    def upload_content(self, upload_id: str) -> Iterator[bytes]:
+        return self._stream("GET", f"{BASE}/uploads/{upload_id}/content", in_lines=False)
+
+    def delete_upload(self, upload_id: str) -> Json:
+        return self._call("DELETE", f"{BASE}/uploads/{upload_id}")
+
+    def result(self, task_id: str) -> Iterator[bytes]:
+        """As it lies on the server, of any size."""
+        return self._stream("GET", f"{BASE}/tasks/{task_id}/result", in_lines=False)
 
     # --- services ---
 
@@ -312,12 +328,15 @@ class Client(AbstractContextManager["Client"]):
             raise refusal(response, self.url)
         return body_of(response, self.url)
 
-    def _stream(self, method: str, path: str, **options: Any) -> Iterator[bytes]:
-        """The body as it comes, in pieces that end with a line, but for the last."""
+    def _stream(self, method: str, path: str, *, in_lines: bool = True, **options: Any) -> Iterator[bytes]:
+        """The body as it comes; `in_lines`: in pieces that end with a line, but for the last."""
         with self._failures(), self._http.stream(method, path, **options) as response:
             if response.status_code >= 400:
                 response.read()
                 raise refusal(response, self.url)
+            if not in_lines:
+                yield from response.iter_bytes()
+                return
             rest = b""
             for piece in response.iter_bytes():
                 whole, end, rest = (rest + piece).rpartition(b"\n")

@@ -149,6 +149,17 @@ def get(call: Call, job_id: str) -> None:
 
 
 @job.command()
+@click.argument("job_id")
+@click.option("--output", "-o", type=click.File("wb", lazy=True), default="-", help="A file; stdout by default.")
+@shared
+def result(call: Call, job_id: str, output: IO[bytes]) -> None:
+    """Write the result of a completed job, of any size, as JSON."""
+    for piece in call.client.result(job_id):
+        output.write(piece)
+    output.flush()
+
+
+@job.command()
 @click.argument("service")
 @click.option("--output", "-o", type=click.File("wb", lazy=True), default="-", help="A file; stdout by default.")
 @click.option("--status", default=None, help="Only jobs that ended so; otherwise all that are over.")

@@ -18,6 +18,7 @@ from api.cli import (
     roles,
     service,
     tenant,
+    upload,
 )
 
 
@@ -81,6 +82,8 @@ cli.add_command(model.model)
 cli.add_command(service.service)
 cli.add_command(job.job)
 job.job.add_command(compare.tasks)
+cli.add_command(upload.upload)
+cli.add_command(upload.uploads)
 service.service.add_command(compare.versions)
 cli.add_command(nodes.gpus)
 cli.add_command(nodes.nodes)

@@ -90,7 +90,7 @@ def test_exports_have_large_results_in_them_and_of_those_beyond_all_measure_a_re
     text, ref = set_apart(core, done, text=b'{"y":[' + b"1," * 1_000 + b"1]}")
     export = f"{BASE}/services/{service.id}/results"
 
-    lines = client.get(export).json
+    lines = json.loads(client.get(export).data)
     (row,) = list(csv.DictReader(io.StringIO(client.get(f"{export}/export?format=csv").text)))
     monkeypatch.setattr(results, "READ_BYTES", len(text) - 1)
     (short,) = list(csv.DictReader(io.StringIO(client.get(f"{export}/export?format=csv").text)))
