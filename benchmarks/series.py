@@ -35,7 +35,7 @@ ASKED = (
     ("hour", 3_600, None),
     ("day", 86_400, None),
     ("week by five minutes", 604_800, 300),
-    ("week by four minutes", 604_800, 240),
+    ("three days by two minutes", 259_200, 120),
     ("sixty hours by minute", 216_000, 60),
 )
 SERVICE = f"{0:032x}"

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 
-from inference.telemetry.series import HOUR, MINUTE, Span
+from inference.telemetry.series import DAY, MINUTE, Span
 
-DAY = 24 * HOUR
 OF_NORMAL = 1.4826
 """Median absolute deviations of a normal distribution in its standard deviation."""
 FAR, OF_FAR = 0.8, 1.1882

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from inference.errors import InvalidField
-from inference.telemetry.anomaly import DAY, Anomaly, anomalies, minutes, ranges
+from inference.telemetry.anomaly import Anomaly, anomalies, minutes, ranges
 from inference.telemetry.ports import TelemetryPorts
 from inference.telemetry.read import spans
-from inference.telemetry.series import HOUR, MINUTE, Question, rolled
+from inference.telemetry.series import DAY, HOUR, MINUTE, Question, rolled
 
 MOST_S = DAY
 

@@ -2,12 +2,12 @@
 
 from inference.clock import monotonic_s
 from inference.telemetry.ports import TelemetryPorts
-from inference.telemetry.series import FIVE_MINUTES, HOUR, MINUTE, SECOND, rolled
+from inference.telemetry.series import DAY, FIVE_MINUTES, HOUR, MINUTE, SECOND, rolled
 
-FROM = {MINUTE: SECOND, FIVE_MINUTES: MINUTE, HOUR: MINUTE}
+FROM = {MINUTE: SECOND, FIVE_MINUTES: MINUTE, HOUR: MINUTE, DAY: HOUR}
 LATE_S = 10
 """A span is rolled up so long after its end, when nothing is added to it any more."""
-MOST_S = {MINUTE: 600, FIVE_MINUTES: 12 * HOUR, HOUR: 12 * HOUR}
+MOST_S = {MINUTE: 600, FIVE_MINUTES: 12 * HOUR, HOUR: 12 * HOUR, DAY: 10 * DAY}
 """What is rolled up at a time, so that making up for an outage takes no long transaction."""
 EVERY_S, DELETE_S = 10.0, 60.0
 
@@ -57,3 +57,4 @@ class Roller:
         series.delete(step_s=MINUTE, before=int(now - kept.keep_minutes_s))
         series.delete(step_s=FIVE_MINUTES, before=int(now - kept.keep_minutes_s))
         series.delete(step_s=HOUR, before=int(now - kept.keep_hours_s))
+        series.delete(step_s=DAY, before=int(now - kept.keep_hours_s))

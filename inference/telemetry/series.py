@@ -9,10 +9,12 @@ from inference.errors import InvalidField
 from inference.settings import TelemetrySettings
 from inference.telemetry.sample import Look, Sample, Work, sample
 
-SECOND, MINUTE, FIVE_MINUTES, HOUR = 1, 60, 300, 3_600
-WIDTHS = (SECOND, MINUTE, FIVE_MINUTES, HOUR)
+SECOND, MINUTE, FIVE_MINUTES, HOUR, DAY = 1, 60, 300, 3_600, 86_400
+WIDTHS = (SECOND, MINUTE, FIVE_MINUTES, HOUR, DAY)
 MOST_POINTS = 4_000
 """Of one answer: an hour by the second, sixty by the minute, a week by five minutes. Each takes some 40 us of CPU."""
+MOST_ROWS = 5_000
+"""That one answer is made of. To add one up takes some 40 us, too."""
 EASY_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
 EASY_POINTS = 300
 """A step that nobody chose gives at most so many."""
@@ -140,6 +142,12 @@ def question(
     if (points := (asked.until - asked.since) // step_s) > MOST_POINTS:
         raise InvalidField(
             f"That would be {points} points, and {MOST_POINTS} is the most; choose a larger `step` or a shorter range.",
+            field="step",
+        )
+    if (asked.until - asked.since) // width(step_s) > MOST_ROWS:
+        raise InvalidField(
+            "That would be added up from too much; choose a multiple of 300 or 3600 seconds as `step`, or a day, or a "
+            "shorter range.",
             field="step",
         )
     return asked

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from inference.telemetry.anomaly import DAY, Measure, Minute, anomalies, ranges
+from inference.telemetry.anomaly import Measure, Minute, anomalies, ranges
+from inference.telemetry.series import DAY
 
 START = 20_000 * DAY
 

@@ -11,7 +11,19 @@ from inference.settings import TelemetrySettings
 from inference.telemetry.read import read, spans
 from inference.telemetry.roll import Roller
 from inference.telemetry.sample import Look, Work
-from inference.telemetry.series import FIVE_MINUTES, HOUR, MINUTE, MOST_POINTS, Question, Span, question, rolled, second
+from inference.telemetry.series import (
+    FIVE_MINUTES,
+    HOUR,
+    MINUTE,
+    MOST_POINTS,
+    MOST_ROWS,
+    Question,
+    Span,
+    question,
+    rolled,
+    second,
+    width,
+)
 from tests.fakes_telemetry import make_telemetry
 
 S = "s"
@@ -145,6 +157,7 @@ def test_what_was_not_said_is_chosen(given, wanted):
         ({"since": 20.0, "until": 10.0}, "from"),
         ({"since": NOW - 86_400, "step_s": 1}, "step"),
         ({"since": NOW - 86_400, "step_s": 90}, "step"),
+        ({"since": NOW - 7 * 86_400, "step_s": 240}, "step"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused_by_the_parameter(given, field):
@@ -152,6 +165,13 @@ def test_a_question_that_makes_no_sense_is_refused_by_the_parameter(given, field
         asked(**given)
 
     assert refused.value.details["field"] == field
+
+
+@given(st.floats(1, 400 * 86_400))
+def test_a_step_that_nobody_chose_is_never_refused(range_s):
+    found = asked(NOW * 100 - range_s, now=NOW * 100)
+
+    assert (found.until - found.since) / width(found.step_s) <= MOST_ROWS
 
 
 @given(st.floats(0, NOW), st.floats(0, 2 * NOW), st.one_of(st.none(), st.sampled_from((1, 7, 60, 3_600))))
