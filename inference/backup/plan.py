@@ -16,6 +16,7 @@ _CALLED = {
     "models": ("name", "version"),
     "budgets": ("service_id", "period"),
     "prices": ("device_kind", "purchase"),
+    "report_schedules": ("every", "at", "timezone"),
 }
 _AS_WRITTEN = frozenset({"config.raw.fallback_service_id"})
 """What a client wrote; what counts is read beside it."""

@@ -20,6 +20,8 @@ from inference.errors import InvalidField, TenantNotFound
 from inference.ids import DEFAULT_TENANT
 from inference.registry import checks as model_checks
 from inference.registry.model import ModelVersion
+from inference.reports import ask
+from inference.reports.model import LANGUAGES, Schedule
 from inference.serving import config as configs
 from inference.serving import create, quota
 
@@ -127,6 +129,12 @@ def _key(ports: BackupPorts, key: KeptKey, now: Object | None) -> None:
         raise InvalidField("`digest` must be 64 hex digits.", field="digest")
 
 
+def _report_schedule(ports: BackupPorts, schedule: Schedule, now: Object | None) -> None:
+    ask.check(schedule)
+    if schedule.language not in LANGUAGES:
+        raise InvalidField(f"`language` must be one of {', '.join(LANGUAGES)}.", field="language")
+
+
 def _whole(tenant_id: str) -> Scope:
     return Scope(tenant_id)
 
@@ -176,6 +184,14 @@ SECTIONS: tuple[Section, ...] = (
         fields=("soft", "hard", "low_priority"),
         shape=KeptBudget,
         check=_budget,
+        refs={"service_id": "services"},
+    ),
+    Section(
+        name="report_schedules",
+        key=("id",),
+        fields=("every", "at", "timezone", "format", "language", "mail_to", "post_to"),
+        shape=Schedule,
+        check=_report_schedule,
         refs={"service_id": "services"},
     ),
     Section(

@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from inference.access.model import Limits
 from inference.alerts.model import Rule
 from inference.backup.model import Action, Object, Sections, Step
+from inference.clock import epoch_s
 from inference.costs import price as price_table
 from inference.costs.model import Level, Price, Purchase
 from inference.errors import RestoreRefused
 from inference.ids import DEFAULT_TENANT, new_id
+from inference.reports.model import Schedule
 from inference.serving import control
 from inference.serving.model import ServiceState
 from inference.store import auditing
@@ -23,7 +25,17 @@ from inference.store.database import Database
 from inference.store.epochs import next_epoch
 from inference.store.models import from_row as model_of
 from inference.store.schema import REVISION
-from inference.store.tables import alert_rules, api_keys, budgets, models, prices, service_events, services, tenants
+from inference.store.tables import (
+    alert_rules,
+    api_keys,
+    budgets,
+    models,
+    prices,
+    report_schedules,
+    service_events,
+    services,
+    tenants,
+)
 from inference.store.tenants import limits_of, limits_text
 
 Row = Mapping[str, Any]
@@ -34,7 +46,7 @@ _KEY_FIELDS = ("id", "tenant_id", "workspace", "service_id", "is_system", "is_fo
 class _Kind:
     """How an object of a section lies in its table. `write`: the columns that these fields are kept in.
 
-    `added`: columns of a new row that no object has. `is_told`: the fields that the audit record may show.
+    `added`: columns of a new row that no object has. `told`: what of it the audit record may show.
     """
 
     table: sa.Table
@@ -111,6 +123,19 @@ def _budget_row(one: Object) -> dict[str, Any]:
     return kept | {"level": Level.OK.value, "judged_for": 0.0}
 
 
+def _schedule_row(one: Object) -> dict[str, Any]:
+    """Due at the first of its times from now on."""
+    from inference.reports import schedule  # time zones are of no use to who restores nothing
+
+    wanted = schedule.first(msgspec.convert(dict(one), Schedule), now=epoch_s())
+    return {**msgspec.to_builtins(wanted), "mail_to": json.dumps(wanted.mail_to)}
+
+
+def _report_schedule(row: "sa.Row[Any]") -> dict[str, Any]:
+    kept = _plain(*(column.name for column in report_schedules.columns if column.name != "next_at"))(row)
+    return {**kept, "mail_to": json.loads(row.mail_to)}
+
+
 def _key(row: "sa.Row[Any]") -> dict[str, Any]:
     limits = msgspec.to_builtins(limits_of(json.loads(row.limits)))
     times = _plain("created_at", "created_by", "expires_at", "revoked_at")(row)
@@ -144,6 +169,13 @@ _KINDS: Mapping[str, _Kind] = {
         alert_rules, "alert_rule", _rule, _rule_row, told=lambda one: told_of_rule(msgspec.convert(dict(one), Rule))
     ),
     "budgets": _Kind(budgets, "budget", _plain(*_BUDGET), _budget_row, added=lambda now: {"updated_at": now}),
+    "report_schedules": _Kind(
+        report_schedules,
+        "report_schedule",
+        _report_schedule,
+        _schedule_row,
+        told=lambda one: {**one, "post_to": one["post_to"].partition("?")[0]},
+    ),
     "keys": _Kind(
         api_keys, "key", _key, _key_row, told=lambda one: {name: one[name] for name in one if name != "digest"}
     ),

@@ -9,6 +9,7 @@ from inference.backup.ports import BackupPorts
 from inference.costs.model import Budget, Period
 from inference.ids import new_id
 from inference.registry.model import ModelState, ModelVersion, Signature
+from inference.reports.model import Every, Format, Schedule
 from inference.serving import config as configs
 from inference.serving.model import Service, ServiceState
 from inference.settings import Settings
@@ -18,6 +19,7 @@ from inference.store.budgets import SqlBudgets
 from inference.store.configuration import SqlConfiguration
 from inference.store.database import Database
 from inference.store.models import SqlModels
+from inference.store.reports import SqlReports
 from inference.store.services import SqlServices
 from inference.store.tenants import SqlTenants
 from tests import fakes
@@ -85,6 +87,22 @@ def add_rule(database: Database, tenant_id: str, name: str, *, service_id="", th
         id=new_id(), tenant_id=tenant_id, name=name, metric=Metric.LATENCY, threshold=threshold, service_id=service_id
     )
     return SqlAlertRules(database).save(rule, before=None)
+
+
+def add_schedule(database: Database, tenant_id: str, *, service_id="", at="06:00") -> Schedule:
+    wanted = Schedule(
+        id=new_id(),
+        tenant_id=tenant_id,
+        service_id=service_id,
+        every=Every.DAY,
+        at=at,
+        timezone="Europe/Paris",
+        format=Format.HTML,
+        language="zh",
+        mail_to=("ops@example.org",),
+        next_at=1.0,
+    )
+    return SqlReports(database).schedule(wanted, most=10)
 
 
 def set_budget(database: Database, tenant_id: str, hard: float, *, service_id="", of_system=False) -> Budget:

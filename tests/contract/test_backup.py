@@ -28,11 +28,12 @@ from inference.store.budgets import SqlBudgets, SqlPrices
 from inference.store.database import Database
 from inference.store.keys import SqlKeys
 from inference.store.models import SqlModels
+from inference.store.reports import SqlReports
 from inference.store.services import SqlServices
 from inference.store.tenants import SqlTenants
 from inference.store.ticks import SqlTicks
 from tests.contract.audits import WHO, recorded
-from tests.contract.backups import add_model, add_rule, add_service, add_tenant, make_ports, set_budget
+from tests.contract.backups import add_model, add_rule, add_schedule, add_service, add_tenant, make_ports, set_budget
 from workers.tasks.control import run_backup
 
 SERVICES = st.fixed_dictionaries(
@@ -199,6 +200,22 @@ def test_a_model_without_its_artefact_is_refused_and_so_is_what_needs_it(
     assert refused["services"][0] == "model_id"
     assert refused["alert_rules"][0] == "service_id"
     assert [rule.name for rule in SqlAlertRules(database).rules("acme")] == ["of all"]
+
+
+def test_a_schedule_of_reports_comes_back_and_is_due_at_its_next_time(database: Database, ports: BackupPorts) -> None:
+    model = add_model(database, add_tenant(database, "acme"))
+    service = add_service(database, model, "one", {})
+    schedule = add_schedule(database, "acme", service_id=service.id)
+    kept, scope, reports = kept_of(ports, "acme"), Scope("acme"), SqlReports(database)
+    reports.unschedule(scope, schedule.id)
+
+    first = restore(ports, kept, tenant_id="acme", is_dry=False)
+    again = restore(ports, kept, tenant_id="acme")
+
+    (found,) = reports.schedules(scope, service_id=None)
+    assert dataclasses.replace(found, next_at=schedule.next_at) == schedule
+    assert 0 < found.next_at - reports.now_s() <= 90_000
+    assert (counts(first)[Action.CREATE], set(counts(again))) == (1, {Action.UNCHANGED})
 
 
 def test_another_artefact_under_the_same_version_is_not_taken_for_the_old_one(
