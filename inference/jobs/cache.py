@@ -3,6 +3,7 @@
 A service opts in, by `coalesce` or `cache_ttl_s`: that is its owner's word that equal inputs have equal answers.
 """
 
+import base64
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from inference.registry.model import ModelVersion
 from inference.serving.model import Service, ServiceConfig
 from inference.tensors import NanPolicy
 
-VARIANT_CHARS, DIGEST_CHARS = 12, 32
+VARIANT_BYTES, DIGEST_BYTES = 6, 15
 MOST_KEPT_BYTES = 1 << 20
 """A longer answer is shared with those that wait, and not kept."""
 MOST_INPUT_BYTES = 1 << 16
@@ -31,7 +32,7 @@ def nan_policy_of(config: ServiceConfig, model: ModelVersion) -> NanPolicy:
 @functools.lru_cache(maxsize=4096)
 def variant(model_id: str, nan_policy: NanPolicy) -> str:
     """Who answers: the version, which never changes, with its hooks, and the form of its answers."""
-    return hashlib.sha256(f"{model_id} {nan_policy}".encode()).hexdigest()[:VARIANT_CHARS]
+    return _text(hashlib.sha256(f"{model_id} {nan_policy}".encode()).digest()[:VARIANT_BYTES])
 
 
 def key_of(who: str, payload: bytes) -> str:
@@ -39,7 +40,12 @@ def key_of(who: str, payload: bytes) -> str:
 
     SHA-256, since a processor has instructions for it: 0.4 us for 100 bytes, 73 us for 128 KB; BLAKE2b takes 141.
     """
-    return who + hashlib.sha256(payload).hexdigest()[:DIGEST_CHARS]
+    return who + _text(hashlib.sha256(payload).digest()[:DIGEST_BYTES])
+
+
+def _text(content: bytes) -> str:
+    """Short, since each key stands in two indexes."""
+    return base64.urlsafe_b64encode(content).decode()
 
 
 def wants_keys(config: ServiceConfig) -> bool:

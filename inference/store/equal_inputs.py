@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -21,22 +22,23 @@ ROW_BYTES = 256
 USED_S = 60.0
 """How exactly it is known when an entry was used last: an index that is written at each hit would cost more."""
 
-WANTED = {"tenant_id": "text", "service_id": "text", "input_key": "text"}
-ANSWERED = {"id": "text", "tenant_id": "text", "version": "text"}
-HITS = {"service_id": "text", "input_key": "text", "n": "bigint"}
 BODIES = {"job_id": "text", "body": "bytea"}
-ENTRY = {
-    "service_id": "text",
-    "input_key": "text",
-    "model_id": "text",
-    "model_version": "text",
-    "shared": "bigint",
-    "size_bytes": "int",
-    "bucket": "text",
-    "rows": "int",
-    "body": "bytea",
-    "payload": "bytea",
-}
+LISTS = {"keys": "text", "shares": "bigint", "buckets": "text", "rows": "int"}
+
+
+class Entry(NamedTuple):
+    """What is to be kept, in the order of LISTS. `payload` is empty where it is not."""
+
+    key: str
+    shared: int
+    bucket: str
+    rows: int
+    body: bytes
+    payload: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return ROW_BYTES + len(self.body) + len(self.payload)
 
 
 class Mate(NamedTuple):
@@ -55,17 +57,26 @@ def answer_new(db: Database, connection: sa.Connection, jobs: Sequence[NewJob]) 
 
     What a former version answered is no answer any more, from the moment of the change.
     """
-    wanted = {(job.tenant_id, job.service_id, job.input_key) for job in jobs if job.input_key is not None}
-    found = {
-        (service_id, key): (version, bytes(body))
-        for service_id, key, version, body in _find(db).rows(connection, db.rows("r", WANTED, sorted(wanted)))
-    }
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for job in jobs:
+        if job.input_key is not None:
+            wanted.setdefault((job.tenant_id, job.service_id), set()).add(job.input_key)
+    found = {}
+    for (tenant_id, service_id), keys in wanted.items():
+        bound = {"tenant": tenant_id, "service": service_id, "keys": db.ids(keys)}
+        for key, version, body in _find(db).rows(connection, bound):
+            found[service_id, key] = version, bytes(body)
     hits = {job.id: job for job in jobs if (job.service_id, job.input_key) in found}
     if not hits:
         return frozenset()
     kept = {job.id: found[job.service_id, str(job.input_key)] for job in hits.values()}
-    answered = [(job.id, job.tenant_id, kept[job.id][0]) for job in hits.values()]
-    ended = {row[0]: float(row[1]) for row in _complete(db).rows(connection, db.rows("r", ANSWERED, answered))}
+    alike: dict[tuple[str, str], list[str]] = {}
+    for job in hits.values():
+        alike.setdefault((job.tenant_id, kept[job.id][0]), []).append(job.id)
+    ended: dict[str, float] = {}
+    for (tenant_id, version), ids in alike.items():
+        bound = {"version": version, "ids": db.ids(ids), "tenant": tenant_id}
+        ended |= {job_id: float(at) for job_id, at in _complete(db).rows(connection, bound)}
     done = [hits[job_id] for job_id in ended]
     bodies = [(job.id, kept[job.id][1]) for job in done]
     if db.is_sqlite:
@@ -84,8 +95,12 @@ def answer_new(db: Database, connection: sa.Connection, jobs: Sequence[NewJob]) 
 
 
 def note_hits(db: Database, connection: sa.Connection, hits: Mapping[tuple[str, str], int]) -> None:
-    """In the order of their keys, against deadlocks."""
-    _hit(db).run(connection, db.rows("r", HITS, [(*of, count) for of, count in sorted(hits.items())]))
+    """Those that were hit as often in one statement."""
+    alike: dict[tuple[str, int], list[str]] = {}
+    for (service_id, key), count in hits.items():
+        alike.setdefault((service_id, count), []).append(key)
+    for (service_id, count), keys in sorted(alike.items()):
+        _hit(db).run(connection, {"n": count, "service": service_id, "keys": db.ids(sorted(keys))})
 
 
 def add_usage(db: Database, connection: sa.Connection, rows: Sequence[tuple[object, ...]]) -> None:
@@ -127,29 +142,26 @@ def keep_answers(
     shared: Mapping[str, int],
 ) -> None:
     """Writes what these outcomes answered, by the keys of their inputs. `shared`: how many waited for each."""
-    rows = [
-        (
-            by.service_id,
-            key,
-            by.model_id,
-            by.model_version,
-            shared.get(key, 0),
-            ROW_BYTES + len(outcome.result) + len(payload or b""),
-            outcome.job.bucket,
-            outcome.job.rows,
-            outcome.result,
-            payload,
-        )
+    entries = [
+        Entry(key, shared.get(key, 0), outcome.job.bucket, outcome.job.rows, outcome.result, payload)
         for key, outcome in sorted({str(o.job.input_key): o for o in outcomes}.items())
         if outcome.result is not None and len(outcome.result) <= MOST_KEPT_BYTES and outcome.result_ref is None
-        for payload in [outcome.job.payload if keep.has_inputs and _is_short(outcome) else None]
+        for payload in [outcome.job.payload if keep.has_inputs and _is_short(outcome) else b""]
     ]
-    if not rows:
+    if not entries:
         return
+    of = {"service": by.service_id, "model": by.model_id, "version": by.model_version, "ttl": keep.ttl_s}
     if db.is_sqlite:
-        _keep(db).run_each(connection, [(*row, keep.ttl_s) for row in rows])
-    else:
-        _keep(db).run(connection, db.rows("r", ENTRY, rows) | {"ttl": keep.ttl_s})
+        first = tuple(of.values())
+        _keep(db).run_each(connection, [(*first, *one[:-1], one.payload or None, one.size_bytes) for one in entries])
+        return
+    columns = {name: [entry[at] for entry in entries] for at, name in enumerate(LISTS)}
+    bodies = [content for entry in entries for content in (entry.body, entry.payload)]
+    lists = {name: ",".join(map(str, values)) for name, values in columns.items() if name != "buckets"}
+    sizes = [",".join(map(str, map(len, bodies[at::2]))) for at in (0, 1)]
+    starts = list(accumulate(map(len, bodies), initial=1))[:-1]
+    bound = {"buckets": columns["buckets"], "starts": ",".join(map(str, starts[::2])), "bodies": b"".join(bodies)}
+    _keep(db).run(connection, of | lists | bound | {"sizes": sizes[0], "input_sizes": sizes[1]})
 
 
 def keep_finished(
@@ -180,11 +192,20 @@ def _is_short(outcome: Outcome) -> bool:
 
 @lru_cache(maxsize=4)
 def _find(db: Database) -> Statement:
+    """By the keys alone, and a look into their index for each.
+
+    A plan is made while the table is all but empty, and kept: then it seems not to matter to go over all of it.
+    """
+    mine = "result_cache c {} c.input_key = r.value AND c.service_id || '' = :service"
+    if db.is_sqlite:
+        wanted = f"json_each(:keys) r JOIN {mine.format('ON')}"
+    else:
+        listed = "unnest(string_to_array(:keys, ',')) AS r(value)"
+        wanted = f"{listed} CROSS JOIN LATERAL (SELECT * FROM {mine.format('WHERE')} OFFSET 0) c"
     return Statement(
         db,
-        f"SELECT c.service_id, c.input_key, c.model_version, c.body FROM {db.rows_from('r', WANTED)} "
-        "JOIN result_cache c ON c.service_id = r.service_id AND c.input_key = r.input_key "
-        "JOIN services s ON s.id = c.service_id AND s.tenant_id = r.tenant_id AND s.model_id = c.model_id "
+        f"SELECT c.input_key, c.model_version, c.body FROM {wanted} "
+        "JOIN services s ON s.id = c.service_id AND s.tenant_id = :tenant AND s.model_id = c.model_id "
         f"WHERE c.expires_at > {db.clock}",
     )
 
@@ -193,9 +214,9 @@ def _find(db: Database) -> Statement:
 def _complete(db: Database) -> Statement:
     return Statement(
         db,
-        f"UPDATE jobs SET state = 'completed', completed_at = {db.clock}, model_version = r.version "
-        f"FROM {db.rows_from('r', ANSWERED)} WHERE jobs.id = r.id AND jobs.tenant_id = r.tenant_id "
-        "AND jobs.state || '' = 'pending' RETURNING jobs.id, jobs.completed_at",
+        f"UPDATE jobs SET state = 'completed', completed_at = {db.clock}, model_version = :version "
+        f"WHERE {db.among('id', 'ids')} AND tenant_id = :tenant AND state || '' = 'pending' "
+        "RETURNING id, completed_at",
     )
 
 
@@ -209,10 +230,9 @@ def _insert_bodies(db: Database) -> Statement:
 def _hit(db: Database) -> Statement:
     return Statement(
         db,
-        "UPDATE result_cache SET hits = result_cache.hits + r.n, used_at = CASE "
-        f"WHEN result_cache.used_at < {db.clock} - {USED_S} THEN {db.clock} ELSE result_cache.used_at END "
-        f"FROM {db.rows_from('r', HITS)} "
-        "WHERE result_cache.service_id = r.service_id AND result_cache.input_key = r.input_key",
+        "UPDATE result_cache SET hits = hits + CAST(:n AS bigint), "
+        f"used_at = CASE WHEN used_at < {db.clock} - {USED_S} THEN {db.clock} ELSE used_at END "
+        f"WHERE service_id || '' = :service AND {db.among('input_key', 'keys')}",
     )
 
 
@@ -224,10 +244,13 @@ def _add_usage(db: Database) -> Statement:
 
 @lru_cache(maxsize=4)
 def _share(db: Database) -> Statement:
-    """As a plain IN, PostgreSQL may ask for the choice again for each row, and take more than its limit."""
+    """By the keys alone: through the index of its service PostgreSQL would go over every job that the service ever had.
+
+    As a plain IN, it may ask for the choice again for each row, and take more than its limit.
+    """
     lock = "" if db.is_sqlite else " FOR UPDATE SKIP LOCKED"
     waiting = (
-        "SELECT id FROM jobs WHERE service_id = :service AND state = 'pending' AND input_key IS NOT NULL "
+        "SELECT id FROM jobs WHERE service_id || '' = :service AND state = 'pending' AND input_key IS NOT NULL "
         f"AND {db.among('input_key', 'keys')} AND attempt = 0 AND (deadline IS NULL OR deadline > {db.clock}) "
         f"LIMIT :most{lock}"
     )
@@ -242,16 +265,31 @@ def _share(db: Database) -> Statement:
 
 @lru_cache(maxsize=4)
 def _keep(db: Database) -> Statement:
-    names = [*ENTRY, "hits", "runs", "used_at", "expires_at"]
-    fresh = f"0, 1, {db.clock}, {db.clock} + "
+    """On PostgreSQL lists are texts, and contents one value: psycopg makes an array element by element, in Python."""
+    names = (
+        "service_id, model_id, model_version, expires_at, input_key, shared, bucket, rows, body, payload, size_bytes, "
+        "hits, runs, used_at"
+    )
+    fresh = f"0, 1, {db.clock}"
     if db.is_sqlite:
-        source = f"VALUES ({', '.join('?' * len(ENTRY))}, {fresh}?)"
+        source = f"VALUES (?, ?, ?, {db.clock} + ?, {', '.join('?' * 7)}, {fresh})"
     else:
-        source = f"SELECT {', '.join(ENTRY)}, {fresh}CAST(:ttl AS float8) FROM {db.rows_from('r', ENTRY)}"
+        lists = ", ".join(
+            "CAST(:buckets AS text[])" if name == "buckets" else f"CAST(string_to_array(:{name}, ',') AS {kind}[])"
+            for name, kind in LISTS.items()
+        )
+        cuts = ", ".join(f"CAST(string_to_array(:{name}, ',') AS int[])" for name in ("starts", "sizes", "input_sizes"))
+        source = (
+            f"SELECT :service, :model, :version, {db.clock} + CAST(:ttl AS float8), input_key, shared, bucket, rows, "
+            "substring(all_of FROM start FOR size), "
+            "CASE WHEN input_size > 0 THEN substring(all_of FROM start + size FOR input_size) END, "
+            f"{ROW_BYTES} + size + input_size, {fresh} FROM (SELECT CAST(:bodies AS bytea) AS all_of) AS b, "
+            f"unnest({lists}, {cuts}) AS x(input_key, shared, bucket, rows, start, size, input_size)"
+        )
     again = ("model_id", "model_version", "size_bytes", "body", "payload", "used_at", "expires_at")
     return Statement(
         db,
-        f"INSERT INTO result_cache ({', '.join(names)}) {source} ON CONFLICT (service_id, input_key) DO UPDATE SET "
+        f"INSERT INTO result_cache ({names}) {source} ON CONFLICT (input_key, service_id) DO UPDATE SET "
         f"{', '.join(f'{name} = excluded.{name}' for name in again)}, runs = result_cache.runs + 1, "
         "shared = result_cache.shared + excluded.shared",
     )

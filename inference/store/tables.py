@@ -278,7 +278,6 @@ jobs = sa.Table(
 )
 sa.Index(
     "ix_jobs_input_key",
-    jobs.c.service_id,
     jobs.c.input_key,
     sqlite_where=sa.text("state = 'pending' AND input_key IS NOT NULL"),
     postgresql_where=sa.text("state = 'pending' AND input_key IS NOT NULL"),

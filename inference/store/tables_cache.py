@@ -7,8 +7,8 @@ from inference.store.columns import ID, integer, metadata, text, time
 result_cache = sa.Table(
     "result_cache",
     metadata,
-    sa.Column("service_id", ID, primary_key=True),
     sa.Column("input_key", sa.String(64), primary_key=True),
+    sa.Column("service_id", ID, primary_key=True),
     sa.Column("model_id", ID, nullable=False),
     text("model_version"),
     time("expires_at"),
@@ -21,6 +21,7 @@ result_cache = sa.Table(
     integer("rows"),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("payload", sa.LargeBinary),
+    sqlite_with_rowid=False,
 )
 """`hits`: tasks and predictions answered from it; `runs`: how often it was made; `shared`: tasks that waited and shared
 such a run. `payload` only where a later version is to be warmed up with it."""
