@@ -11,7 +11,7 @@ from inference.access.ports import KeyChange, KeyStore
 from inference.clock import epoch_s, monotonic_s
 from inference.errors import StoreUnavailable
 from inference.settings import AccessSettings
-from inference.waiting import refuse_on_loop
+from inference.waiting import hand_on, refuse_on_loop
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class KeyRing:
         self._lock = threading.Lock()
         self._epoch = 0
         self._read_at = self._tried_at = -1e9
-        self._is_failing = False
+        self._is_failing = self._is_handed_on = False
         self._offset_s = self._ahead_s = 0.0
         self._is_closed = settings.require_keys
         self._keys: dict[str, KeyChange] = {}
@@ -73,14 +73,36 @@ class KeyRing:
             return
         # While the database is away one thread at a time asks for it; the others go on with what is known.
         must_wait = age_s > PATIENCE * self._settings.refresh_s and not self._is_failing
-        if self._lock.acquire(blocking=False) or (must_wait and self._wait_for_lock()):
-            try:
-                if monotonic_s() - self._tried_at >= self._settings.refresh_s:
-                    self._read()
-            finally:
-                self._lock.release()
+        reads = must_wait or not self._reads_elsewhere()
+        if reads and (self._lock.acquire(blocking=False) or (must_wait and self._wait_for_lock())):
+            self._read_if_due()
         if monotonic_s() - self._read_at > self._settings.stale_s:
             raise StoreUnavailable("Keys cannot be checked: the database is away.", part="sql", retry_after_s=1)
+
+    def _reads_elsewhere(self) -> bool:
+        """On a loop another thread reads, before anybody has to wait for it."""
+        if self._is_handed_on:
+            return True
+        self._is_handed_on = True  # before the other thread may have ended
+        if hand_on(self._read_handed_on):
+            return True
+        self._is_handed_on = False
+        return False
+
+    def _read_handed_on(self) -> None:
+        try:
+            if self._lock.acquire(blocking=False):
+                self._read_if_due()
+        finally:
+            self._is_handed_on = False
+
+    def _read_if_due(self) -> None:
+        """With the lock, which it lets go."""
+        try:
+            if monotonic_s() - self._tried_at >= self._settings.refresh_s:
+                self._read()
+        finally:
+            self._lock.release()
 
     def _wait_for_lock(self) -> bool:
         refuse_on_loop()

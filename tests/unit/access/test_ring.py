@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from inference import waiting
 from inference.access import keys, ring, token
 from inference.access.model import ANYBODY, Limits, Reach, Role, Scope, Tenant
 from inference.access.ring import KeyRing
@@ -288,3 +289,20 @@ def test_while_one_thread_reads_the_others_go_on_with_what_is_known(access, cloc
     first.join(5)
 
     assert meanwhile is not None
+
+
+def test_a_loop_waits_for_no_refresh_while_what_it_knows_is_fresh_enough(access, clock):
+    known = make(access).text
+    opened = ring_of(access, refresh_s=0.5)
+    opened.holder(known)
+    read_by, changes = list[int](), access.keys.changes
+    access.keys.changes = lambda epoch: read_by.append(threading.get_ident()) or changes(epoch)
+
+    waiting.forbid_here()
+    clock.now += 0.6
+    holders = [opened.holder(known) for _ in range(3)]
+    waiting.allow_again()
+
+    assert None not in holders
+    assert len(read_by) == 1
+    assert read_by[0] != threading.get_ident()
