@@ -167,7 +167,9 @@ def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
         return
 
 
-def copy_within(source: BinaryIO | Iterable[bytes], file: BinaryIO, limit_bytes: int) -> tuple[str, int]:
+def copy_within(
+    source: BinaryIO | Iterable[bytes] | Iterable[memoryview], file: BinaryIO, limit_bytes: int
+) -> tuple[str, int]:
     """SHA-256 in hex, and size, of what was copied. Raises TooLarge."""
     digest, size_bytes = hashlib.sha256(), 0
     for chunk in _chunks(source):
@@ -179,7 +181,7 @@ def copy_within(source: BinaryIO | Iterable[bytes], file: BinaryIO, limit_bytes:
     return digest.hexdigest(), size_bytes
 
 
-def _chunks(source: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
+def _chunks(source: BinaryIO | Iterable[bytes] | Iterable[memoryview]) -> Iterator[bytes | memoryview]:
     read = getattr(source, "read", None)
     if read is None:
         yield from source

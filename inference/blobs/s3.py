@@ -21,7 +21,9 @@ from inference.settings import BlobsSettings
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-PIECE_BYTES = 8 << 20
+PIECE_BYTES = 2 << 20
+"""Of what is fetched, each within the time limit of one call."""
+PART_BYTES = 8 << 20
 PARTS_AT_ONCE = 3
 """Pieces of one upload on their way: so much of it is in memory."""
 YOUNG_S = 60.0
@@ -170,7 +172,7 @@ class S3Blobs:
 
         try:
             with remote_errors(self._what):
-                obstore.put(self._bucket, _name(key), content, chunk_size=PIECE_BYTES, max_concurrency=PARTS_AT_ONCE)
+                obstore.put(self._bucket, _name(key), content, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
         except FileNotFoundError as error:
             raise Unavailable(f"{self._what} is not there.", part="blobs") from error
 
@@ -222,14 +224,14 @@ class S3Blobs:
         except FileNotFoundError as error:
             raise NotFound(f"There is no blob {key}.", key=key) from error
 
-    def _pieces(self, key: str, size_bytes: int) -> Iterator[bytes]:
+    def _pieces(self, key: str, size_bytes: int) -> Iterator[memoryview]:
         import obstore
 
         for start in range(0, size_bytes, PIECE_BYTES):
             length = min(PIECE_BYTES, size_bytes - start)
             with remote_errors(self._what):
                 piece = obstore.get_range(self._bucket, _name(key), start=start, length=length)
-            yield bytes(piece)
+            yield memoryview(piece)
 
     @contextmanager
     def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
