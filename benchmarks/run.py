@@ -151,7 +151,7 @@ def _logs(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _report(options: argparse.Namespace) -> dict[str, Any]:
-    plan = report.Plan(rows=100_000, rounds=1) if options.quick else report.Plan()
+    plan = report.Plan(rows=100_000, rounds=1) if options.quick else report.Plan(rounds=options.rounds or 3)
     return report.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
 
 

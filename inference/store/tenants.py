@@ -13,7 +13,18 @@ from inference.errors import InUse, NameExists, TenantNotFound
 from inference.store import auditing, revoking
 from inference.store.database import Database
 from inference.store.epochs import next_epoch
-from inference.store.tables import api_keys, budgets, jobs, models, services, tenants, uploads
+from inference.store.tables import (
+    api_keys,
+    budgets,
+    jobs,
+    models,
+    report_contents,
+    report_schedules,
+    reports,
+    services,
+    tenants,
+    uploads,
+)
 from inference.store.upsert import insert_new
 
 _LIMITS = tuple(field.name for field in dataclasses.fields(Limits))
@@ -81,7 +92,10 @@ class SqlTenants:
             # Its keys stay as revoked rows: a process that learns of changes by epoch must see them change.
             next_epoch(connection)  # also for none: whoever makes a key now waits, and finds no tenant
             connection.execute(sa.delete(tenants).where(tenants.c.id == tenant_id))
-            connection.execute(sa.delete(budgets).where(budgets.c.tenant_id == tenant_id))
+            its_reports = sa.select(reports.c.id).where(reports.c.tenant_id == tenant_id)
+            connection.execute(sa.delete(report_contents).where(report_contents.c.report_id.in_(its_reports)))
+            for table in (reports, report_schedules, budgets):
+                connection.execute(sa.delete(table).where(table.c.tenant_id == tenant_id))
             revoking.revoke(self._db, connection, tenant_id, sa.true())
             self._note(connection, "tenant.delete", tenant_id, before, None)
 

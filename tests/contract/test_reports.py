@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from inference.access.acting import acting
-from inference.access.model import Scope
+from inference.access.model import Scope, Tenant
 from inference.costs.ports import CostPorts
 from inference.errors import BacklogFull, ReportNotFound, ReportScheduleNotFound, ServiceNotFound, WrongState
 from inference.ids import DEFAULT_TENANT, new_id
@@ -22,6 +23,7 @@ from inference.store.database import Database
 from inference.store.report_sources import SqlReportSources
 from inference.store.reports import SqlReports
 from inference.store.series import SqlSeries
+from inference.store.tenants import SqlTenants
 from inference.store.webhook_secrets import SqlWebhookSecrets
 from inference.telemetry.sample import Work
 from inference.telemetry.series import HOUR, MINUTE, SECOND, Span
@@ -293,6 +295,37 @@ def test_two_beats_bring_one_report_for_each_period(ports: ReportPorts):
     (kept,) = ports.store.schedules(MINE, service_id=None)
     assert (made.schedule_id, made.until - made.since) == (due.id, DAY)
     assert kept.next_at > ports.store.now_s()
+
+
+def test_of_makers_that_look_at_the_same_moment_one_makes_and_one_brings(ports: ReportPorts):
+    schedule(ports)
+    asked(ports)
+
+    with ThreadPoolExecutor(4) as pool:
+        brought = sum(pool.map(lambda _: make.plan(ports), range(4)))
+        made = sum(pool.map(lambda n: make.next_one(ports, SILENT, by=f"m{n}"), range(4)))
+
+    found = ports.store.list(MINE, service_id=SERVICE, limit=10, before_id=None)
+    assert (brought, made, len(found)) == (1, 2, 2)
+    assert {(one.state, one.attempt) for one in found} == {(ReportState.COMPLETED, 1)}
+
+
+def test_what_a_tenant_had_is_gone_with_it(database: Database, ports: ReportPorts):
+    tenants = SqlTenants(database)
+    tenants.insert(Tenant(id="another", name="Another", created_at=0.0))
+    theirs = asked(ports, tenant_id="another", service_id="")
+    schedule(ports, tenant_id="another", service_id="")
+    mine = asked(ports)
+    while make.next_one(ports, SILENT, by="one"):
+        pass
+
+    tenants.delete("another")
+
+    assert ports.store.schedules(Scope("another"), service_id=None) == []
+    assert ports.store.list(Scope("another"), service_id=None, limit=10, before_id=None) == []
+    with database.read() as connection:
+        kept = connection.execute(tables.report_contents.select()).scalars().all()
+    assert (kept, theirs.id in kept) == ([mine.id], False)
 
 
 def test_a_schedule_of_a_service_that_is_gone_goes_with_it(ports: ReportPorts):
