@@ -4,8 +4,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import TypeAlias
 
 import structlog
 
@@ -22,10 +22,8 @@ LONGEST_S = 86_400.0
 """For how long a report is kept: the call's limit and a little, since an engine may report once and then work on."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    jobs: Sequence[ClaimedJob]
-    limit_s: float
+_Call: TypeAlias = tuple[Sequence[ClaimedJob], float]
+"""Its jobs, and its limit in seconds. A tuple: one is made for each call, and seldom read."""
 
 
 class Reports:
@@ -47,7 +45,7 @@ class Reports:
 
     def begin(self, jobs: Sequence[ClaimedJob], *, limit_s: float) -> None:
         """A call begins. It is given no more time for what it reports."""
-        self._call = _Call(jobs, limit_s)
+        self._call = (jobs, limit_s)
 
     def end(self) -> None:
         """It is over; what was told of it goes: a job that is given back begins anew."""
@@ -91,12 +89,12 @@ class Reports:
             call, newest, over = self._call, dict(self._newest), list(self._over)
             self._newest.clear()
             self._over.clear()
-            reports = {} if call is None else _reports(call.jobs, newest)
+            reports = {} if call is None else _reports(call[0], newest)
             self._told |= dict.fromkeys(reports)
         if over:
             self._board.remove(over)
         if call is not None and reports:
-            self._board.put(reports, ttl_s=min(call.limit_s, LONGEST_S) + GRACE_S)
+            self._board.put(reports, ttl_s=min(call[1], LONGEST_S) + GRACE_S)
 
 
 def _reports(jobs: Sequence[ClaimedJob], newest: dict[int | None, tuple[float, str, float]]) -> dict[str, Progress]:

@@ -180,30 +180,38 @@ def exporter(settings: TracesSettings, *, role: str) -> tuple[Export, Callable[[
             links=[Link(named(link)) for link in span.links],
             kind=kinds[span.kind],
             status=Status(StatusCode.UNSET) if span.error is None else Status(StatusCode.ERROR, span.error),
-            start_time=int(span.began_s * 1e9),
-            end_time=max(int(span.began_s * 1e9), int(span.ended_s * 1e9)),
+            start_time=_nanoseconds(span.began_s),
+            end_time=_nanoseconds(max(span.began_s, span.ended_s)),
             instrumentation_scope=scope,
         )
 
-    said = _Last()
+    said = _Said()
     said.take(logging.getLogger("opentelemetry"))
 
     def export(spans: Sequence[Span]) -> str | None:
+        said.words.clear()
         try:
             if target.export([readable(span) for span in spans]) is SpanExportResult.SUCCESS:
                 return None
         except Exception as error:
             # The outer edge of a thread: traces must never cost more than themselves.
             return f"{type(error).__name__}: {error}"
-        return said.text
+        return " ".join(said.words)[:400] or "The collector did not take them."
 
     return export, target.shutdown
 
 
-class _Last(logging.Handler):
-    """What the library said last: why a try failed, which it says at each, and its answer does not."""
+def _nanoseconds(epoch_s: float) -> int:
+    """To the microsecond: no clock of ours is finer, and a float of seconds holds no more."""
+    return round(epoch_s * 1e6) * 1000
 
-    text = "The collector did not answer."
+
+class _Said(logging.Handler):
+    """What the library says of one try: why it failed is in its words, and not in its answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: dict[str, None] = {}
 
     def take(self, logger: logging.Logger) -> None:
         """From now on the logger's words come here, and go nowhere else."""
@@ -211,4 +219,5 @@ class _Last(logging.Handler):
         logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()[:300]
+        if len(self.words) < 4:
+            self.words[record.getMessage()[:200]] = None
