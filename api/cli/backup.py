@@ -30,8 +30,8 @@ _tenant = click.option("--tenant", "of_tenant", default=None, help="Of this tena
 def backup(call: AccessCall, out: Path | None, with_keys: bool) -> None:
     """Take a snapshot of the configuration.
 
-    Tenants, models' metadata, services, alert rules, report schedules, budgets, prices and keys; no artefact, no task, no
-    secret. Works on the database itself, also while nothing runs; with --url it asks a running server."""
+    Tenants, models' metadata, services, alert rules, report schedules, budgets, prices and keys; no artefact, no task,
+    no secret. Works on the database itself, also while nothing runs; with --url it asks a running server."""
     body: dict[str, Any] = {"with_keys": with_keys}
     if call.tenant_id is not None:
         body["tenant_id"] = call.tenant_id
