@@ -53,7 +53,7 @@ def submit(
     if ports.traces is not None and (trace := tracing.current()) is not None:
         columns["metadata"] = [kept(one, trace) for one in columns["metadata"]]
     alike, differing = _told_apart(columns)
-    ids = new_ids(len(tasks))
+    ids, steps = new_ids(len(tasks)), tracing.steps(ports.traces)
     store.insert(
         Block(
             ids=ids,
@@ -70,6 +70,8 @@ def submit(
             differing=differing,
         )
     )
+    if steps is not None:
+        steps.done("commit", **{"penstock.tasks": len(ids)})
     ports.bell.ring(service.id, slots=slots(service))
     metrics.submitted.labels(service.id).inc(len(ids))
     metrics.commits.inc()
