@@ -36,6 +36,7 @@ MEANINGS = {
     "archive_invalid": "This is no archive of Penstock, or a damaged or newer one. `details.field`.",
     "data_refused": "The database cannot store this text (a NUL character, say).",
     "too_large": "Over a limit. `details.limit_bytes`; send large inputs and models as an upload.",
+    "range_not_satisfiable": "The file ends before the `Range` that was asked for begins.",
     "unauthenticated": "No API key, or one that is unknown, revoked or expired. Send `Authorization: Bearer KEY`.",
     "denied": "The key may not do this.",
     "role_too_low": "The key's role does not allow this. `details.role`, `details.needed`.",

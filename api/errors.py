@@ -38,6 +38,7 @@ OF_THE_SERVER: dict[int, tuple[str, str]] = {
     408: ("request_timeout", "The body did not come in time."),
     413: ("too_large", "The body is too large; send it through POST /v1/uploads and refer to it."),
     415: ("unsupported_media_type", "Send JSON (Content-Type: application/json)."),
+    416: ("range_not_satisfiable", "The file ends before that range begins."),
     422: ("invalid_field", "The request can be read, and what it says cannot be done."),
     500: ("internal_error", "Something failed inside; the log tells more under details.error_id."),
 }

@@ -13,7 +13,6 @@ COLUMNS = {
     "size_bytes": "BYTES",
     "created_at": "SENT",
     "expires_at": "GOES",
-    "sha256": "SHA-256",
 }
 
 

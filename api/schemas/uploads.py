@@ -27,8 +27,9 @@ DIGEST_HEADERS = [
         "in": "header",
         "name": DIGEST,
         "required": False,
-        "schema": {"type": "string", "pattern": "^sha-256=:[A-Za-z0-9+/]{43}=:$"},
-        "description": "Its SHA-256 (RFC 9530); a body that has another one is refused, and nothing of it kept",
+        "schema": {"type": "string", "example": "sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:"},
+        "description": "Its SHA-256 (RFC 9530; other algorithms are passed over); a body that has another one is "
+        "refused, and nothing of it kept",
     },
     {
         "in": "header",
