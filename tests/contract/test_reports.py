@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inference.access.acting import acting
 from inference.access.model import Scope, Tenant
 from inference.costs.ports import CostPorts
 from inference.errors import BacklogFull, ReportNotFound, ReportScheduleNotFound, ServiceNotFound, WrongState
@@ -27,7 +26,6 @@ from inference.store.tenants import SqlTenants
 from inference.store.webhook_secrets import SqlWebhookSecrets
 from inference.telemetry.sample import Work
 from inference.telemetry.series import HOUR, MINUTE, SECOND, Span
-from tests.contract.audits import WHO, recorded
 from tests.contract.jobs import SERVICE, add_service
 from tests.fakes_reports import Nudged
 
@@ -379,24 +377,3 @@ def test_reports_go_when_their_time_is_over_with_what_they_say(database: Databas
     assert ports.store.get(MINE, new.id).id == new.id
     with database.read() as connection:
         assert connection.execute(tables.report_contents.select()).first() is None
-
-
-def test_what_people_do_to_reports_and_schedules_is_recorded_without_secrets(migrated: Database):
-    store = SqlReports(migrated)
-    add_service(migrated)
-    wanted = Schedule(
-        id=new_id(), tenant_id=DEFAULT_TENANT, service_id=SERVICE, every=Every.WEEK, at="06:00", timezone="UTC",
-        format=Format.PDF, language="en", post_to="https://example.org/hook?token=hidden", next_at=1e12,
-    )  # fmt: skip
-
-    with acting(WHO):
-        made = store.ask(report(), most=10)
-        store.schedule(wanted, most=10)
-        store.unschedule(MINE, wanted.id)
-        store.delete(MINE, made.id)
-
-    records = recorded(migrated)
-    assert [one.action for one in records] == [
-        "report.create", "report_schedule.create", "report_schedule.delete", "report.delete",
-    ]  # fmt: skip
-    assert "hidden" not in repr(records)
