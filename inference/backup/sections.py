@@ -1,5 +1,6 @@
 """What a snapshot holds: a line for each kind of object, and what must be true of one before it is restored."""
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
@@ -16,14 +17,14 @@ from inference.backup.model import KeptBudget, KeptKey, KeptPrice, KeptService, 
 from inference.backup.ports import BackupPorts
 from inference.costs import budgets, prices
 from inference.costs.model import Budget, Price
-from inference.errors import InvalidField, TenantNotFound
+from inference.errors import InvalidField, ModelNotFound, QuotaExceeded
 from inference.ids import DEFAULT_TENANT
 from inference.registry import checks as model_checks
 from inference.registry.model import ModelVersion
 from inference.reports import ask
 from inference.reports.model import LANGUAGES, Schedule
 from inference.serving import config as configs
-from inference.serving import create, quota
+from inference.serving import create, quota, switch
 
 Check = Callable[[BackupPorts, Any, Object | None], None]
 """Given the object in its shape, and what stands in its place now. Raises PenstockError, best with a `field`."""
@@ -79,22 +80,22 @@ def _service(ports: BackupPorts, service: KeptService, now: Object | None) -> No
     config = configs.kept(service.config)
     if now is None:
         return
+    scope, service_id = Scope(service.tenant_id), str(now["id"])
+    current = ports.serving.services.get(scope, service_id)
+    if service.model_id != current.model_id:
+        with contextlib.suppress(ModelNotFound):  # one that comes back with it
+            switch.require_successor(
+                ports.serving, scope=scope, service=current, model_id=service.model_id, config=config
+            )
+    if current.state not in quota.COUNTED:
+        return
     try:
         limits = ports.tenants.get(service.tenant_id).limits
-    except TenantNotFound:
-        return
-    quota.require_room(
-        ports.serving,
-        scope=_whole(service.tenant_id),
-        limits=limits,
-        service_id=str(now["id"]),
-        config=config,
-        replicas=config.replicas if _is_counted(ports, service.tenant_id, str(now["id"])) else 0,
-    )
-
-
-def _is_counted(ports: BackupPorts, tenant_id: str, service_id: str) -> bool:
-    return ports.serving.services.get(_whole(tenant_id), service_id).state in quota.COUNTED
+        quota.require_room(
+            ports.serving, scope=scope, limits=limits, service_id=service_id, config=config, replicas=config.replicas
+        )
+    except QuotaExceeded as error:
+        raise InvalidField(error.message, field="config.replicas") from error
 
 
 def _rule(ports: BackupPorts, rule: Rule, now: Object | None) -> None:
@@ -133,10 +134,6 @@ def _report_schedule(ports: BackupPorts, schedule: Schedule, now: Object | None)
     ask.check(schedule)
     if schedule.language not in LANGUAGES:
         raise InvalidField(f"`language` must be one of {', '.join(LANGUAGES)}.", field="language")
-
-
-def _whole(tenant_id: str) -> Scope:
-    return Scope(tenant_id)
 
 
 _KEY_ID, _DIGEST = re.compile("[0-9a-f]{12}"), re.compile("[0-9a-f]{64}")

@@ -218,6 +218,34 @@ def test_a_schedule_of_reports_comes_back_and_is_due_at_its_next_time(database: 
     assert (counts(first)[Action.CREATE], set(counts(again))) == (1, {Action.UNCHANGED})
 
 
+def test_a_service_that_its_tenant_may_not_have_any_more_is_refused(database: Database, ports: BackupPorts) -> None:
+    model = add_model(database, add_tenant(database, "acme"))
+    service, scope = add_service(database, model, "one", {"replicas": 5}), Scope("acme")
+    kept, services = kept_of(ports, "acme"), SqlServices(database)
+    services.move(scope, service.id, allowed=[ServiceState.PENDING], to=ServiceState.DEPLOYING, reason="started")
+    smaller = configs.change(service.config, {"replicas": 1})
+    services.configure(scope, service.id, config=smaller, replicas_only=True)
+    SqlTenants(database).change("acme", limits=Limits(replicas=2))
+
+    steps = {step.section: step for step in restore(ports, kept, tenant_id="acme")}
+
+    refused = steps["services"]
+    assert (refused.action, refused.field) == (Action.REFUSED, "config.replicas")
+    assert "may have 2 replicas" in (refused.reason or "")
+
+
+def test_a_service_does_not_go_back_to_a_model_that_takes_other_inputs(database: Database, ports: BackupPorts) -> None:
+    old = add_model(database, add_tenant(database, "acme"), "digits")
+    service, scope = add_service(database, old, "one", {}), Scope("acme")
+    kept = kept_of(ports, "acme")
+    SqlServices(database).delete(scope, service.id)
+    add_service(database, add_model(database, "acme", "letters"), "one", {})
+
+    steps = {step.section: step for step in restore(ports, kept, tenant_id="acme")}
+
+    assert (steps["services"].action, steps["services"].field) == (Action.REFUSED, "model_id")
+
+
 def test_another_artefact_under_the_same_version_is_not_taken_for_the_old_one(
     database: Database, ports: BackupPorts
 ) -> None:
