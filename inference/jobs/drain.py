@@ -227,7 +227,8 @@ class Drain:
         return done
 
     def _run_batch(self, batch: Batch) -> list[Outcome]:
-        outcomes = self._hands.run(batch)
+        with self._traces.within(batch.jobs):
+            outcomes = self._hands.run(batch)
         self._traces.ran(outcomes)
         if len(outcomes) < len(batch.jobs) + len(batch.refused):
             ended = {outcome.job.id for outcome in outcomes}

@@ -1,11 +1,14 @@
 """What a drain tells of traced jobs: how long each waited, ran and was written; and which jobs a batch was made of."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from inference.jobs.express_model import ExpressJob
 from inference.jobs.model import Claimant, ClaimedJob, Moved, Outcome
 from inference.jobs.trace import trace_of
-from inference.tracing import Context, Kind, Span, Tracer, Value
+from inference.tracing import Context, Kind, Span, Tracer, Value, entered
+
+_NOTHING = nullcontext()
 
 
 class NoTraces:
@@ -16,6 +19,10 @@ class NoTraces:
 
     def claimed(self, jobs: Sequence[ClaimedJob]) -> None:
         """The statement that began last has claimed them."""
+
+    def within(self, _jobs: Sequence[ClaimedJob]) -> AbstractContextManager[None]:
+        """While they are at the engine: what is logged then belongs to their trace, if all are of one."""
+        return _NOTHING
 
     def ran(self, outcomes: Sequence[Outcome]) -> None:
         """One batch is done."""
@@ -49,6 +56,11 @@ class DrainTraces(NoTraces):
         for job in jobs:
             if (trace := trace_of(job.metadata_json)) is not None:
                 self._record("claim", trace, self._began_s, ended_s, {"penstock.attempt": job.attempt})
+
+    def within(self, jobs: Sequence[ClaimedJob]) -> AbstractContextManager[None]:
+        traces = {trace_of(job.metadata_json) for job in jobs}
+        trace = traces.pop() if len(traces) == 1 else None
+        return _NOTHING if trace is None else entered(trace)
 
     def ran(self, outcomes: Sequence[Outcome]) -> None:
         """Each job has a span in its own trace; the batch is a trace of its own, linked to those."""

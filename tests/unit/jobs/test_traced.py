@@ -1,6 +1,8 @@
 """What a drain tells of traced jobs."""
 
 import msgspec
+import pytest
+import structlog
 
 from inference.jobs.model import Claimant, ClaimedJob, JobState, Moved, Outcome
 from inference.jobs.trace import kept
@@ -89,6 +91,23 @@ def test_an_attempt_whose_job_is_somebody_elses_by_now_says_so_and_a_failed_one_
     by_name = {span.name: span for span in tracer.spans}
     assert by_name["run"].error == "engine_failed"
     assert by_name["finish"].attributes == {"penstock.state": "fenced"}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "trace_id"),
+    [
+        ([job(1, TRACES[0]), job(2, TRACES[0])], TRACES[0].trace_id),
+        ([job(1, TRACES[0]), job(2, TRACES[1])], None),
+        ([job(1, TRACES[0]), job(2, None)], None),
+        ([job(1, None)], None),
+    ],
+)
+def test_what_is_logged_at_the_engine_has_the_trace_that_all_of_its_jobs_are_of(jobs, trace_id):
+    with DrainTraces(FakeTracer(), BY).within(jobs):
+        within = structlog.contextvars.get_contextvars().get("trace_id")
+
+    assert within == trace_id
+    assert "trace_id" not in structlog.contextvars.get_contextvars()
 
 
 def test_jobs_that_nobody_traces_leave_nothing():
