@@ -196,17 +196,16 @@ def _find(db: Database) -> Statement:
 
     A plan is made while the table is all but empty, and kept: then it seems not to matter to go over all of it.
     """
-    mine = "result_cache c {} c.input_key = r.value AND c.service_id || '' = :service"
-    if db.is_sqlite:
-        wanted = f"json_each(:keys) r JOIN {mine.format('ON')}"
+    mine = "c.input_key = r.value AND c.service_id || '' = :service"
+    if db.is_sqlite:  # which takes the two in the order of a CROSS JOIN
+        wanted = "json_each(:keys) r CROSS JOIN result_cache c"
     else:
         listed = "unnest(string_to_array(:keys, ',')) AS r(value)"
-        wanted = f"{listed} CROSS JOIN LATERAL (SELECT * FROM {mine.format('WHERE')} OFFSET 0) c"
+        wanted = f"{listed} CROSS JOIN LATERAL (SELECT * FROM result_cache c WHERE {mine} OFFSET 0) c"
     return Statement(
         db,
-        f"SELECT c.input_key, c.model_version, c.body FROM {wanted} "
-        "JOIN services s ON s.id = c.service_id AND s.tenant_id = :tenant AND s.model_id = c.model_id "
-        f"WHERE c.expires_at > {db.clock}",
+        f"SELECT c.input_key, c.model_version, c.body FROM {wanted} WHERE {mine} AND c.expires_at > {db.clock} "
+        "AND c.model_id = (SELECT s.model_id FROM services s WHERE s.id = :service AND s.tenant_id = :tenant)",
     )
 
 

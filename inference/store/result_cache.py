@@ -24,9 +24,9 @@ FORMER_S = 3_600.0
 """So long after its last use an entry of a former version is kept: who takes a version back finds it warm."""
 CHUNK = 1_000
 
-_FIND = """SELECT c.body, c.model_version, c.model_id FROM result_cache c
-JOIN services s ON s.id = c.service_id AND s.tenant_id = :tenant AND s.model_id = c.model_id
-WHERE c.service_id || '' = :service AND c.input_key = :key AND c.expires_at > {clock}"""
+_FIND = """SELECT c.body, c.model_version FROM result_cache c
+WHERE c.input_key = :key AND c.service_id || '' = :service AND c.expires_at > {clock}
+AND c.model_id = (SELECT s.model_id FROM services s WHERE s.id = :service AND s.tenant_id = :tenant)"""
 _USED = """SELECT count(*) AS entries, COALESCE(sum(c.size_bytes), 0) AS size_bytes, COALESCE(sum(c.hits), 0) AS hits,
 COALESCE(sum(c.runs), 0) AS misses, COALESCE(sum(c.shared), 0) AS coalesced,
 COALESCE(sum(CASE WHEN c.model_id <> s.model_id THEN 1 ELSE 0 END), 0) AS former
