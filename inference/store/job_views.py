@@ -16,14 +16,15 @@ VIEW = (
 RESULT = "x.body AS result, x.sha256 AS result_sha256, x.size_bytes AS result_bytes"
 """What a view has of `results x`."""
 
+_APART = frozenset({"tenant_id", "result_sha256", "result_bytes"})
+
 
 def view(row: Mapping[str, Any]) -> JobView:
     """The view that a row of these columns stands for; a `tenant_id` beside them is left out."""
-    values = {name: value for name, value in row.items() if name != "tenant_id"}
+    values = {name: value for name, value in row.items() if name not in _APART}
     values["state"] = JobState(values["state"])
-    sha256, size_bytes = values.pop("result_sha256", None), values.pop("result_bytes", None)
-    if sha256 is not None:
-        values |= {"result": None, "result_ref": ResultRef(sha256=sha256, size_bytes=size_bytes)}
+    if (sha256 := row.get("result_sha256")) is not None:
+        values |= {"result": None, "result_ref": ResultRef(sha256=sha256, size_bytes=row["result_bytes"])}
     elif values.get("result") is not None:
         values["result"] = bytes(values["result"])
     return JobView(**values)

@@ -1,6 +1,7 @@
 """The quota of bytes, for uploads and models."""
 
 import dataclasses
+import threading
 
 import pytest
 
@@ -49,6 +50,29 @@ def test_uploads_are_taken_up_to_the_quota_and_no_further(ports, usage):
 
     assert (refusal.value.details["limit"], refusal.value.details["used"]) == (100, 90)
     assert sorted(len(content) for content in ports.blobs.contents.values()) == [10, 50]
+
+
+def test_uploads_at_the_same_time_do_not_share_what_is_left_of_the_quota(ports):
+    by, at_once, refused = holder(100), threading.Barrier(8), []
+
+    def slowly(number):
+        yield b"%d" % number * 30
+        at_once.wait(5)  # all have been told that there is room
+        yield b"%d" % number * 30
+
+    def upload(number):
+        try:
+            uploads.receive(ports, tenant_id="t", stream=slowly(number), by=by)
+        except QuotaExceeded as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=upload, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (len(refused), len(ports.uploads.rows), len(ports.blobs.contents)) == (7, 1, 1)
 
 
 def test_nothing_is_read_once_the_quota_is_used_up(ports, usage):
