@@ -47,14 +47,14 @@ def test_a_new_start_takes_new_passwords_keeps_the_queues_and_the_old_ones_open_
 
 def test_passwords_stand_in_the_environment_of_their_roles_and_nowhere_else(tmp_path):
     with up(tmp_path, **PRODUCTION) as system:
-        roles = ("front", "broker", "api", "live", "control", "beat", "node")
+        roles = ("front", "broker", "api", "live", "control", "node")
         urls = {role: url_of(system, role) for role in roles}
         passwords = {url.split(":")[2].partition("@")[0] for url in urls.values() if url}
         files = [path for path in tmp_path.rglob("*") if path.is_file()]
         lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid in [system.process.pid, *system.alive()]]
         told = [path.read_text(errors="replace") for path in files] + lines + [json.dumps(system.told)]
 
-    assert {role for role, url in urls.items() if url} == {"api", "live", "control", "beat", "node"}
+    assert {role for role, url in urls.items() if url} == {"api", "live", "control", "node"}
     assert len(passwords) == 2
     assert not any(password in text for password in passwords for text in told)
     assert (tmp_path / "run" / "valkey.conf").stat().st_mode & 0o077 == 0
