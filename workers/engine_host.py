@@ -229,13 +229,14 @@ class EngineHost:
         """One quantum, when there is something to claim or to give back; TIME when more may be waiting.
 
         `waits`: for a drain under way, which may have looked before the work came for which a wake token was taken.
+        It claims at once: what was rung for may be under way to the disk, and a mere look does not wait for it.
         """
         if self._instance.is_stopping() or not self._lock.acquire(
             timeout=self.settings.workers.quantum_s if waits else 0
         ):
             return Ended.EMPTY
         try:
-            if self._drain.is_unsure or self._has_waiting():
+            if waits or self._drain.is_unsure or self._has_waiting():
                 if self._listens_until:  # no bell was answered here yet
                     self._listens_until = monotonic_s() + LEASE_S
                 ended = self._work(monotonic_s() + self.settings.workers.quantum_s)
