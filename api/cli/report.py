@@ -73,6 +73,8 @@ def create(
     patience: float,
 ) -> None:
     """Ask for a report; with --out wait for it and save it."""
+    if out is not None and not out.parent.is_dir():
+        raise CallFailed(f"There is no folder {out.parent}.", code="bad_file")
     body = {"format": form, "language": language, "timezone": timezone, "from": from_, "to": to}
     asked = call.client.reports("POST", f"{_of(call, service)}/reports", body=body)
     if out is None:

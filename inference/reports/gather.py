@@ -30,7 +30,11 @@ def gather(ports: ReportPorts, report: Report) -> Facts:
     past = cover.read(sources, ids, *earlier, widest=HOUR)
 
     sums = figures.by_service(spans)
-    costs, costs_before = _costs(ports, report, since, until), _costs(ports, report, since - length, since)
+    # Whole days (UTC) are counted; with as many before those once they are over, so that equals are compared.
+    first_day, end_day = since // DAY_S, -(-until // DAY_S)
+    costs = _costs(ports, report, first_day, end_day)
+    is_over = end_day * DAY_S <= now
+    costs_before = _costs(ports, report, 2 * first_day - end_day, first_day) if is_over else {}
     step_s = cover.step_for(since, until, width)
     alerts = sources.alerts(
         report.tenant_id, report.service_id, since=report.since, until=report.until, limit=MOST_ALERTS + 1
@@ -54,11 +58,9 @@ def gather(ports: ReportPorts, report: Report) -> Facts:
     )
 
 
-def _costs(ports: ReportPorts, report: Report, since: int, until: int) -> Mapping[str, Cost]:
-    """By service, of the whole days (UTC) that the range touches; services that are gone count for their tenant."""
-    found = ports.costs.store.find(
-        report.tenant_id, day_from=since // DAY_S, day_to=-(-until // DAY_S), by=CostGroup.SERVICE
-    )
+def _costs(ports: ReportPorts, report: Report, day_from: int, day_to: int) -> Mapping[str, Cost]:
+    """By service; those that are gone count for their tenant."""
+    found = ports.costs.store.find(report.tenant_id, day_from=day_from, day_to=day_to, by=CostGroup.SERVICE)
     return {one.group: one for one in found if report.service_id in ("", one.group)}
 
 

@@ -15,6 +15,8 @@ ERRORS_CHANGED = 0.005
 """Of all that ended, in points."""
 ERRORS_MANY = 0.01
 IDLE_MANY = 0.5
+LEAST_MONEY = 1.0
+"""Of any currency: what is less is not worth a person's look."""
 GPU_LITTLE = 0.2
 WAIT_LONG_S = 0.1
 MOST_LOOKS = 3
@@ -90,7 +92,7 @@ def looks(facts: Facts) -> list[Said]:
         found.append(("look_waiting", {}))
     if now.run_s and before.run_s and now.run_s > before.run_s * (1 + 2 * CHANGED):
         found.append(("look_engine", {}))
-    if now.money and now.idle_money is not None and now.idle_money > IDLE_MANY * now.money:
+    if now.money and now.idle_money is not None and now.idle_money > max(IDLE_MANY * now.money, LEAST_MONEY):
         found.append(("look_idle", {}))
     if now.gpu is not None and now.gpu < GPU_LITTLE:
         found.append(("look_gpu", {"gpu": shown.share(now.gpu)}))

@@ -126,12 +126,14 @@ def test_the_facts_of_a_range_are_those_of_the_work_in_it(database: Database, po
     slow = [ended(database, hour - HOUR + 601 + n, took) for n, took in enumerate((1.0, 3.0, 2.0))]
     ended(database, hour - HOUR + 610, 8.0, tenant_id="another")
     ended(database, hour + 10, 9.0)
+    first_day, is_over = (hour - 2 * HOUR) // DAY, -(-hour // DAY) * DAY <= ports.store.now_s()
     with database.write() as connection:
-        connection.execute(
-            tables.cost_days.insert(),
-            {"day": hour // DAY, "tenant_id": DEFAULT_TENANT, "service_id": SERVICE, "device_kind": "cpu",
-             "purchase": "on_demand", "held_s": 10.0, "cpu_s": 10.0, "money": 4.0},
-        )  # fmt: skip
+        for day, money in ((first_day, 4.0), (first_day - 1, 3.0)):
+            connection.execute(
+                tables.cost_days.insert(),
+                {"day": day, "tenant_id": DEFAULT_TENANT, "service_id": SERVICE, "device_kind": "cpu",
+                 "purchase": "on_demand", "held_s": 10.0, "cpu_s": 10.0, "money": money},
+            )  # fmt: skip
 
     found = gather.gather(ports, report(since=hour - 2 * HOUR, until=hour))
 
@@ -150,7 +152,7 @@ def test_the_facts_of_a_range_are_those_of_the_work_in_it(database: Database, po
     assert found.slowest[0].latency_s == pytest.approx(3.0)
     assert sum(moment.per_s * found.step_s for moment in found.moments) == pytest.approx(600)
     assert (found.begins, found.ends, len(found.subjects)) == (hour - 2 * HOUR, hour, 1)
-    assert (now.money, now.idle_money) == (4.0, 4.0)
+    assert (now.money, now.idle_money, before.money) == (4.0, 4.0, 3.0 if is_over else None)
 
 
 def test_a_long_range_is_read_by_the_hour_and_its_slowest_task_is_found_by_the_minute(
