@@ -321,6 +321,7 @@ def build(
             quotas=quotas,
             keep_s=settings.inputs.keep_s,
             fetch=InputFetch(settings.inputs, settings.blobs),
+            marks=ticks,
         ),
         resources=ResourcesPorts(devices=SqlDevices(database)),
         access=AccessPorts(

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from inference.blobs.files import INCOMING, KEY, copy_within, disk_errors
+from inference.blobs.files import INCOMING, KEY, MARK, copy_within, disk_errors
 from inference.clock import epoch_s
 from inference.errors import BadSettings, NotFound, Unavailable
 from inference.registry.ports import OldBlob, StoredBlob
@@ -125,6 +125,19 @@ class S3Blobs:
     def delete(self, key: str, *, unless: Callable[[], bool] | None = None) -> None:
         """See `BlobStore.delete`. A bucket cannot rename: the content is copied aside, and copied back if need be."""
         self._delete(key, unless or _never)
+
+    def mark(self, text: str = "") -> str:
+        """See `BlobStore.mark`. Of two that mark an unmarked bucket in the same moment, one learns the next time."""
+        import obstore
+
+        try:
+            with remote_errors(self._what):
+                return bytes(obstore.get(self._bucket, MARK).bytes()).decode()
+        except FileNotFoundError:
+            if text:
+                with remote_errors(self._what):
+                    obstore.put(self._bucket, MARK, text.encode())
+            return text
 
     def old(self, *, age_s: float) -> Iterator[OldBlob]:
         """See `BlobStore.old`; by the times of the bucket, which are whole seconds."""

@@ -9,12 +9,14 @@ import structlog
 
 from inference.clock import monotonic_s
 from inference.errors import PenstockError
+from inference.ids import new_id
 from inference.registry.ports import OldBlob, RegistryPorts
 
 log = structlog.get_logger(__name__)
 
 CHUNK = 500
 BUDGET_S = 60.0
+MARK = "blobs."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +40,37 @@ def collect(ports: RegistryPorts, *, grace_s: float, budget_s: float = BUDGET_S)
         uploads += count
         if count < CHUNK:
             break
-    found = ports.blobs.old(age_s=grace_s)
-    while monotonic_s() < end and (some := list(islice(found, CHUNK))):
-        for one in _unnamed(ports, some):
-            if _take(ports, one):
-                blobs, size = blobs + 1, size + one.size_bytes
+    try:
+        found = ports.blobs.old(age_s=grace_s) if _is_ours(ports) else iter(())
+        while monotonic_s() < end and (some := list(islice(found, CHUNK))):
+            for one in _unnamed(ports, some):
+                if _take(ports, one):
+                    blobs, size = blobs + 1, size + one.size_bytes
+    except (PenstockError, OSError) as error:
+        log.warning("blobs_not_collected", reason=str(error))
     collected = Collected(uploads=uploads, blobs=blobs, bytes=size)
     if uploads or blobs:
         log.info("garbage_collected", uploads=uploads, blobs=blobs, bytes=size)
     return collected
+
+
+def _is_ours(ports: RegistryPorts) -> bool:
+    """Whether this database is the one that names what lies here.
+
+    Otherwise all of it would look like garbage to a database that somebody has just made, or to a second system with
+    the same bucket. The first one to ask marks the store, and remembers the mark.
+    """
+    if ports.marks is None:
+        return True
+    mark = ports.blobs.mark()
+    if not mark:
+        wanted = new_id()
+        ports.marks.take(MARK + wanted, every_s=0.0, by="collect")
+        mark = ports.blobs.mark(wanted)
+    if ports.marks.age_s(MARK + mark) is not None:
+        return True
+    log.warning("blobs_of_another_database", mark=mark)
+    return False
 
 
 def _unnamed(ports: RegistryPorts, some: list[OldBlob]) -> Iterator[OldBlob]:

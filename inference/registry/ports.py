@@ -65,6 +65,10 @@ class BlobStore(Protocol):
         """Nothing happens when it is not there. `unless` is asked with the content out of sight; True restores it."""
         ...
 
+    def mark(self, text: str = "") -> str:
+        """What the store is marked with, for good: `text`, unless somebody marked it before; empty if nobody did."""
+        ...
+
     def old(self, *, age_s: float) -> Iterator[OldBlob]:
         """Everything that nobody wrote for so long, in no order; what comes or goes meanwhile may be left out."""
         ...
@@ -139,6 +143,18 @@ class UploadStore(Protocol):
         ...
 
 
+class Marks(Protocol):
+    """Names that the database remembers, for good."""
+
+    def take(self, name: str, *, every_s: float, by: str) -> bool:
+        """Remembers the name."""
+        ...
+
+    def age_s(self, name: str) -> float | None:
+        """None for one that it does not know."""
+        ...
+
+
 class Fetch(Protocol):
     """Reads an input from outside: http://, https:// or s3://. Blocks; never on the thread of an event loop."""
 
@@ -184,3 +200,4 @@ class RegistryPorts:
     quotas: Quotas | None = None
     keep_s: float = 0.0
     fetch: Fetch | None = None
+    marks: Marks | None = None

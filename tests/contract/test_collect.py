@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+import sqlalchemy as sa
 
 from inference.blobs.files import FileBlobs
 from inference.blobs.s3 import S3Blobs
@@ -17,6 +18,7 @@ from inference.settings import BlobsSettings, EnginesSettings, RegistrySettings
 from inference.store import tables
 from inference.store.database import Database
 from inference.store.models import SqlModels
+from inference.store.ticks import SqlTicks
 from inference.store.uploads import SqlUploads
 
 GRACE_S = 3600.0
@@ -43,6 +45,7 @@ def make_ports(database, blobs):
         settings=RegistrySettings(),
         engines=EnginesSettings(),
         keep_s=3600.0,
+        marks=SqlTicks(database),
     )
 
 
@@ -172,6 +175,27 @@ def test_a_bucket_is_collected_alike(in_a_bucket, monkeypatch):
     assert room.collect(ports, grace_s=-2.0) == room.Collected(blobs=1, bytes=7)
     assert [ports.blobs.has(one.key) for one in (named, late, unnamed)] == [True, True, False]
     assert [one.is_whole for one in ports.blobs.old(age_s=-60.0)] == [True, True]
+
+
+def test_a_database_that_does_not_own_the_store_takes_nothing_from_it(ports, in_a_bucket, tmp_path):
+    for one in (ports, in_a_bucket):
+        stored = one.blobs.put_bytes(b"of the other")
+        mark = one.blobs.mark("the other's")
+
+        assert (mark, one.blobs.mark("mine"), one.blobs.mark()) == ("the other's",) * 3
+        assert room.collect(one, grace_s=-2.0).blobs == 0
+        assert one.blobs.has(stored.key)
+
+
+def test_the_first_database_to_collect_owns_the_store_for_good(ports, database):
+    before = ports.blobs.mark()
+
+    for _ in range(3):
+        collect(ports)
+
+    with database.read() as connection:
+        names = list(connection.execute(sa.select(tables.ticks.c.name)).scalars())
+    assert (before, names) == ("", [f"blobs.{ports.blobs.mark()}"])
 
 
 def test_nothing_goes_while_the_database_cannot_say_who_names_it(ports, monkeypatch):
