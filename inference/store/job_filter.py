@@ -8,8 +8,10 @@ SLACK_S = 86_400.0
 """How far the clock that an id was made by may be from the database's."""
 
 BADLY = sorted(state.value for state in FINAL - {JobState.COMPLETED})
-IS_BAD = f"j.state IN ({', '.join(repr(state) for state in BADLY)})"
-"""Over, and not completed. Word for word the condition of two partial indexes."""
+IS_BAD = "j.completed_at IS NOT NULL AND j.state <> 'completed'"
+"""Over, and not completed: word for word the condition of two partial indexes, of which a job that completes feels
+nothing. A list of states would cost each of its statements 5 us on SQLite.
+"""
 
 
 def conditions(which: JobFilter) -> tuple[str, dict[str, Any]]:

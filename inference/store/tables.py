@@ -314,8 +314,8 @@ for _name, _column in (("ix_jobs_service_bad", jobs.c.service_id), ("ix_jobs_ten
         _name,
         _column,
         jobs.c.id,
-        sqlite_where=sa.text("state IN ('cancelled', 'dead', 'expired', 'failed')"),
-        postgresql_where=sa.text("state IN ('cancelled', 'dead', 'expired', 'failed')"),
+        sqlite_where=sa.text("completed_at IS NOT NULL AND state <> 'completed'"),
+        postgresql_where=sa.text("completed_at IS NOT NULL AND state <> 'completed'"),
     )
 sa.Index("ix_jobs_service_id", jobs.c.service_id, jobs.c.id)
 sa.Index("ix_jobs_tenant_id", jobs.c.tenant_id, jobs.c.id)

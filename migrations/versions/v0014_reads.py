@@ -8,7 +8,7 @@ down_revision = "0013"
 branch_labels = None
 depends_on = None
 
-BAD = "state IN ('cancelled', 'dead', 'expired', 'failed')"
+BAD = "completed_at IS NOT NULL AND state <> 'completed'"
 TROUBLE = "fingerprint IS NOT NULL"
 AT = "(1577836800 + id / 4096000000)"
 """Ids of log entries count 4,096 a microsecond from 2020 on."""
