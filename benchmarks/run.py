@@ -34,6 +34,7 @@ from benchmarks import (
     sockets,
     start,
     tables,
+    traces,
     worker,
 )
 from benchmarks.gpu import measure as gpu
@@ -155,6 +156,11 @@ def _report(options: argparse.Namespace) -> dict[str, Any]:
     return report.run(dataclasses.replace(plan, databases=(options.database,)) if options.database else plan)
 
 
+def _traces(options: argparse.Namespace) -> dict[str, Any]:
+    rounds = options.rounds or (3 if options.quick else traces.ROUNDS)
+    return traces.run(submits=500 if options.quick else traces.SUBMITS, rounds=rounds)
+
+
 def _nodes(options: argparse.Namespace) -> dict[str, Any]:
     return nodes.run(nodes.Plan(jobs=options.jobs or (400 if options.quick else 2_400)))
 
@@ -195,6 +201,7 @@ NAMES: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[
     "report": (_report, report.show),
     "logs": (_logs, logs.show),
     "anomalies": (_anomalies, anomalies.show),
+    "traces": (_traces, traces.show),
     "sockets": (_sockets, sockets.show),
     "nodes": (_nodes, nodes.show),
     "placement": (_placement, placement.show),

@@ -7,10 +7,10 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeAlias
 
+import msgspec
 import structlog
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -33,8 +33,7 @@ class Kind(StrEnum):
     CLIENT = "client"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, kw_only=True):
     """One that is over. Times are epoch seconds by the database's clock, so that those of all hosts fit together.
 
     `parent_id`: a span of the same trace. `links`: spans of other traces that it has to do with. `error`: what went
@@ -47,7 +46,7 @@ class Span:
     ended_s: float
     parent_id: str | None = None
     kind: Kind = Kind.INTERNAL
-    attributes: Mapping[str, Value] = field(default_factory=dict)
+    attributes: Mapping[str, Value] = {}
     links: Sequence[Context] = ()
     error: str | None = None
 
