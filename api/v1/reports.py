@@ -14,14 +14,13 @@ from inference.access.model import Reach, Role
 from inference.ids import new_id
 from inference.notify import guard
 from inference.reports import ask
-from inference.reports.model import Every, Format, Schedule
+from inference.reports.model import MEDIA, Every, Format, Schedule
 from inference.reports.tell import file_name
 
 blueprint = Blueprint("reports", __name__, description="What happened over a range, as HTML or PDF")
 
 Json = dict[str, Any]
 CONTENT = "/reports/<report_id>/content"
-MEDIA = {Format.HTML: "text/html; charset=utf-8", Format.PDF: "application/pdf"}
 FILE = {
     "text/html": {"schema": {"type": "string"}},
     "application/pdf": {"schema": {"type": "string", "format": "binary"}},

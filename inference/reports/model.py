@@ -22,6 +22,9 @@ class Format(StrEnum):
     PDF = "pdf"
 
 
+MEDIA: Mapping[Format, str] = {Format.HTML: "text/html; charset=utf-8", Format.PDF: "application/pdf"}
+
+
 class Every(StrEnum):
     """The day before, or the Monday to Sunday before, in the schedule's time zone."""
 

@@ -1,7 +1,8 @@
 """Renders a report: one HTML file that needs nothing else, or a PDF of the same page."""
 
+import functools
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inference.errors import PdfUnavailable
 from inference.reports.model import Facts, Format, Report
@@ -9,7 +10,10 @@ from inference.reports.style import HERE, policy, style
 from inference.reports.texts import CATALOGUE
 from inference.reports.view import View, view
 
-MEDIA = {Format.HTML: "text/html; charset=utf-8", Format.PDF: "application/pdf"}
+if TYPE_CHECKING:
+    import jinja2
+
+PAGE = "report.html"
 SHOWN_MISSING = 5
 
 
@@ -22,15 +26,19 @@ def render(report: Report, facts: Facts, *, base_url: str) -> tuple[bytes, str]:
 
 def html(told: View) -> str:
     """Everything that is no plot of ours is escaped; a name that the template misses is an error."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     from markupsafe import Markup
 
-    # Escaped, its digest would be that of another text.
-    return environment.get_template("report.html").render(v=told, style=Markup(style()), policy=policy())  # noqa: S704
+    # Escaped, the style's digest would be that of another text.
+    page: str = _template().render(v=told, style=Markup(style()), policy=policy())  # noqa: S704
+    return page
+
+
+@functools.cache
+def _template() -> "jinja2.Template":
+    import jinja2
+
+    places = jinja2.FileSystemLoader(HERE)
+    return jinja2.Environment(loader=places, autoescape=True, undefined=jinja2.StrictUndefined).get_template(PAGE)
 
 
 def pdf(page: str, language: str) -> bytes:

@@ -15,7 +15,7 @@ from inference.notify import sign
 from inference.notify.decide import after_attempt
 from inference.notify.model import Answer, DeliveryState
 from inference.reports import shown
-from inference.reports.model import Format, Report, ReportState
+from inference.reports.model import MEDIA, Report, ReportState
 from inference.reports.ports import ReportPorts, Telling
 from inference.reports.texts import CATALOGUE, say
 
@@ -88,7 +88,7 @@ def _is_over(settled: Mapping[str, Any], how: str) -> bool:
 
 
 def _media(report: Report) -> str:
-    return "application/pdf" if report.format is Format.PDF else "text/html"
+    return MEDIA[report.format].partition(";")[0]
 
 
 def _name(ports: ReportPorts, report: Report) -> str:

@@ -11,6 +11,8 @@ from inference.reports.texts import CATALOGUE, say
 
 TASKS = "/api/v1/inference/tasks/"
 MESSAGE_CHARS = 300
+SHOWN_S = 60
+"""Times are told to the minute: what is less cannot be seen."""
 STEADY = 0.03
 """A change of less is told as none."""
 
@@ -249,7 +251,7 @@ def _notes(report: Report, facts: Facts) -> list[str]:
     words, language = CATALOGUE[report.language], report.language
     notes = [] if facts.is_measured else [words["note_none"]]
     notes.append(words["note_measured"])
-    if facts.begins != report.since or facts.ends > report.until:
+    if max(report.since - facts.begins, facts.ends - report.until) >= SHOWN_S:
         notes.append(say(language, "note_range", range=period(report, facts.begins, facts.ends)))
     if facts.now.money is not None:
         notes.append(words["note_cost"])

@@ -8,10 +8,13 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inference.errors import PdfUnavailable
 from inference.reports.model import LANGUAGES, ErrorCase, Format
 from inference.reports.render import render
+from tests import fakes_reports
 from tests.fakes_reports import SERVICE, facts, figures, report, system_facts
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'><b>&amp;{{ 7 * 7 }}{% raw %}"
@@ -94,6 +97,25 @@ def test_hostile_names_and_messages_are_shown_as_they_are_and_do_nothing(languag
         assert not {"script", "img", "b"} & set(page.tags)
         assert not [one for one in page.attributes if one[1].startswith("on")]
         assert HOSTILE in "".join(page.words)
+
+
+@given(st.text("<>&\"'{}%#;/ab \u4e2d\U0001f600\u202e", max_size=40))
+def test_any_name_is_text_and_nothing_else(name: str):
+    named = facts(subjects=[dataclasses.replace(facts().subjects[0], name=name)])
+
+    page = Page(render(report(), named, base_url="")[0].decode())
+
+    assert f"Report on {name}" in page.words
+    assert not {"script", "img", "a b"} & set(page.tags)
+
+
+def test_a_range_that_was_widened_says_so():
+    asked, hour = report(since=fakes_reports.BEGIN + 1_800), facts()
+    exact = render(report(), hour, base_url="")[0].decode()
+    widened = render(asked, hour, base_url="")[0].decode()
+
+    assert "no finer ones are kept" not in exact
+    assert "The figures cover 2026-11-19 00:00 to 2026-11-20 00:00" in widened
 
 
 def test_links_are_absolute_where_people_reach_the_system_elsewhere():
