@@ -75,6 +75,7 @@ class World:
         self._make_budget()
         self._make_alert_rule()
         self._make_report()
+        self._make_backup()
         self.let_parts_report()
         self.ids["node_id"] = "n"
         self.ids["upload_id"] = self.call("POST", f"{BASE}/uploads", data=b'{"x": [1, 2, 3, 4]}').json["upload_id"]
@@ -101,6 +102,8 @@ class World:
         self._make_budget()
         self._make_alert_rule()
         self._make_report()
+        if self.call("GET", f"{BASE}/backups/{self.ids['backup_id']}/content").status_code != 200:
+            self._make_backup()
 
     def completed(self, count: int) -> list[str]:
         """Tasks with a result, of as many services."""
@@ -167,6 +170,9 @@ class World:
             store.unschedule(everything, one.id)
         plan = {"every": "day"}
         self.ids["schedule_id"] = self.ask("POST", f"{BASE}/report-schedules", plan, expect=201)["schedule_id"]
+
+    def _make_backup(self) -> None:
+        self.ids["backup_id"] = self.ask("POST", f"{BASE}/backups", {}, expect=201)["backup_id"]
 
     def _make_tenant(self) -> None:
         body = {"tenant_id": self.next_name()}
