@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from inference.alerts import texts as alert_texts
+from inference.alerts.model import Metric
 from inference.reports import plots, shown
-from inference.reports.model import Facts, Figures, Moment, Report
+from inference.reports.model import AlertSeen, Facts, Figures, Moment, Report
 from inference.reports.story import paragraph
 from inference.reports.texts import CATALOGUE, say
 
@@ -98,11 +100,12 @@ def view(report: Report, facts: Facts, *, base_url: str) -> View:
         alerts=[
             {
                 "name": alert.name,
-                "severity": alert.severity,
+                "severity": words.get(alert.severity, alert.severity),
+                "is_critical": "critical" if alert.severity == "critical" else "",
                 "service": names.get(alert.service_id, ""),
                 "fired": shown.moment(alert.fired_at, zone),
                 "resolved": "" if alert.resolved_at is None else shown.moment(alert.resolved_at, zone),
-                "value": f"{alert.metric} {shown.count(alert.value)} / {shown.count(alert.threshold)}",
+                "value": _value(alert, language),
             }
             for alert in facts.alerts
         ],
@@ -122,6 +125,16 @@ def period(report: Report, since: float, until: float) -> str:
     """A range of time, for people."""
     begins, ends = (shown.moment(at, report.timezone) for at in (since, until))
     return say(report.language, "from_to", begins=begins, ends=ends)
+
+
+def _value(alert: AlertSeen, language: str) -> str:
+    """What was found, and the limit, as alerts themselves tell it."""
+    try:
+        metric = Metric(alert.metric)
+    except ValueError:  # of a newer version
+        return f"{alert.metric}: {shown.count(alert.value)} / {shown.count(alert.threshold)}"
+    value, limit = (alert_texts.shown(metric, number) for number in (alert.value, alert.threshold))
+    return f"{alert_texts.CATALOGUE[language][metric].what}: {value} / {limit}"
 
 
 def _link(base_url: str, task_id: str | None, *, has_none: bool) -> str:
