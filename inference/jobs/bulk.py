@@ -9,6 +9,7 @@ from inference import tracing
 from inference.access.model import Principal
 from inference.ids import new_ids
 from inference.jobs.block import Block, BulkStore, Load
+from inference.jobs.cache import key_of, who_answers
 from inference.jobs.directory import slots
 from inference.jobs.model import Accepted
 from inference.jobs.order import key_in
@@ -52,6 +53,8 @@ def submit(
     places = ports.fair.places(by, service, loads, now=now)
     if ports.traces is not None and (trace := tracing.current()) is not None:
         columns["metadata"] = [kept(one, trace) for one in columns["metadata"]]
+    if (who := who_answers(ports.directory, service)) is not None:
+        columns["input_key"] = [key_of(who, payload) for payload in payloads]
     alike, differing = _told_apart(columns)
     ids, steps = new_ids(len(tasks)), tracing.steps(ports.traces)
     store.insert(

@@ -1,15 +1,21 @@
 """What is kept of answers on both databases: found by predictions, told in figures, limited, and warmed up anew."""
 
 import dataclasses
+import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from inference.access.model import Scope
 from inference.ids import new_id
 from inference.jobs.cache import key_of
+from inference.jobs.cache_upkeep import Upkeep
+from inference.jobs.commit import GroupCommit
 from inference.jobs.model import Claimant
-from inference.serving.model import ServiceConfig
+from inference.serving.model import Service, ServiceConfig
+from inference.settings import JobsSettings
 from inference.store import tables
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
@@ -20,6 +26,7 @@ from tests.contract.equal import (
     FIRST,
     KEPT,
     NEXT_MODEL,
+    SECOND,
     WHOLE,
     entries,
     keyed,
@@ -31,6 +38,7 @@ from tests.contract.equal import (
     worker,
 )
 from tests.contract.jobs import completed, job, queue, row
+from tests.fakes_jobs import bare_ports
 
 
 @pytest.fixture
@@ -175,3 +183,61 @@ def test_a_job_without_a_key_is_as_it_was(store: SqlJobs, by: Claimant, database
 
     assert (claimed.input_key, row(database, sent.id)["input_key"], claim.shared_ids) == (None, None, ())
     assert entries(database) == []
+
+
+class Bell:
+    """Notes who was rung for."""
+
+    def __init__(self) -> None:
+        self.rung: list[str] = []
+
+    def ring(self, service_id: str, *, slots: int) -> None:
+        self.rung.append(service_id)
+
+    def ring_early(self, service_id: str, *, slots: int) -> bool:
+        return False
+
+
+class Directory:
+    """Always up to date. Only the model's id and its policy on NaN count."""
+
+    def __init__(self, database: Database) -> None:
+        self._services = SqlServices(database)
+
+    def find(self, scope: Scope, service_id: str) -> tuple[Service, Any]:
+        service = self._services.get(scope, service_id)
+        return service, SimpleNamespace(id=service.model_id, deployment_config={})
+
+
+def test_upkeep_sends_what_was_used_most_to_the_new_version_once_and_its_answers_are_kept(
+    store: SqlJobs, by: Claimant, cache: SqlResultCache, database: Database
+):
+    for payload in (b"often", b"never"):
+        run_one(store, by, payload)
+    send(store, keyed(b"often"))
+    config = json.dumps({"cache_ttl_s": 60.0, "cache_warm": 1})
+    switch(database, NEXT_MODEL, revision=2, config=config)
+    _add_replica(database, revision=2)
+    bell, directory = Bell(), Directory(database)
+    commit: Any = GroupCommit(store, bell, JobsSettings())  # type: ignore[arg-type]  # no `deliver`
+    upkeep = Upkeep(bare_ports(store, cache=cache, directory=directory, commit=commit))
+
+    done = [upkeep.turn(), upkeep.turn()]
+    (claimed,) = store.claim(dataclasses.replace(by, model_id=NEXT_MODEL, variant=SECOND), max_rows=8).jobs
+    next_by = dataclasses.replace(by, model_id=NEXT_MODEL, variant=SECOND, model_version="2.0.0")
+    store.finish(next_by, [completed(claimed, b"[2]")], keep=KEPT)
+    hit = keyed(b"often", who=SECOND)
+    send(store, hit)
+
+    assert (done, bell.rung) == ([1, 0], [jobs.SERVICE])
+    assert (claimed.payload, claimed.priority, claimed.metadata_json) == (b"often", 0, '{"warm_up":true}')
+    view = store.get(WHOLE, hit.id)
+    assert (view.result, view.model_version, view.is_shared) == (b"[2]", "2.0.0", True)
+
+
+def test_upkeep_asks_for_no_turn_while_nothing_is_kept(store: SqlJobs, cache: SqlResultCache):
+    asked = []
+
+    Upkeep(bare_ports(store, cache=cache), is_mine=lambda: bool(asked.append(1))).turn()
+
+    assert asked == []
