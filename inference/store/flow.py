@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from inference.store.database import Database
+from inference.store.jobs_count import live
 from inference.telemetry.ports import SLOTS_PER_S
 from inference.telemetry.sample import Look, Work
 
@@ -20,12 +21,11 @@ class SqlFlow:
         self.now_s = now_s
         self._ended = sa.text(_ended(database))
         self._count = sa.text("SELECT count(*) FROM jobs WHERE completed_at >= :since AND completed_at < :until")
+        waiting, delayed, running = live(database)
         self._queues = sa.text(
-            "SELECT service_id, count(*) AS waiting, 0 AS running FROM jobs "
-            "WHERE state = 'pending' AND not_before IS NULL GROUP BY service_id UNION ALL "
-            "SELECT service_id, count(*), 0 FROM jobs "
-            "WHERE state = 'pending' AND not_before IS NOT NULL GROUP BY service_id UNION ALL "
-            "SELECT service_id, 0, count(*) FROM jobs WHERE state = 'running' GROUP BY service_id"
+            f"SELECT service_id, count(*) AS waiting, 0 AS running {waiting} GROUP BY service_id UNION ALL "
+            f"SELECT service_id, count(*), 0 {delayed} GROUP BY service_id UNION ALL "
+            f"SELECT service_id, 0, count(*) {running} GROUP BY service_id"
         )
         self._looks = sa.text(
             "SELECT r.service_id, r.instances_ready, r.usage, d.node_id, d.uuid, d.figures, d.source FROM replicas r "

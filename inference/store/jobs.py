@@ -34,6 +34,7 @@ from inference.store import (
     jobs_again,
     jobs_cancel,
     jobs_claim,
+    jobs_count,
     jobs_finish,
     jobs_insert,
     jobs_list,
@@ -283,24 +284,5 @@ class SqlJobs:
     def counts(self) -> "dict[tuple[str, JobState], int]":
         """Final states are counted anew every `FINAL_COUNT_S`: there may be millions of them."""
         if monotonic_s() - self._finals_at > FINAL_COUNT_S:
-            self._finals, self._finals_at = self._count("completed_at IS NOT NULL"), monotonic_s()
-        live = [
-            self._count("state = 'pending' AND not_before IS NULL"),
-            self._count("state = 'pending' AND not_before IS NOT NULL"),
-            self._count("state = 'running'"),
-        ]
-        found = dict(self._finals)
-        for part in live:
-            for key, count in part.items():
-                found[key] = found.get(key, 0) + count
-        return found
-
-    def _count(self, condition: str) -> "dict[tuple[str, JobState], int]":
-        """Each condition is that of a partial index."""
-        with self._db.read() as connection:
-            rows = connection.execute(
-                sa.text(
-                    f"SELECT service_id, state, count(*) AS n FROM jobs WHERE {condition} GROUP BY service_id, state"
-                )
-            )
-            return {(row.service_id, JobState(row.state)): row.n for row in rows}
+            self._finals, self._finals_at = jobs_count.finals(self._db), monotonic_s()
+        return self._finals | jobs_count.unfinished(self._db)
