@@ -240,6 +240,20 @@ def _check_traces(traces: TracesSettings) -> None:
         )
 
 
+def _check_networks(name: str, text: str) -> None:
+    if not text:
+        return
+    import ipaddress  # few name any
+
+    for part in filter(None, map(str.strip, text.split(","))):
+        try:
+            ipaddress.ip_network(part)
+        except ValueError as error:
+            raise BadSettings(
+                f"{name} must be networks such as 10.0.0.0/8, separated by commas: {error}.", name=name
+            ) from error
+
+
 def _check(settings: Settings) -> None:
     for name in _SCHEMES:
         _check_url(name, getattr(settings, name))
@@ -290,6 +304,13 @@ def _check(settings: Settings) -> None:
             name="PENSTOCK_BLOBS__S3_BUCKET",
         )
     _check_traces(settings.traces)
+    if settings.blobs.s3_endpoint and not settings.blobs.s3_endpoint.startswith(("http://", "https://")):
+        raise BadSettings(
+            "PENSTOCK_BLOBS__S3_ENDPOINT must be a URL that begins with http:// or https://.",
+            name="PENSTOCK_BLOBS__S3_ENDPOINT",
+        )
+    for name in ("notify", "inputs"):
+        _check_networks(f"{PREFIX}{name.upper()}__ALLOWED_NETWORKS", getattr(settings, name).allowed_networks)
     if settings.redis.ca_file and not Path(settings.redis.ca_file).is_file():
         raise BadSettings(
             f"PENSTOCK_REDIS__CA_FILE names {settings.redis.ca_file}, which is no file.", name="PENSTOCK_REDIS__CA_FILE"

@@ -57,6 +57,11 @@ def test_a_room_and_a_name_set_a_value_of_its_kind():
         ("PENSTOCK_TELEMETRY__LOG_LEVEL", "loud", "debug, info, warning"),
         ("PENSTOCK_STORE__SQLITE_SYNCHRONOUS", "OFF", "FULL, NORMAL or EXTRA"),
         ("PENSTOCK_CONFIG", "/does/not/exist.toml", "cannot be read"),
+        ("PENSTOCK_BLOBS__STORE", "ftp", "must be files or s3"),
+        ("PENSTOCK_BLOBS__STORE", "s3", "PENSTOCK_BLOBS__S3_BUCKET names no bucket"),
+        ("PENSTOCK_BLOBS__S3_ENDPOINT", "s3.example.org", "must be a URL"),
+        ("PENSTOCK_INPUTS__ALLOWED_NETWORKS", "10.0.0.0/8, 10.1.0.0/8x", "must be networks such as"),
+        ("PENSTOCK_NOTIFY__ALLOWED_NETWORKS", "10.0.0.1/8", "has host bits set"),
         ("PENSTOCK_REDIS__CA_FILE", "/does/not/exist.pem", "names /does/not/exist.pem, which is no file"),
     ],
 )
@@ -66,6 +71,13 @@ def test_a_wrong_name_or_value_stops_the_start_with_one_sentence(name, value, sa
 
     assert said in refusal.value.message
     assert "secret" not in refusal.value.message
+
+
+def test_the_keys_of_a_bucket_are_not_shown():
+    settings = load({"PENSTOCK_BLOBS__S3_ACCESS_KEY": "hidden-1", "PENSTOCK_BLOBS__S3_SECRET_KEY": "hidden-2"})
+
+    assert settings.blobs.s3_secret_key == "hidden-2"
+    assert "hidden" not in repr(settings)
 
 
 def test_every_number_has_a_range_and_its_default_is_in_it():
