@@ -7,7 +7,7 @@ import pytest
 
 from inference.errors import HotUnavailable
 from inference.ids import new_id
-from inference.jobs.model import End, JobState, JobView
+from inference.jobs.model import End, JobState, JobView, ResultRef
 from inference.redisio.client import DONE_CHANNEL, RedisLink
 from inference.redisio.hot import MOST_CARRIED, RedisHotResults, read_news
 from inference.settings import RedisSettings, ResultsSettings, Settings
@@ -41,6 +41,16 @@ def test_a_copy_is_read_by_its_own_tenant_only(redis_url):
     assert hot.get("b", view.id) is None
     assert hot.get_many("a", [view.id, "0" * 32]) == {view.id: view}
     assert hot.get_many("b", [view.id]) == {}
+
+
+def test_a_copy_and_its_news_carry_the_reference_to_a_large_result(redis_url, news):
+    ref = ResultRef(sha256="ab" * 32, size_bytes=30_000_000)
+    hot, view = hot_at(redis_url), a_view(result=None, result_ref=ref)
+
+    hot.put("a", view.service_id, [view])
+
+    assert hot.get("a", view.id) == view
+    assert news() == [End(tenant_id="a", view=view)]
 
 
 def test_a_forgotten_copy_is_not_read_and_a_late_one_is_not_kept(redis_url):

@@ -1,13 +1,17 @@
 """Large results, between the engine and the row."""
 
+import dataclasses
+
+import orjson
 import pytest
 
 from inference.clock import monotonic_s
 from inference.errors import NoRoom, Unavailable
-from inference.jobs import large
+from inference.jobs import large, webhook
 from inference.jobs.drain import Drain
 from inference.jobs.large import LargeResults
 from inference.jobs.model import JobState, JobView, ResultRef
+from inference.notify.model import Delivery
 from inference.tensors import to_json
 from tests.fakes_jobs import bare_ports
 from tests.fakes_registry import FakeBlobs
@@ -110,3 +114,25 @@ def test_a_reference_is_read_through_up_to_a_limit():
     assert results.read_through(view, limit_bytes=100).result == text
     assert results.read_through(view, limit_bytes=1) is view
     blobs.close()
+
+
+def test_a_webhook_carries_the_reference():
+    class Store:
+        def views(self, job_ids):
+            ref = ResultRef(sha256="ab" * 32, size_bytes=5)
+            ends = {"service_id": "s", "state": JobState.COMPLETED, "priority": 0, "attempts": 1, "created_at": 1.0}
+            return [("default", JobView(id=job_ids[0], result_ref=ref, **ends))]
+
+    delivery = Delivery(**dict.fromkeys(Delivery.__dataclass_fields__, ""))
+    delivery = dataclasses.replace(
+        delivery, job_id="a", tenant_id="default", job_state="completed", event="finished", created_at=1.0
+    )
+
+    data = orjson.loads(webhook.body(Store(), delivery))["data"]
+
+    assert data["result"] is None
+    assert data["result_ref"] == {
+        "url": "/api/v1/inference/tasks/a/result",
+        "size_bytes": 5,
+        "sha256": "ab" * 32,
+    }
