@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from inference.access.model import Scope
 from inference.errors import ServiceNotFound
 from inference.ids import new_id
+from inference.jobs.cache import wants_keys
 from inference.scaling.model import Unfinished
 from inference.scaling.ports import DecisionRecord, Ended, Glance, Kept, Target
 from inference.serving.model import MEANT_TO_RUN, Replica, Service
@@ -42,13 +43,14 @@ class SqlScaling:
             f'WHERE state IN ({_STATES}) AND (target_replicas = 0 OR config LIKE \'%"auto_scaling": {{"enabled": '
             "true%' OR config NOT LIKE '%\"idle_ttl_s\": null%') ORDER BY id"
         )
+        waiting = f"SELECT 1 FROM jobs j{db.by('ix_jobs_pending')} WHERE j.service_id = w.id AND {_WAITS}"
         self._glances = sa.text(
             "SELECT w.id, (SELECT max(j.id) FROM jobs j WHERE j.service_id = w.id) AS newest, "
-            f"EXISTS (SELECT 1 FROM jobs j WHERE j.service_id = w.id AND {_WAITS}) AS waits, "
+            f"EXISTS ({waiting}) AS waits, "
             "EXISTS (SELECT 1 FROM instances i JOIN jobs j ON j.instance_id = i.id AND j.state = 'running' "
             f"WHERE i.service_id = w.id) AS runs FROM {ids}"
         )
-        count = f"SELECT 1 FROM jobs j WHERE j.service_id = w.id AND {_WAITS} LIMIT :most"
+        count = f"{waiting} LIMIT :most"
         head = f"FROM jobs j WHERE j.service_id = w.id AND {_WAITS} ORDER BY j.order_key, j.id LIMIT {HEAD}"
         # Each has what the other lacks, or walks through all jobs for.
         heads = (
@@ -65,10 +67,11 @@ class SqlScaling:
             f"{ids} JOIN instances i ON i.service_id = w.id JOIN jobs j ON j.instance_id = i.id "
             "AND j.state = 'running' GROUP BY w.id, j.priority"
         )
-        self._arrivals = sa.text(
-            "SELECT w.id, (SELECT count(*) FROM jobs j WHERE j.service_id = w.id "
-            f"AND j.id >= :since AND j.id < :until) AS n FROM {ids}"
-        )
+        came = "j.service_id = w.id AND j.id >= :since AND j.id < :until"
+        arrivals = f"SELECT w.id, (SELECT count(*) FROM jobs j WHERE {came}"
+        self._arrivals = sa.text(f"{arrivals}) AS n FROM {ids}")
+        # What the answer to an equal input has completed needs no engine; to see it, each row must be read.
+        self._arrivals_run = sa.text(f"{arrivals} AND (j.attempt > 0 OR j.state <> 'completed')) AS n FROM {ids}")
         self._ended = Statement(
             db,
             "SELECT service_id, completed_at, completed_at - submitted_at, completed_at - started_at, batch_size "
@@ -130,7 +133,10 @@ class SqlScaling:
 
     def arrivals(self, service_ids: Collection[str], *, since: float, until: float) -> Mapping[str, int]:
         bounds = {"since": _first_id(since), "until": _first_id(until)}
-        return {row.id: row.n for row in self._read(self._arrivals, service_ids, **bounds)}
+        sharing = {one for one in service_ids if one in self._parsed and wants_keys(self._parsed[one][1].config)}
+        others = [one for one in service_ids if one not in sharing]
+        rows = [*self._read(self._arrivals, others, **bounds), *self._read(self._arrivals_run, sharing, **bounds)]
+        return {row.id: row.n for row in rows}
 
     def made_at(self, service_id: str, *, limit: int) -> Sequence[float]:
         """By their ids, which hold the time."""

@@ -1,6 +1,7 @@
 """What the autoscaler reads of jobs and writes of targets, on both databases; and that no backlog makes it dear."""
 
 import dataclasses
+import json
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from inference.ids import new_id
 from inference.scaling.model import Unfinished
 from inference.scaling.ports import Kept, Target
 from inference.serving.model import AutoScaling, Observed, ServiceConfig, ServiceState
+from inference.store import tables
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
 from inference.store.replicas import SqlReplicas
@@ -99,6 +101,22 @@ def test_arrivals_are_counted_by_the_time_in_their_ids(scaling: SqlScaling, stor
     assert scaling.arrivals([jobs.SERVICE], since=began, until=now) == {jobs.SERVICE: 3}
     assert scaling.arrivals([jobs.SERVICE], since=now, until=now + 60) == {jobs.SERVICE: 0}
     assert all(began - 0.01 <= at <= now for at in scaling.made_at(jobs.SERVICE, limit=10))
+
+
+def test_what_an_answer_to_an_equal_input_has_completed_is_no_arrival(
+    scaling: SqlScaling, store: SqlJobs, database: Database
+):
+    began = time.time() - 0.01
+    hit, *_ = queue(store, *(job() for _ in range(3)))
+    jobs.change(database, hit, state="completed", completed_at=time.time())
+    now = time.time() + 0.01
+    config = json.dumps({"coalesce": True, "auto_scaling": {"enabled": True}})
+    with database.write() as connection:
+        connection.execute(tables.services.update().values(config=config))
+
+    scaling.watched()
+
+    assert scaling.arrivals([jobs.SERVICE], since=began, until=now) == {jobs.SERVICE: 2}
 
 
 def test_what_ended_is_told_newest_first_with_its_share_of_the_engine(scaling: SqlScaling, store: SqlJobs, by):
