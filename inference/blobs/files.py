@@ -88,17 +88,20 @@ class FileBlobs:
         """See `BlobStore.old`: by the clock of the disk's host, which wrote the times."""
         before = time.time() - age_s
         for folder in _folders(self._folder):
+            is_whole = folder.name != INCOMING
             for entry in _entries(folder):
+                key = entry.name.partition(".")[0]
+                if is_whole and not KEY.fullmatch(entry.name):
+                    continue  # nothing of ours
                 with suppress(FileNotFoundError):
                     found = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(found.st_mode) and found.st_mtime < before:
-                        key = entry.name.partition(".")[0]
                         yield OldBlob(
                             name=f"{folder.name}/{entry.name}",
                             key=key if KEY.fullmatch(key) else None,
                             size_bytes=found.st_size,
                             written_at=found.st_mtime,
-                            is_whole=folder.name != INCOMING,
+                            is_whole=is_whole,
                         )
 
     def collect(self, old: OldBlob, *, unless: Callable[[], bool]) -> bool:

@@ -151,13 +151,16 @@ def test_what_a_crash_left_behind_goes_and_a_content_half_taken_away_comes_back(
     folder = ports.blobs._folder / "incoming"
     ports.blobs.path(upload.key).rename(folder / f"{upload.key}.abc")
     (folder / "tmp123").write_bytes(b"half")
-    for path in folder.iterdir():
+    strange = ports.blobs._folder / upload.key[:2] / "notes.txt"
+    strange.write_text("somebody's")
+    for path in (*folder.iterdir(), strange):
         os.utime(path, (1.0, 1.0))
 
     collected = collect(ports)
 
     assert (collected.blobs, list(folder.iterdir())) == (1, [])
     assert ports.blobs.path(upload.key).read_bytes() == b"named"
+    assert strange.exists()
 
 
 def test_a_bucket_is_collected_alike(in_a_bucket, monkeypatch):
