@@ -138,6 +138,14 @@ class Database:
         """The bound value for `among`: one text, since psycopg makes an array element by element, in Python."""
         return json.dumps(list(values)) if self.is_sqlite else ",".join(values)
 
+    def by(self, index: str) -> str:
+        """For after a table's name and alias: reads it by this index.
+
+        SQLite must be told where a partial index is meant: it knows nothing of how rare its rows are, and may walk
+        through all jobs that are over. Nothing on PostgreSQL, which keeps count.
+        """
+        return f" INDEXED BY {index}" if self.is_sqlite else ""
+
     def ping(self) -> None:
         """Raises StoreUnavailable when the database does not answer."""
         with self.read() as connection:

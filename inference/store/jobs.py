@@ -247,7 +247,8 @@ class SqlJobs:
             return (
                 connection.execute(
                     sa.text(
-                        "SELECT 1 FROM jobs WHERE service_id = :s AND state = 'pending' AND not_before IS NULL LIMIT 1"
+                        f"SELECT 1 FROM jobs{self._db.by('ix_jobs_pending')} "
+                        "WHERE service_id = :s AND state = 'pending' AND not_before IS NULL LIMIT 1"
                     ),
                     {"s": service_id},
                 ).first()
@@ -269,7 +270,7 @@ class SqlJobs:
                 sa.text(
                     "SELECT s.tenant_id, s.id FROM services s "
                     "WHERE s.state IN ('deploying', 'running', 'preempted') AND EXISTS "
-                    "(SELECT 1 FROM jobs j WHERE j.service_id = s.id "
+                    f"(SELECT 1 FROM jobs j{self._db.by('ix_jobs_pending')} WHERE j.service_id = s.id "
                     "AND j.state = 'pending' AND j.not_before IS NULL)"
                 )
             )

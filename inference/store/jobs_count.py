@@ -17,9 +17,8 @@ LIVE = {
 
 
 def live(db: Database) -> list[str]:
-    """FROM and WHERE of each part. SQLite is told the index: to group, it would walk through all jobs that are over."""
-    by = " INDEXED BY {}" if db.is_sqlite else ""
-    return [f"FROM jobs{by.format(index)} WHERE {condition}" for index, condition in LIVE.items()]
+    """FROM and WHERE of each part."""
+    return [f"FROM jobs{db.by(index)} WHERE {condition}" for index, condition in LIVE.items()]
 
 
 def unfinished(db: Database) -> dict[tuple[str, JobState], int]:
@@ -38,11 +37,10 @@ def finals(db: Database) -> dict[tuple[str, JobState], int]:
     One statement, so that all its parts see the same jobs; each part is answered by an index. To group a million
     completed jobs by their state took a second of CPU.
     """
-    by_id = " INDEXED BY ix_jobs_service_id" if db.is_sqlite else ""
     parts = [
         "SELECT service_id, state, count(*) AS n FROM jobs WHERE completed_at IS NOT NULL AND state <> 'completed' "
         "GROUP BY service_id, state",
-        f"SELECT service_id, '{_ALL}', count(*) FROM jobs{by_id} GROUP BY service_id",
+        f"SELECT service_id, '{_ALL}', count(*) FROM jobs{db.by('ix_jobs_service_id')} GROUP BY service_id",
         *(f"SELECT service_id, '{_LIVE}', count(*) {part} GROUP BY service_id" for part in live(db)),
     ]
     completed = Counter[str]()

@@ -69,16 +69,17 @@ class _Look:
         self._past = "" if which.before_id is None else f" AND j.id {past} :before"
         self._before = {} if which.before_id is None else {"before": which.before_id}
         self._service = which.service_id or scope.service_id
-        self._bad = ""
-        if is_bad(which):
-            self._bad = "ix_jobs_tenant_bad" if self._service is None else "ix_jobs_service_bad"
+        self._is_bad, self._from = is_bad(which), "jobs j"
+        if self._is_bad:
+            self._from += db.by("ix_jobs_tenant_bad" if self._service is None else "ix_jobs_service_bad")
 
     def rows(self, more: str = "", *, index: str = "", **bound: Any) -> Sequence[Any]:
         """What fits, and one more than is wanted where there is one."""
         inside, scoped = jobs_in(self._scope, "j")
         fits, filtered = conditions(self._which)
+        source = f"jobs j{self._db.by(index)}" if index else self._from
         statement = (
-            f"SELECT {VIEW}, NULL AS result FROM jobs j{self._by(index or self._bad)} "
+            f"SELECT {VIEW}, NULL AS result FROM {source} "
             f"WHERE {inside}{fits}{self._past} {more} ORDER BY j.id {self._order} LIMIT :limit"
         )
         bound |= scoped | filtered | self._before | {"limit": self._which.limit + 1}
@@ -93,9 +94,9 @@ class _Look:
             inside = "j.service_id = (SELECT s.id FROM services s WHERE s.id = :mine AND s.tenant_id = :tenant)"
             bound["mine"] = self._service
         ids, ranged = id_range(self._which)
-        bad = f" AND {IS_BAD}" if self._bad else ""
+        bad = f" AND {IS_BAD}" if self._is_bad else ""
         statement = (
-            f"SELECT j.id FROM jobs j{self._by(self._bad)} WHERE {inside}{ids}{bad}{self._past} "
+            f"SELECT j.id FROM {self._from} WHERE {inside}{ids}{bad}{self._past} "
             f"ORDER BY j.id {self._order} LIMIT 1 OFFSET :skipped"
         )
         found = self._connection.execute(sa.text(statement), bound | ranged | self._before).scalar_one_or_none()
@@ -112,14 +113,10 @@ class _Look:
         found = list[str]()
         for index, condition in (("ix_jobs_pending", "IS NULL"), ("ix_jobs_delayed", "IS NOT NULL")):
             statement = (
-                f"SELECT j.id FROM jobs j{self._by(index)} WHERE j.service_id IN ({mine}) AND j.state = 'pending' "
+                f"SELECT j.id FROM jobs j{self._db.by(index)} WHERE j.service_id IN ({mine}) AND j.state = 'pending' "
                 f"AND j.not_before {condition} LIMIT :few"
             )
             found += self._connection.execute(sa.text(statement), bound).scalars()
             if len(found) >= few:
                 return None
         return found
-
-    def _by(self, index: str) -> str:
-        """SQLite knows nothing of how rare a state is, and must be told."""
-        return f" INDEXED BY {index}" if index and self._db.is_sqlite else ""

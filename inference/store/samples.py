@@ -26,11 +26,11 @@ class SqlSamples:
     def totals(self, scope: Scope, span: Span) -> Sequence[Total]:
         inside, bound = jobs_in(scope, "j")
         fits, more = conditions(_filter(span))
-        source = "jobs j INDEXED BY ix_jobs_service_bad" if self._db.is_sqlite else "jobs j"
         done = f"SELECT count(*) FROM jobs j WHERE {inside}{fits} AND j.state = 'completed'"
         # Apart, since few end badly and an index knows them: to group a million costs as much again as to count them.
         bad = (
-            f"SELECT j.state, j.error_code, count(*) AS n FROM {source} WHERE {inside}{fits} AND {IS_BAD} "
+            f"SELECT j.state, j.error_code, count(*) AS n FROM jobs j{self._db.by('ix_jobs_service_bad')} "
+            f"WHERE {inside}{fits} AND {IS_BAD} "
             "GROUP BY j.state, j.error_code"
         )
         with self._db.read() as connection:
