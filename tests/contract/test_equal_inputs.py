@@ -223,6 +223,20 @@ def test_what_was_tried_before_or_came_too_late_is_left_alone(store: SqlJobs, by
     assert states(database) == {leader.id: "completed", tried.id: "pending", late.id: "pending"}
 
 
+def test_another_service_of_the_same_model_shares_nothing(store: SqlJobs, by: Claimant, database: Database):
+    other = jobs.add_service(database, "6" * 32, tenant_id="somebody")
+    theirs = keyed(service_id=other, tenant_id="somebody")
+    queue(store, theirs)
+
+    run_one(store, by)
+    late = keyed(service_id=other, tenant_id="somebody")
+    (answer,) = store.insert([Submission(tenant_id="somebody", jobs=(late,), may_hit=True)])
+
+    assert isinstance(answer, Accepted)
+    assert answer.cached_ids == frozenset()
+    assert (states(database)[theirs.id], states(database)[late.id]) == ("pending", "pending")
+
+
 def test_another_version_shares_with_nobody_and_keeps_nothing(store: SqlJobs, by: Claimant, database: Database):
     leader, mate = keyed(who=SECOND), keyed(who=SECOND)
     queue(store, leader)
