@@ -87,8 +87,8 @@ CATALOGUE: Mapping[str, Mapping[Metric, Text]] = {
         ),
         Metric.AVAILABILITY: _text(
             "the availability",
-            "The service was in error, was evicted for a more important one, or its node was gone.",
-            "GET /services/{id}/events tells when and why; a higher `priority` or a second replica helps.",
+            "The service was in error, or its node was gone.",
+            "GET /services/{id}/history tells when and why; a second replica on another node helps.",
         ),
         Metric.BUDGET_USED: _text(
             "what is spent of the soft limit",
@@ -159,8 +159,8 @@ CATALOGUE: Mapping[str, Mapping[Metric, Text]] = {
         ),
         Metric.AVAILABILITY: _text(
             "可用性",
-            "服务出错、被更重要的服务抢占，或其节点已离线。",
-            "GET /services/{id}/events 说明时间与原因；提高 priority 或增加一个副本会有帮助。",
+            "服务出错，或其节点已离线。",
+            "GET /services/{id}/history 说明时间与原因；在另一台节点上增加一个副本会有帮助。",
         ),
         Metric.BUDGET_USED: _text(
             "软限额的已用部分",
