@@ -11,7 +11,6 @@ from inference.core import Core
 from inference.engines import catalog, hooks, onnx_shared, profile, selfcheck
 from inference.engines.base import Engine, LoadSpec, Report, nobody_asks
 from inference.engines.hooks import Hooks
-from inference.errors import NotFound
 from inference.jobs.cache import nan_policy_of
 from inference.registry import code
 from inference.registry.model import ModelVersion
@@ -84,14 +83,7 @@ def load(core: Core, service: Service, model: ModelVersion, report: Report = nob
 def _derived(core: Core, model: ModelVersion) -> Path:
     """A folder for files made from this model; those of models that are gone go."""
     folder = core.settings.data_dir / "derived"
-
-    def is_there(sha256: str) -> bool:
-        try:
-            return core.registry.blobs.path(sha256).is_file()
-        except NotFound:
-            return False
-
-    onnx_shared.forget_others(folder, is_there)
+    onnx_shared.forget_others(folder, core.registry.blobs.has)
     return folder / model.sha256
 
 

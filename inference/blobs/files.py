@@ -63,7 +63,7 @@ class FileBlobs:
 
     def has(self, key: str) -> bool:
         """Whether the content is there."""
-        return self._place(key).is_file()
+        return KEY.fullmatch(key) is not None and self._place(key).is_file()
 
     def delete(self, key: str, *, unless: Callable[[], bool] | None = None) -> None:
         """Removes the content; nothing happens when it is not there.

@@ -120,7 +120,7 @@ class S3Blobs:
 
     def has(self, key: str) -> bool:
         """Whether the bucket has it; one call."""
-        return self._head(_name(key)) is not None
+        return KEY.fullmatch(key) is not None and self._head(_name(key)) is not None
 
     def delete(self, key: str, *, unless: Callable[[], bool] | None = None) -> None:
         """See `BlobStore.delete`. A bucket cannot rename: the content is copied aside, and copied back if need be."""
