@@ -24,8 +24,8 @@ log_entries = sa.Table(
         sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
         for name, columns, where in (
             ("ix_log_entries_warnings", ("service_id", "id"), f"level >= {WARNING}"),
-            ("ix_log_entries_errors", ("service_id", "id"), f"level >= {ERROR}"),
-            ("ix_log_entries_grave", ("id",), f"level >= {ERROR}"),
+            ("ix_log_entries_errors", ("service_id", "id", "level"), f"level >= {ERROR}"),
+            ("ix_log_entries_grave", ("id", "level"), f"level >= {ERROR}"),
             ("ix_log_entries_task", ("task_id", "id"), "task_id IS NOT NULL"),
             ("ix_log_entries_trouble", ("fingerprint", "id", "level", "service_id"), "fingerprint IS NOT NULL"),
         )

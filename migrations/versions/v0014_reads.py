@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 BAD = "completed_at IS NOT NULL AND state <> 'completed'"
-TROUBLE = "fingerprint IS NOT NULL"
+TROUBLE, ERRORS = "fingerprint IS NOT NULL", "level >= 40"
 AT = "(1577836800 + id / 4096000000)"
 """Ids of log entries count 4,096 a microsecond from 2020 on."""
 
@@ -17,7 +17,10 @@ AT = "(1577836800 + id / 4096000000)"
 def upgrade() -> None:
     for name, column in (("ix_jobs_service_bad", "service_id"), ("ix_jobs_tenant_bad", "tenant_id")):
         _partial(name, "jobs", [column, "id"], BAD)
-    op.drop_index("ix_log_entries_fingerprint", "log_entries")
+    for index in ("fingerprint", "errors", "grave"):
+        op.drop_index(f"ix_log_entries_{index}", "log_entries")
+    _partial("ix_log_entries_errors", "log_entries", ["service_id", "id", "level"], ERRORS)
+    _partial("ix_log_entries_grave", "log_entries", ["id", "level"], ERRORS)
     _partial("ix_log_entries_trouble", "log_entries", ["fingerprint", "id", "level", "service_id"], TROUBLE)
     op.create_table(
         "log_counts",
@@ -39,7 +42,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("log_counts")
-    op.drop_index("ix_log_entries_trouble", "log_entries")
+    for index in ("trouble", "errors", "grave"):
+        op.drop_index(f"ix_log_entries_{index}", "log_entries")
+    _partial("ix_log_entries_errors", "log_entries", ["service_id", "id"], ERRORS)
+    _partial("ix_log_entries_grave", "log_entries", ["id"], ERRORS)
     _partial("ix_log_entries_fingerprint", "log_entries", ["fingerprint", "id"], TROUBLE)
     op.drop_index("ix_jobs_tenant_bad", "jobs")
     op.drop_index("ix_jobs_service_bad", "jobs")
