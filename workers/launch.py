@@ -61,7 +61,7 @@ def _branch(settings: Settings, environ: Mapping[str, str]) -> Nursery | None:
         os.setsid()
         os.environ.clear()
         os.environ.update(own)
-        cradle.show("launcher")
+        cradle.show("launcher", environ=own)
         cradle.load()
 
     gc.collect()

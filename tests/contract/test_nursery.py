@@ -16,7 +16,7 @@ from tests.system import ROOT
 from workers.launching.born import Task
 from workers.launching.nursery import Nursery
 from workers.launching.roles import Role
-from workers.launching.supervise import Supervisor
+from workers.launching.supervise import Supervisor, nursery_environment
 from workers.supervisor import is_alive
 
 TELL = "import os, sys; print(sys.argv, os.getcwd(), os.environ['PENSTOCK_ROLE'], flush=True)"
@@ -124,3 +124,45 @@ def test_a_part_is_started_in_the_slow_way_while_the_nursery_is_gone_and_forked_
         supervisor.stop()
 
     assert told.read_text().split() == ["True", "False", "True"]
+
+
+LAUNCHER = """
+import os, sys, time
+from pathlib import Path
+from workers.launching import cradle
+from workers.launching.born import Task
+from workers.launching.nursery import Nursery
+
+TOLD = "import os, sys; print(*(name in sys.modules for name in ('workers.launching.nursery', 'celery')), os.environ)"
+if __name__ == "__main__":
+    cradle.enter("top", is_bare=True)
+    made = Nursery.branched(lambda: cradle.show("top", environ={"PENSTOCK_ROLE": "nursery"}))
+    while not made.is_warm():
+        time.sleep(0.01)
+    print(Path(f"/proc/{made.pid}/environ").read_text().strip(chr(0)), sys.argv[1:], flush=True)
+    made.start(Task(argv=(sys.executable, "-c", TOLD), environ={"PENSTOCK_ROLE": "part"})).wait(20)
+    made.end()
+"""
+
+
+def test_a_launcher_that_branches_shares_what_it_has_loaded_and_shows_nothing_of_its_environment(tmp_path):
+    (tmp_path / "top.py").write_text(LAUNCHER)
+    environ = {**environment(), "PYTHONPATH": f"{ROOT}:{tmp_path}", "PENSTOCK_REDIS_URL": "redis://:secret@h"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "top", "up"], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.stdout.splitlines() == [
+        "PENSTOCK_ROLE=nursery ['up']",
+        "True False environ({'PENSTOCK_ROLE': 'part'})",
+    ], done.stderr
+
+
+def test_a_nursery_is_told_the_kind_of_database_and_no_password():
+    urls = {"PENSTOCK_DATABASE_URL": "postgresql://u:secret@h/d", "PENSTOCK_REDIS_URL": "redis://:secret@h"}
+
+    told = nursery_environment(urls)
+
+    assert told["PENSTOCK_DATABASE_URL"] == "postgresql:"
+    assert "secret" not in str(told)

@@ -9,7 +9,7 @@ import importlib
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workers.alarm import end_quietly
 from workers.launching import areas, nursery
@@ -73,9 +73,9 @@ def enter(module: str, *, is_bare: bool = False) -> None:
         os.execve(sys.executable, command, environ)  # noqa: S606 - this very program
 
 
-def show(*words: str) -> None:
-    """Names this process, to whoever looks, after what it is the nursery of."""
-    areas.rename([sys.executable, "-m", "workers.launching.cradle", *words])
+def show(*words: str, environ: Mapping[str, str] | None = None) -> None:
+    """Names this process, to whoever looks, after what it is the nursery of; with this environment if one is given."""
+    areas.rename([sys.executable, "-m", "workers.launching.cradle", *words], environ)
 
 
 def main(arguments: Sequence[str]) -> Task:
