@@ -10,6 +10,7 @@ import pytest
 from inference.ids import DEFAULT_TENANT
 from inference.jobs.model import Accepted, Claimant, JobState, Submission
 from inference.settings import StoreSettings
+from inference.store import equal_inputs
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
 from tests.contract import jobs
@@ -304,3 +305,34 @@ def test_two_processes_that_send_at_once_are_both_answered(store: SqlJobs, by: C
 
     assert {states(database)[one.id] for one in sent} == {"completed"}
     assert entries(database)[0].hits == 40
+
+
+def test_keys_are_found_by_their_own_indexes_however_the_tables_grew(store: SqlJobs, by: Claimant, database: Database):
+    """A plan that PostgreSQL makes while they are empty is kept: other indexes must not even look as good then."""
+    keys = {"keys": database.ids(["k"]), "service": jobs.SERVICE}
+    looks = [
+        (
+            equal_inputs._find(database),
+            keys | {"tenant": DEFAULT_TENANT},
+            ("pk_result_cache", "PRIMARY KEY (input_key="),
+        ),
+        (
+            equal_inputs._share(database),
+            keys | {"worker": "w", "version": "1", "most": 9},
+            ("ix_jobs_input_key", "ix_jobs_input_key (input_key="),
+        ),
+        (equal_inputs._hit(database), keys | {"n": 1}, kept),
+    ]
+
+    plans = []
+    for statement, bound, _ in looks:
+        with database.write() as connection:
+            explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
+            cursor = connection.connection.cursor()
+            cursor.execute(f"{explain} {statement._sql}", statement._bind(bound))
+            plans.append(" ".join(str(row) for row in cursor.fetchall()))
+
+    for plan, (_, _, index) in zip(plans, looks, strict=True):
+        assert index[database.is_sqlite] in plan, plan
+        assert "SCAN c" not in plan
+        assert "ix_result_cache_used_at" not in plan
