@@ -26,7 +26,7 @@ EXPLAINED = {
     r"FROM api_keys WHERE api_keys.epoch > ": "every process knows all keys, to tell who asks",
     r"FROM api_keys WHERE (NOT )?api_keys.is_for_service": "whether there is any key, which closes the system",
     r"FROM jobs j LEFT JOIN results x .* WHERE j.id IN \(SELECT r.id": "views of tasks that this very call has ended",
-    r"FROM jobs (INDEXED BY \w+ )?WHERE .* GROUP BY service_id, (state|priority)": "figures: keys see their services'",
+    r"FROM jobs (INDEXED BY \w+ )?WHERE .* GROUP BY service_id, (state|priority)": "figures, each key its own services",
     r"count\(\*\).* FROM models WHERE models.sha256 = .* FROM uploads WHERE uploads.sha256": "whether content is used",
     r"sum\(models.size_bytes\)": "figures, as above",
     r"FROM cost_days (c )?WHERE day >= \S+ (AND day < \S+ UNION ALL|GROUP BY)": "costs, for keys of the system alone",
