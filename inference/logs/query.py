@@ -28,7 +28,7 @@ def question(
 ) -> Question:
     """What a caller asks for. Raises InvalidField for what can find nothing."""
     try:
-        at_least = Level(level.lower()) if level else Level.DEBUG
+        at_least = Level.DEBUG if level is None else Level(level.lower())
     except ValueError as error:
         known = ", ".join(one.value for one in Level)
         raise InvalidField(f"The query parameter `level` must be one of {known}.", field="level") from error

@@ -61,6 +61,7 @@ def test_filters_are_combined(client, service, put):
     ("query", "field"),
     [
         ({"level": "loud"}, "level"),
+        ({"level": ""}, "level"),
         ({"keyword": "-- '"}, "keyword"),
         ({"keyword": "x" * 201}, "keyword"),
         ({"from": "yesterday"}, "from"),
