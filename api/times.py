@@ -17,3 +17,11 @@ def epoch_of(text: str | None, parameter: str) -> float | None:
     except (ValueError, OverflowError) as error:
         message = f"`{parameter}` must be an ISO 8601 time such as 2026-11-20T12:00:00Z."
         raise errors.InvalidField(message, field=parameter) from error
+
+
+def range_of(since: str | None, until: str | None, *, path: str = "") -> tuple[float | None, float | None]:
+    """Both as `epoch_of`. `path`: what stands before their names. Raises InvalidField for an empty range."""
+    begins, ends = epoch_of(since, f"{path}from"), epoch_of(until, f"{path}to")
+    if begins is not None and ends is not None and begins >= ends:
+        raise errors.InvalidField(f"`{path}from` must be earlier than `{path}to`.", field=f"{path}from")
+    return begins, ends

@@ -365,6 +365,8 @@ class Client(AbstractContextManager["Client"]):
             raise CallFailed(f"Penstock at {self.url} did not answer in time.", code="timed_out") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CallFailed(f"The call to {self.url} failed: {error}.", code="call_failed") from error
+        except ValueError as error:  # `nan` for a number, a key that is no ASCII
+            raise CallFailed(f"The call cannot be written: {error}.", code="call_failed") from error
 
 
 def _lines(service_id: str, lines: Iterable[bytes], priority: int | None) -> dict[str, Any]:

@@ -114,9 +114,13 @@ def _draw_analysis(body: dict[str, Any]) -> None:
     click.echo()
     table(TOP, rows_of(body, "top_events"), nothing="Nothing was logged there.")
     if change := body.get("deployment"):
-        click.echo(f"\nSince {change['at']}, entries an hour: {change['before']['per_hour']} -> ", nl=False)
-        click.echo(f"{change['after']['per_hour']}")
+        before, after = (_rates(change[side]["per_hour"]) for side in ("before", "after"))
+        click.echo(f"\nSince {change['at']}, entries an hour: {before} -> {after}")
         table(GROUPS, rows_of(change, "appeared"), nothing="No trouble that was not there before.")
+
+
+def _rates(by_level: dict[str, float]) -> str:
+    return ", ".join(f"{rate:g} {level}" for level, rate in by_level.items()) or "none"
 
 
 def _format(path: Path) -> str:

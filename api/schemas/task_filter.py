@@ -31,13 +31,14 @@ class TaskFilter(ma.Schema):
 def wanted(
     asked: dict[str, Any], service_id: str | None, *, before_id: str | None = None, limit: int = 100
 ) -> JobFilter:
-    """The filter that a checked query describes. Raises InvalidField for what is no time."""
+    """The filter that a checked query describes. Raises InvalidField for what is no time, and for an empty range."""
+    since, until = times.range_of(asked["from_"], asked["to"])
     return JobFilter(
         service_id=service_id,
         state=JobState(asked["status"]) if asked["status"] else None,
         priority=asked["priority"],
-        created_from=times.epoch_of(asked["from_"], "from"),
-        created_to=times.epoch_of(asked["to"], "to"),
+        created_from=since,
+        created_to=until,
         model_version=asked["model_version"],
         worker=asked["worker"],
         error_code=asked["error_code"],

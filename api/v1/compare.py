@@ -102,7 +102,7 @@ def compare_in_service(asked: Json, wanted: Json, service_id: str) -> Response:
 
 
 def _span(service_id: str, given: Json, path: str = "") -> Span:
-    since, until = times.epoch_of(given["from_"], f"{path}from"), times.epoch_of(given["to"], f"{path}to")
+    since, until = times.range_of(given["from_"], given["to"], path=path)
     return Span(service_id=service_id, since=since, until=until)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import msgspec
 import numpy as np
 
-from inference.errors import InvalidTensor, TooLarge
+from inference.errors import InvalidTensor, MalformedJson, TooLarge
 from inference.jobs import json_text
 from inference.tensors import DTYPES, Array, TensorSpec, pack
 
@@ -56,10 +56,19 @@ def parse_file(content: bytes, *, inputs: tuple[TensorSpec, ...]) -> tuple[bytes
         array = _read_npy(content, inputs)
         return settle({inputs[0].name: cast(inputs[0], array)}, inputs)
     if not content.startswith(b"PK"):
-        return parse(content, inputs=inputs)
+        return _parse_json_file(content, inputs)
     arrays = _read_npz(content)
     _check_names(arrays, inputs)
     return settle({spec.name: cast(spec, arrays[spec.name]) for spec in inputs}, inputs)
+
+
+def _parse_json_file(content: bytes, inputs: tuple[TensorSpec, ...]) -> tuple[bytes, int, str]:
+    try:
+        return parse(content, inputs=inputs)
+    except MalformedJson as error:  # it speaks of the body, which names the file and is well
+        raise InvalidTensor(
+            f"The input is no .npz, no .npy and no JSON: {error.details['reason']}.", got="an unreadable file"
+        ) from error
 
 
 def settle(arrays: dict[str, Array], inputs: tuple[TensorSpec, ...]) -> tuple[bytes, int, str]:

@@ -92,7 +92,7 @@ def _grid(top: float, step: float, shown: Callable[[float], str]) -> str:
 
 def _labels(labels: Sequence[str]) -> str:
     every = max(1, math.ceil(len(labels) / MOST_X_LABELS))
-    places = range(0, len(labels), every)
+    places = [at for at in range(0, len(labels), every) if at == 0 or labels[at] != labels[at - every]]
     return "".join(
         f'<text class="ink" x="{_x(place, len(labels))}" y="{HEIGHT - 7}" '
         f'text-anchor="{"start" if not place else "middle"}" fill="{INK}">{escape(labels[place])}</text>'

@@ -157,6 +157,7 @@ def test_sides_without_tasks_have_no_figures_and_no_winner(client, core, service
         {"versions": ["1", "2"], "ranges": [{}, {}]},
         {"ranges": [{}]},
         {"ranges": [{}, {"from": "yesterday"}]},
+        {"ranges": [{}, {"from": "2026-11-21", "to": "2026-11-20"}]},
         {"ranges": [{}, {}], "from": "2026-01-01"},
     ],
 )

@@ -75,6 +75,7 @@ def test_filters_choose(client, core, service):
         ("?status=pending", "invalid_field"),
         ("?after=x", "invalid_field"),
         ("?from=yesterday", "invalid_field"),
+        ("?from=2026-11-21&to=2026-11-20", "invalid_field"),
         ("?limit=0", "invalid_field"),
         ("?colour=1", "unknown_field"),
     ],

@@ -154,6 +154,7 @@ def test_lists_are_filtered_and_paged(client, core, service):
         "limit=1001",
         "cursor=x",
         "from=x",
+        "from=2026-11-21&to=2026-11-20",
         "to=2026-13-01",
         "colour=1",
     ],

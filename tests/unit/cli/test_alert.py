@@ -61,6 +61,14 @@ def test_rules_are_made_with_actions_short_and_long(penstock, server):
     }  # fmt: skip
 
 
+def test_a_number_that_is_none_is_refused_in_words(penstock, server):
+    result = penstock("alert", "add", "x", "latency", "--threshold", "nan")
+
+    assert result.exit_code == 1
+    assert "The call cannot be written" in result.stderr
+    assert not server.requests
+
+
 def test_a_rule_is_changed_and_removed_by_its_name(penstock, server):
     changed, body = penstock("alert", "set", "slow", "--threshold", "0.5", "--off"), None
     body = sent(server)

@@ -50,6 +50,9 @@ def test_the_analysis_is_tables(penstock, server):
     body = {
         "from": "a", "to": "b", "step_s": 60, "counts": {"error": 3}, "buckets": [], "groups": [group],
         "top_events": [{"event": "job_failed", "count": 3}],
+        "deployment": {
+            "at": "c", "before": {"per_hour": {}}, "after": {"per_hour": {"info": 2.5, "error": 3.0}}, "appeared": [],
+        },
     }  # fmt: skip
     server.answers["GET", f"{BASE}/services/{ID}/logs/analysis"] = (200, body)
 
@@ -57,4 +60,5 @@ def test_the_analysis_is_tables(penstock, server):
 
     assert result.exit_code == 0
     assert "job_failed: no room" in result.stdout
+    assert "Since c, entries an hour: none -> 2.5 info, 3 error" in result.stdout
     assert json.loads(penstock("logs", ID, "--analyse", "--json").stdout) == body

@@ -201,3 +201,9 @@ def test_an_npz_with_pickled_objects_is_refused():
 
 def test_an_uploaded_json_file_is_read_like_an_inline_input():
     assert parse_file(b'{"x": [1, 2]}', inputs=(X,)) == parse(b'{"x": [1, 2]}', inputs=(X,))
+
+
+@pytest.mark.parametrize("content", [b"%PDF-1.7 \xda", b"\xda\xff", b"", b'{"x": [1, 2]'])
+def test_a_file_of_no_known_form_is_said_to_be_that_and_not_a_bad_body(content):
+    with pytest.raises(InvalidTensor, match=r"^The input is no \.npz, no \.npy and no JSON: "):
+        parse_file(content, inputs=(X,))

@@ -52,6 +52,14 @@ def test_a_gap_ends_a_line_and_a_value_alone_is_a_dot():
     assert (svg.count("<polyline"), svg.count("<circle")) == (1, 1)
 
 
+def test_steps_of_one_day_name_it_once():
+    labels = ["11-16"] * 4 + ["11-17"] * 8
+
+    svg = plots.lines([Line(name="n", values=[1.0] * 12)], title="t", labels=labels, shown=shown.count)
+
+    assert (svg.count(">11-16<"), svg.count(">11-17<")) == (1, 1)
+
+
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "\"><image href='x'>", "]]>&"])
 def test_names_and_labels_are_escaped(hostile: str):
     svg = plots.lines(
