@@ -79,6 +79,7 @@ say "$(docker version --format 'Docker {{.Server.Version}}'), Compose $(docker c
 export APP_IMAGE=penstock:try
 say "building the image"
 quietly docker build ${is_private:+--network=host} -t "$APP_IMAGE" -f "$here/Dockerfile" "$root"
+quietly docker run --rm --network=none "$APP_IMAGE" python -c 'import obstore, opentelemetry.sdk.trace, weasyprint'
 say "image: $(docker image inspect --format '{{.Size}}' "$APP_IMAGE" | awk '{ printf "%.0f MB", $1 / 1e6 }')"
 
 rm -f "$work/env"
@@ -113,6 +114,7 @@ say "all healthy after $((SECONDS - started)) s"
 base="http://$(compose port front 8080)"
 prometheus="http://$(compose port prometheus 9090)"
 service=$(python3 "$here/try/post_job.py" "$base" serve)
+python3 "$here/try/check_files.py" "$base" "$service"
 
 # --- the node is replaced, as in an upgrade; jobs wait for the new one -------------------------------------------------
 quietly compose stop node
@@ -126,6 +128,10 @@ await_health
 
 # --- what watched it ---------------------------------------------------------------------------------------------------
 python3 "$here/try/check_watchers.py" all "$prometheus" "$base/flower"
+
+refused=$(compose exec -T valkey valkey-cli --user monitor info stats | tr -d '\r' | grep '^acl_access_denied.*:[1-9]' || true)
+[ -z "$refused" ] || fail "Valkey refused one of our own parts: $refused"
+say "Valkey refused nobody anything"
 
 compose ps -a --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
 say "it works"

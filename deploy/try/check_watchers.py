@@ -23,7 +23,7 @@ from typing import Any
 DASHBOARD = Path(__file__).resolve().parents[1] / "grafana" / "dashboards" / "penstock.json"
 PATIENCE_S = 30
 WITHOUT_CARD = "penstock_gpu"
-ZERO_IS_WELL = ("failed|dead", "penstock_fenced", "penstock_empty_claims")
+ZERO_IS_WELL = ("failed|dead", "penstock_fenced", "penstock_empty_claims", "penstock_express_waiting")
 
 
 def main(command: str, prometheus: str, *arguments: str) -> None:

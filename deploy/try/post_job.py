@@ -44,6 +44,9 @@ def serve(url: str, base: str) -> str:
     answer = wait(base, task["task_id"])
     say(f"the answer (the picture shows a {labels[0]}): {json.dumps(answer)}")
     check(answer["result"]["label"] == [labels[0]], "a wrong digit")
+    predicted = call("POST", f"{base}/services/{service_id}/predict", {"input_data": {"image": [pictures[0]]}})
+    check(predicted["prediction"]["label"] == [labels[0]], f"a wrong prediction: {predicted}")
+    say(f"a prediction: {predicted['prediction']['label'][0]} after {predicted['latency_ms']} ms")
     time.sleep(PAUSE_S)
     collect(base, submit(base, service_id, pictures[:BATCH]), labels)
     return service_id

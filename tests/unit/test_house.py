@@ -3,9 +3,11 @@
 import re
 import subprocess
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from inference import errors
 
@@ -88,20 +90,44 @@ def pinned(name: str) -> dict[str, str]:
     return {plain(package): version.strip() for package, version in pins}
 
 
+def leads_to(lines: list[str]) -> set[str]:
+    """These packages and all that they need on this machine, as their installed metadata say."""
+    left, seen = [Requirement(line) for line in lines], set[str]()
+    found = set[str]()
+    while left:
+        line = left.pop()
+        if str(line) in seen:
+            continue
+        seen.add(str(line))
+        found.add(plain(line.name))
+        for need in map(Requirement, metadata.requires(line.name) or []):
+            if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ["", *line.extras]):
+                need.marker = None
+                left.append(need)
+    return found
+
+
 def plain(package: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=;! ]", package.strip())[0]).lower()
 
 
-@pytest.mark.parametrize("kind", ["cpu", "gpu", "dev"])
+@pytest.mark.parametrize("kind", ["cpu", "gpu", "dev", "extras"])
 def test_requirements_are_pins_without_addresses(kind: str):
     text = (ROOT / "requirements" / f"{kind}.txt").read_text()
 
     assert "://" not in text
     assert "--" not in text
-    assert len(pinned(kind)) > 30
+    assert len(pinned(kind)) > 20
 
 
-@pytest.mark.parametrize(("kind", "extras"), [("cpu", ["cpu"]), ("gpu", ["gpu"]), ("dev", ["cpu", "dev", "bench"])])
+@pytest.mark.parametrize(
+    ("kind", "extras"),
+    [
+        ("cpu", ["cpu"]),
+        ("gpu", ["gpu"]),
+        ("dev", ["cpu", "dev", "bench", "reports", "s3", "traces"]),
+    ],
+)
 def test_requirements_hold_everything_that_the_project_names(kind: str, extras: list[str]):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
@@ -117,10 +143,23 @@ def test_the_two_engines_that_own_one_folder_are_never_installed_together():
         assert len({"onnxruntime", "onnxruntime-gpu"} & set(pinned(kind))) == 1
 
 
-def test_the_development_pins_agree_with_the_pins_that_users_get():
-    dev, cpu = pinned("dev"), pinned("cpu")
+@pytest.mark.parametrize("kind", ["cpu", "extras"])
+def test_the_development_pins_agree_with_the_pins_that_users_get(kind: str):
+    dev, users = pinned("dev"), pinned(kind)
 
-    assert {name: (cpu[name], dev.get(name)) for name in cpu if dev.get(name) != cpu[name]} == {}
+    assert {name: (users[name], dev.get(name)) for name in users if dev.get(name) != users[name]} == {}
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_the_optional_pins_are_what_the_others_lack_and_all_of_it(kind: str):
+    optional = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    lines = [*optional["reports"], *optional["s3"], *optional["traces"]]
+
+    extras, base = set(pinned("extras")), set(pinned(kind))
+
+    assert extras & base == set()
+    assert leads_to(lines) - extras - base == set()
+    assert {plain(line) for line in lines} <= extras
 
 
 def tree(root: type[errors.PenstockError]) -> list[type[errors.PenstockError]]:
