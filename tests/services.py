@@ -182,7 +182,8 @@ class SeaweedFs:
         self.url = f"http://127.0.0.1:{ports['s3']}"
         command = [str(program), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer"]
         command += ["-s3", f"-s3.config={config}", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-        command += ["-volume.max=20", "-master.volumeSizeLimitMB=64", *(f"-{name}.port={port}" for name, port in ports.items())]
+        command += ["-volume.max=20", "-master.volumeSizeLimitMB=64"]
+        command += [f"-{name}.port={port}" for name, port in ports.items()]
         self.process = Process(command, folder, stop_signal=signal.SIGKILL)
 
     def start(self) -> None:
