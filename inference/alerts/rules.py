@@ -131,6 +131,11 @@ def _check_action(ports: AlertPorts, rule: Rule, action: Action, where: str) -> 
         case ActionKind.SCALE | ActionKind.RESTART:
             if rule.metric is Metric.BUDGET_USED:
                 raise InvalidField("A budget is no reason to scale or restart.", field=f"{where}.kind")
+            if action.kind is ActionKind.SCALE and action.max_replicas < 2:
+                raise InvalidField(
+                    "`max_replicas` must be 2 or more: with less nothing would ever be added.",
+                    field=f"{where}.max_replicas",
+                )
         case _:
             pass
 

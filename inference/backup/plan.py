@@ -20,6 +20,7 @@ _CALLED = {
 }
 _AS_WRITTEN = frozenset({"config.raw.fallback_service_id"})
 """What a client wrote; what counts is read beside it."""
+_RAW = "config.raw."
 NO_SERVICE = "0" * 32
 """The metrics key is of no service."""
 
@@ -143,7 +144,7 @@ def _step(found: _Found, ids: Mapping[tuple[str, str], str], check: Check) -> St
             if wanted.get(field) != now.get(field):
                 return replace(step, action=Action.REFUSED, field=field, reason=f"`{field}` differs: {why}.")
         after = {**now, **{name: wanted[name] for name in section.fields if name in wanted}}
-        changes = tuple(differences(now, after))
+        changes = _told_once(list(differences(now, after)))
         if not changes:
             return replace(step, action=Action.UNCHANGED)
         step = replace(step, action=Action.CHANGE, after=after, changes=changes)
@@ -213,6 +214,14 @@ def _lost(step: Step, there: set[tuple[str, str]]) -> tuple[str, str, str] | Non
         if one and one != NO_SERVICE and is_changed and (other, one) not in there:
             return path, str(one), other
     return None
+
+
+def _told_once(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """Without what a client wrote (`config.raw`) where the field that counts differs as well."""
+    fields = {one.field for one in changes}
+    return tuple(
+        one for one in changes if not one.field.startswith(_RAW) or one.field.replace(_RAW, "config.", 1) not in fields
+    )
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[Change]:

@@ -129,6 +129,7 @@ def test_a_restore_is_tried_first_and_says_each_field(database: Database, ports:
     fields = {change.field: (change.before, change.after) for change in steps["services"].changes}
     assert fields["config.replicas"] == (3, 1)
     assert fields["config.priority"] == (9, 5)
+    assert not any(field.startswith("config.raw.") for field in fields)
     assert [(one.field, one.before, one.after) for one in steps["tenants"].changes] == [("limits.replicas", 8, 4)]
     assert steps["models"].action is Action.UNCHANGED
     assert sections_of(ports) == now

@@ -81,7 +81,7 @@ def test_a_silenced_alert_is_seen_and_told_of_when_the_silence_ends(ports, look)
 
 def test_only_what_tells_is_ordered_at_the_end(ports, look):
     kinds = (ActionKind.LOG, ActionKind.SCALE, ActionKind.RESTART)
-    only(ports, for_s=0.0, actions=tuple(Action(kind=kind) for kind in kinds))
+    only(ports, for_s=0.0, actions=tuple(Action(kind=kind, max_replicas=2) for kind in kinds))
     ports.sources.ages = {A: 30.0}
 
     look(1_000.0)
@@ -185,6 +185,7 @@ def test_a_default_can_be_changed_removed_and_brought_back(ports):
         ({"actions": (Action(kind=ActionKind.EMAIL, to=("a@b.example",)),)}, "actions.0.kind"),
         ({"actions": (Action(kind=ActionKind.LOG), Action(kind=ActionKind.WEBHOOK))}, "actions.1.url"),
         ({"actions": (Action(kind=ActionKind.SCALE, by=0),)}, "actions.0.by"),
+        ({"actions": (Action(kind=ActionKind.SCALE),)}, "actions.0.max_replicas"),
         ({"actions": (Action(kind=ActionKind.RESTART, cooldown_s=1.0),)}, "actions.0.cooldown_s"),
     ],
 )
