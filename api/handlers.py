@@ -49,6 +49,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it has no types
             blueprint.register_views_in_doc(self, self._app, self.spec, name=name, parameters=parameters)
             self.spec.tag({"name": name, "description": blueprint.description})
         content: dict[str, Any] = self.spec.to_dict()
+        _forget_null(content)
         return content
 
     def _register_error_handlers(self) -> None:
@@ -56,6 +57,15 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # it has no types
         app.register_error_handler(PenstockError, refused)
         app.register_error_handler(HTTPException, _of_flask)
         app.register_error_handler(Exception, _unforeseen)
+
+
+def _forget_null(document: dict[str, Any]) -> None:
+    """A parameter of a query is there or is not: null, marshmallow's default, is nothing that one could send."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()) if isinstance(operation, dict) else ():
+                if parameter["in"] == "query" and parameter["schema"].pop("nullable", False):
+                    parameter["schema"].pop("default", None)
 
 
 def to_response(answer: errors.Answer) -> Response:

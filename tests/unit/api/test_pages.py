@@ -159,6 +159,16 @@ def test_the_document_is_valid_openapi_with_every_path(client):
     assert not [path for path in paths if path.startswith("/api/inference")]
 
 
+def test_the_document_offers_no_null_where_a_query_cannot_hold_one(client):
+    document = client.get("/openapi.json").json
+
+    operations = [one for path in document["paths"].values() for one in path.values() if isinstance(one, dict)]
+    queries = [it for one in operations for it in one.get("parameters", ()) if it["in"] == "query"]
+
+    assert len(queries) > 100
+    assert not [it for it in queries if it["schema"].get("nullable") or it["schema"].get("default", 0) is None]
+
+
 def test_every_operation_says_what_it_does_and_how_it_refuses(client):
     document = client.get("/openapi.json").json
 
