@@ -123,7 +123,7 @@ async def _submits(core: Core, submits: int, rounds: int) -> dict[str, float]:
         headers = [(b"content-type", b"application/json"), (b"host", b"127.0.0.1")]
         if way == WAYS[2]:
             headers.append((b"traceparent", b"00-" + b"ab" * 16 + b"-" + b"cd" * 8 + b"-01"))
-        callers[way] = fast if way == "off" else Traced(fast, tracer), _scope(service.id, headers)
+        callers[way] = fast if way == "off" else Traced(fast, tracer, fast.aside), _scope(service.id, headers)
     found: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(rounds):
         for way, (application, scope) in callers.items():

@@ -115,7 +115,7 @@ def assemble(core: Core, settings: Settings) -> tuple[ASGIApp, Callable[[], None
     if core.jobs.traces is not None:
         from api.live.traced import Traced
 
-        return Traced(fast, core.jobs.traces), close
+        return Traced(fast, core.jobs.traces, fast.aside), close
     return fast, close
 
 

@@ -1,5 +1,8 @@
 """Requests of the asynchronous process as spans."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import traced
@@ -7,14 +10,18 @@ from inference.tracing import Tracer, entered
 
 
 class Traced:
-    """The application, its requests traced; a stream or a long poll until its end. WebSockets are not."""
+    """The application, its requests traced; a stream or a long poll until its end. WebSockets are not.
 
-    def __init__(self, inner: ASGIApp, tracer: Tracer) -> None:
+    `aside`: where the first look at the database's clock may wait.
+    """
+
+    def __init__(self, inner: ASGIApp, tracer: Tracer, aside: Callable[..., Awaitable[Any]]) -> None:
         self._inner = inner
         self._tracer = tracer
+        self._aside = aside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = self._begin(scope) if scope["type"] == "http" else None
+        request: traced.Request | None = await self._aside(self._begin, scope) if scope["type"] == "http" else None
         if request is None:
             await self._inner(scope, receive, send)
             return

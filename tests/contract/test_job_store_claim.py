@@ -1,15 +1,19 @@
 """Claim and release: who gets which jobs, in which order, and what a claim leaves alone."""
 
 import dataclasses
+import threading
 import time
 
 import msgspec
 import pytest
 
+from inference import waiting
 from inference.access.model import Scope
+from inference.clock import monotonic_s
 from inference.errors import StoreUnavailable
 from inference.jobs.model import Claim, Claimant, JobState
 from inference.store import head
+from inference.store import jobs as store_jobs
 from inference.store.database import Database
 from inference.store.jobs import SqlJobs
 from tests.contract import jobs
@@ -263,6 +267,25 @@ def test_the_clock_goes_on_while_the_database_is_away(
     monkeypatch.setattr(database, "now_s", away)
 
     assert store.now_s() > 0
+
+
+def test_a_loop_goes_on_with_the_clock_it_knows_while_a_thread_looks_again(
+    store: SqlJobs, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    store.now_s()
+    threads, look = [], database.now_s
+    monkeypatch.setattr(database, "now_s", lambda known: (threads.append(threading.get_ident()), look(known))[1])
+    monkeypatch.setattr(store_jobs, "monotonic_s", lambda: monotonic_s() + 60)
+
+    waiting.forbid_here()
+    try:
+        found = [store.now_s() for _ in range(3)]
+    finally:
+        waiting.allow_again()
+
+    assert all(abs(at - time.time()) < 5 for at in found)
+    assert len(threads) == (0 if database.is_sqlite else 1)
+    assert threading.get_ident() not in threads
 
 
 def test_nobody_rings_for_a_service_that_is_stopped(store: SqlJobs, database: Database):

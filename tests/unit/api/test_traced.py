@@ -1,17 +1,24 @@
 """What is traced of requests, through Flask; the live process does the same around its own application."""
 
+import asyncio
 import dataclasses
+import functools
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from api.app import create_app
+from api.live.aside import aside
+from api.live.traced import Traced
+from inference import waiting
 from inference.errors import Unauthenticated
 from tests import fakes
 from tests.fakes_traces import FakeTracer
 
 GOOD = {"input_data": {"x": [1.0, 2.0]}}
 TRACE, PARENT = "ab" * 16, "cd" * 8
+SCOPE = {"type": "http", "method": "POST", "path": "/v1/uploads", "headers": []}
 SENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 
 
@@ -93,3 +100,36 @@ def test_who_has_no_good_key_and_who_asks_for_health_is_not_traced(client, url, 
 
     assert refused.status_code == 401
     assert tracer.spans == []
+
+
+class SlowClock(FakeTracer):
+    """Its first look at the clock waits."""
+
+    def now_s(self):
+        waiting.refuse_on_loop()
+        return super().now_s()
+
+
+def test_a_clock_that_must_be_waited_for_first_refuses_no_request_of_the_live_process():
+    tracer, sent = SlowClock(is_eager=True), []
+
+    async def inner(scope, receive, send):
+        waiting.allow_again()  # from now on it is known
+        await send({"type": "http.response.start", "status": 202})
+
+    async def scenario():
+        with ThreadPoolExecutor(1) as threads:
+            application = Traced(inner, tracer, functools.partial(aside, threads))
+            waiting.forbid_here()
+            await application(SCOPE, None, send)
+
+    async def send(message):
+        sent.append(message["status"])
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        waiting.allow_again()
+
+    assert sent == [202]
+    assert [span.name for span in tracer.spans] == ["POST /v1/uploads"]
