@@ -56,8 +56,10 @@ class Told(click.ClickException):
             click.echo(json.dumps(body, ensure_ascii=False))
         click.secho(f"{failure.message} ({failure.code})", fg="red", err=True)
         for name, value in failure.details.items():
-            if str(value) not in failure.message:
-                click.echo(f"  {name}: {value}", err=True)
+            for one in value if isinstance(value, list) else [value]:
+                text = ", ".join(map(str, one.values())) if isinstance(one, dict) else str(one)
+                if text not in failure.message:
+                    click.echo(f"  {name}: {text}", err=True)
         if hint := HINTS.get(failure.code):
             click.echo(hint, err=True)
 

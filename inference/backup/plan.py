@@ -6,7 +6,7 @@ from typing import Any
 
 from inference.backup.model import Action, Archive, Change, Object, Sections, Step
 from inference.backup.sections import BY_NAME, SECTIONS, Section, shaped
-from inference.errors import PenstockError
+from inference.errors import PenstockError, Unavailable
 from inference.serving.fallback import FIELD, MOST
 
 Check = Callable[[Section, Object, Object | None], None]
@@ -54,6 +54,7 @@ def plan(archive: Archive, now: Sections, *, tenant_id: str, at: float, check: C
 
     `now`: the objects that are there, of the same tenant (empty: of all). What is there and not in the archive stays.
     An object is told from another by its id, or else by its name. Nothing is raised for a single object: it is refused.
+    Raises Unavailable when `check` cannot say.
     """
     told = own(archive.sections) if tenant_id else archive.sections
     ids: dict[tuple[str, str], str] = {}
@@ -150,6 +151,8 @@ def _step(found: _Found, ids: Mapping[tuple[str, str], str], check: Check) -> St
         step = replace(step, action=Action.CHANGE, after=after, changes=changes)
     try:
         check(section, step.after or {}, now)
+    except Unavailable:  # of the store for a moment, not of the object for good
+        raise
     except PenstockError as error:
         field = str(error.details.get("field") or section.key[-1])
         return replace(step, action=Action.REFUSED, changes=(), field=field, reason=error.message)

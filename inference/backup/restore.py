@@ -24,7 +24,7 @@ def restore(
     """What was done with each object, or would be; nothing is ever deleted, started or stopped.
 
     `tenant_id`: only this tenant's objects; empty: all. With `skips_refused` the others are restored although some
-    cannot be. Raises ArchiveInvalid for another tenant's archive, TenantNotFound, RestoreRefused, StoreUnavailable.
+    cannot be. Raises ArchiveInvalid for another tenant's archive, TenantNotFound, RestoreRefused, Unavailable.
     """
     if tenant_id and archive.tenant_id not in ("", tenant_id):
         raise ArchiveInvalid(f"The archive is of the tenant {archive.tenant_id}.", field="tenant_id")

@@ -71,8 +71,8 @@ def remote_errors(what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (BaseError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), "")[:300]
-        raise Unavailable(f"{what} does not answer as it should: {reason}", part="blobs") from error
+        reason = next(iter(str(error).splitlines()), "")[:300].rstrip(". ")
+        raise Unavailable(f"{what} does not answer as it should: {reason}.", part="blobs") from error
 
 
 class S3Blobs:

@@ -75,6 +75,18 @@ def test_a_refusal_ends_with_1_and_says_how_to_go_on(penstock, server):
     assert "penstock service list" in result.stderr
 
 
+def test_a_list_of_details_is_told_line_by_line(penstock, server):
+    rows = [{"name": "one", "reason": "It is gone."}, {"name": "two", "reason": "It is old."}]
+    server.answers["GET", f"{BASE}/services/{SERVICE}"] = (
+        422,
+        {"code": "restore_refused", "message": "Two are refused.", "details": {"refused": rows}},
+    )
+
+    result = penstock("service", "show", SERVICE)
+
+    assert "  refused: one, It is gone.\n  refused: two, It is old.\n" in result.stderr
+
+
 def test_a_refusal_under_json_is_still_one_object(penstock, server):
     server.is_away = True
 
