@@ -129,4 +129,5 @@ def _refuse_large(size_bytes: int, limit_bytes: int) -> None:
 
 
 def _unreachable(why: str) -> InputUnreachable:
-    return InputUnreachable(f"The input could not be fetched: {why[:REASON_LIMIT]}.", field="input_ref")
+    reason = why[:REASON_LIMIT].rstrip(".")
+    return InputUnreachable(f"The input could not be fetched: {reason}.", field="input_ref")
