@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import structlog
+
 from inference.blobs.files import INCOMING, KEY, MARK, copy_within, disk_errors
 from inference.clock import epoch_s
 from inference.errors import BadSettings, NotFound, Unavailable
@@ -20,6 +22,8 @@ from inference.settings import BlobsSettings
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
+
+log = structlog.get_logger(__name__)
 
 PIECE_BYTES = 2 << 20
 """Of what is fetched, each within the time limit of one call."""
@@ -33,7 +37,9 @@ YOUNG_S = 60.0
 def require_library() -> None:
     """Raises BadSettings where it is not installed. Does not load it."""
     if find_spec("obstore") is None:
-        raise BadSettings("S3 needs the library obstore: install penstock[s3].", name="PENSTOCK_BLOBS__STORE")
+        raise BadSettings(
+            "S3 needs the library obstore: install requirements/extras.txt.", name="PENSTOCK_BLOBS__STORE"
+        )
 
 
 def open_bucket(settings: BlobsSettings, bucket: str, *, prefix: str = "", timeout_s: float | None = None) -> "S3Store":
@@ -63,7 +69,10 @@ def open_bucket(settings: BlobsSettings, bucket: str, *, prefix: str = "", timeo
 
 @contextmanager
 def remote_errors(what: str) -> Iterator[None]:
-    """FileNotFoundError passes through; whatever else the bucket says is Unavailable."""
+    """FileNotFoundError passes through; whatever else the bucket says is Unavailable, and its words are logged.
+
+    They name hosts and objects, which are not for everybody who sends tasks.
+    """
     from obstore.exceptions import BaseError
 
     try:
@@ -71,8 +80,8 @@ def remote_errors(what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (BaseError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), "")[:300].rstrip(". ")
-        raise Unavailable(f"{what} does not answer as it should: {reason}.", part="blobs") from error
+        log.warning("bucket_failed", what=what, reason=next(iter(str(error).splitlines()), "")[:300])
+        raise Unavailable(f"{what} does not answer as it should; the log says more.", part="blobs") from error
 
 
 class S3Blobs:

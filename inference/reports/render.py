@@ -47,7 +47,7 @@ def pdf(page: str, language: str) -> bytes:
         import weasyprint  # it needs Pango, a library of the system
     except (ImportError, OSError) as error:
         raise PdfUnavailable(
-            "PDF needs WeasyPrint and Pango: install penstock[reports] and the package libpangoft2-1.0-0.",
+            "PDF needs WeasyPrint and Pango: install requirements/extras.txt and the package libpangoft2-1.0-0.",
             reason=str(error)[:200],
         ) from error
     logging.getLogger("weasyprint").setLevel(logging.ERROR)  # it tells of each rule that is for screens
