@@ -26,7 +26,7 @@ def test_the_device_is_set_before_exec_and_the_parent_maps_no_engine(system: Sys
         assert environ["PENSTOCK_ROLE"] == "worker"
     assert "onnxruntime" in maps_of(engine)
     assert "onnxruntime" not in maps_of(worker)
-    for role in ("api", "live", "control", "beat", "node"):
+    for role in ("api", "live", "control", "node"):
         for pid in system.every_pid(role):
             assert "onnxruntime" not in maps_of(pid), role
 
