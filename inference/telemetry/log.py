@@ -111,7 +111,8 @@ def configure(settings: Settings, role: str) -> None:
     structlog.configure(
         processors=[*shared, guard, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level if isinstance(level, int) else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(file=out),
+        # One write an entry: with PYTHONUNBUFFERED the other factory makes two, and those of two processes mix.
+        logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=True,
     )
     bare = structlog.stdlib.ProcessorFormatter.remove_processors_meta
