@@ -11,7 +11,9 @@ from inference.jobs.model import FINAL, End, JobView
 READ_AGAIN_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """News may be lost: after so many seconds, and at the end, the state is read again."""
 NEW_S = 1.0
-"""For so long it is known of a task that was sent through here that its end was not heard."""
+"""For so long it is known of a task that was sent through here whether its end was heard."""
+MOST_ENDED, MOST_ENDED_BYTES = 512, 4_096
+"""Ends that are kept for whoever sent the task and has not asked yet, and how long an answer each may hold."""
 
 Read = Callable[[str], Awaitable[JobView]]
 Told = asyncio.Future[End | None]
@@ -28,6 +30,7 @@ class Waiters:
     def __init__(self) -> None:
         self._waiting: dict[str, set[Told]] = {}
         self._new: dict[str, tuple[str, float]] = {}
+        self._ended: dict[str, tuple[End, float]] = {}
         self._hears = False
 
     def __len__(self) -> int:
@@ -38,13 +41,24 @@ class Waiters:
         self._hears = news is not None
         if news is None:
             self._new.clear()
+            self._ended.clear()
             return
         for item in news:
             task_id = id_of(item)
-            self._new.pop(task_id, None)
+            self._keep(task_id, item)
             for future in self._waiting.get(task_id, ()):
                 if not future.done():
                     future.set_result(None if isinstance(item, str) else item)
+
+    def _keep(self, task_id: str, item: str | End) -> None:
+        """A fast task is over before its sender can ask. An id alone may say that an end was taken back."""
+        is_new = self._new.pop(task_id, None)
+        self._ended.pop(task_id, None)
+        if is_new is None or isinstance(item, str) or len(item.view.result or b"") > MOST_ENDED_BYTES:
+            return
+        if len(self._ended) >= MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
+        self._ended[task_id] = item, is_new[1]
 
     def expect(self, task_id: str, tenant_id: str) -> None:
         """Call before a new task is committed: then its end, which comes later, is heard, or it is not over."""
@@ -61,10 +75,12 @@ class Waiters:
         """The task as soon as it is over; as it is after `wait_s`, or when `gone` says that nobody listens any more.
 
         Registers first and reads then, so that news between the two is not missed; a task that is new is not read
-        before its end is heard. Raises what `read` raises.
+        before its end is heard, and not at all by the first who asks when it was heard. Raises what `read` raises.
         """
         clock = asyncio.get_running_loop().time
         began = clock()
+        if wait_s and (heard := self._heard(task_id, scope, began)) is not None:
+            return heard
         told = self._register(task_id)
         either: set[asyncio.Future[Any]]
         try:
@@ -86,6 +102,13 @@ class Waiters:
             return view if view is not None else await read(task_id)
         finally:
             self._forget(task_id, told)
+
+    def _heard(self, task_id: str, scope: Scope, now: float) -> JobView | None:
+        """The end of a task that was sent through here a moment ago, told once."""
+        end, until = self._ended.pop(task_id, (None, 0.0))
+        if end is None or now >= until or not (scope.is_whole_tenant and _is_true(end, scope, None)):
+            return None
+        return end.view
 
     def _is_new(self, task_id: str, scope: Scope, now: float) -> bool:
         """Whether the task was sent through here, by somebody of this tenant, and its end was not heard."""

@@ -151,12 +151,21 @@ class RedisHotResults:
         return {job_id: view for job_id, view in views if view is not None}
 
     def forget(self, job_id: str, *, age_s: float) -> None:
-        """Writes a tombstone, which `get` does not understand and `put` does not replace; it lives as a copy does."""
+        """Writes a tombstone, which `get` does not understand and `put` does not replace; it lives as a copy does.
+
+        Whoever has heard of the end is told to look again.
+        """
         try:
-            self._link.call(lambda client: client.set(RESULT_KEY + job_id, b"", px=self._ttl_ms))
+            self._link.call(lambda client: self._bury(client, job_id))
         except HotUnavailable:
             if age_s * 1000 < self._ttl_ms:
                 raise
+
+    def _bury(self, client: "redis.Redis", job_id: str) -> None:
+        commands = client.pipeline(transaction=False)
+        commands.set(RESULT_KEY + job_id, b"", px=self._ttl_ms)
+        commands.publish(DONE_CHANNEL, _encoder.encode([job_id]))
+        commands.execute()
 
     def _encode(self, tenant_id: str, view: JobView) -> bytes:
         return _encoder.encode((tenant_id, *msgspec.structs.astuple(view)))

@@ -98,9 +98,11 @@ def test_news_of_many_or_large_ends_name_them(redis_url, news, views):
 def test_news_do_not_carry_an_end_that_was_taken_back(redis_url, news):
     hot, old, other = hot_at(redis_url), a_view(), a_view()
     hot.forget(old.id, age_s=1.0)
+    taken_back = news()
 
     hot.put("a", "s", [old, other])
 
+    assert taken_back == [old.id], "whoever heard of it looks again"
     assert news() == [old.id, other.id]
     assert hot.get("a", other.id) == other
 
