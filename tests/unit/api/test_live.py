@@ -6,55 +6,13 @@ import httpx
 import pytest
 
 from api.live.app import create_app
-from api.live.waiters import Waiters
 from inference.access.model import ANYBODY, Scope
 from inference.errors import JobNotFound
-from inference.ids import new_id
 from inference.jobs import submit
-from inference.jobs.model import End, JobSpec, JobState, JobView
+from inference.jobs.model import JobSpec, JobState
+from tests.long_polls import SCOPE, Store, an_end, waiting
 
 BASE = "/api/v1/inference"
-SCOPE = Scope("t")
-
-
-def a_view(state=JobState.PENDING, **changes):
-    plain = {"id": new_id(), "service_id": new_id(), "state": state, "priority": 0, "attempts": 0, "created_at": 1.0}
-    return JobView(**(plain | changes))
-
-
-def an_end(tenant_id="t", **changes):
-    return End(tenant_id=tenant_id, view=a_view(JobState.COMPLETED, **({"id": "a"} | changes)))
-
-
-class Store:
-    """States that change while somebody waits."""
-
-    def __init__(self, state=JobState.PENDING):
-        self.view = a_view(state)
-        self.reads = 0
-        self.before_answer = None
-
-    async def read(self, task_id):
-        self.reads += 1
-        view = self.view
-        if self.before_answer:
-            self.before_answer()
-            self.before_answer = None
-        await asyncio.sleep(0)
-        return view
-
-    def finish(self):
-        self.view = a_view(JobState.COMPLETED)
-
-
-def waiting(scenario):
-    """Runs a scenario with fresh waiters, a store, and a client that stays."""
-
-    async def run():
-        gone = asyncio.get_running_loop().create_future()
-        return await scenario(Waiters(), Store(), gone)
-
-    return asyncio.run(run())
 
 
 def test_a_finished_task_is_answered_at_once():
@@ -207,68 +165,6 @@ def test_a_task_that_was_sent_through_here_is_not_read_before_its_end_is_heard()
         return (await asyncio.wait_for(poll, 0.5)).state, store.reads
 
     assert waiting(scenario) == (JobState.COMPLETED, 0)
-
-
-@pytest.fixture
-def heard_first():
-    """How a task is answered, and how often it was read, whose end was heard before anybody asked."""
-
-    def play(*items, scope=SCOPE, wait_s=30, asks=1):
-        async def scenario(waiters, store, gone):
-            waiters.hear([])
-            waiters.expect("a", "t")
-            for item in items:
-                waiters.hear(item)
-            store.finish()
-            for _ in range(asks):
-                view = await waiters.last_view("a", wait_s=wait_s, scope=scope, read=store.read, gone=gone)
-            return view.state, store.reads
-
-        return waiting(scenario)
-
-    return play
-
-
-def test_the_end_of_a_task_that_was_sent_through_here_is_kept_for_the_first_who_asks(heard_first):
-    assert heard_first([an_end()]) == (JobState.COMPLETED, 0)
-    assert heard_first([an_end()], asks=2) == (JobState.COMPLETED, 1)
-
-
-@pytest.mark.parametrize(
-    ("items", "how"),
-    [
-        (([an_end()], ["a"]), {}),
-        (([an_end()], None), {}),
-        (([an_end("other")],), {}),
-        (([an_end(result=b"0" * 5_000)],), {}),
-        (([an_end()],), {"scope": Scope("other")}),
-        (([an_end()],), {"scope": Scope("t", service_id="s")}),
-        (([an_end()],), {"wait_s": 0}),
-    ],
-    ids=["taken back", "deaf since", "of others", "long", "another tenant", "a service's key", "no wait"],
-)
-def test_an_end_that_was_heard_before_is_read_where_it_may_not_be_true_or_not_be_seen(heard_first, items, how):
-    assert heard_first(*items, **how) == (JobState.COMPLETED, 1)
-
-
-def test_ends_that_nobody_asks_for_take_little_room_and_are_not_told_late(monkeypatch):
-    monkeypatch.setattr("api.live.waiters.MOST_ENDED", 2)
-    monkeypatch.setattr("api.live.waiters.NEW_S", 0.0)
-
-    async def scenario(waiters, store, gone):
-        waiters.hear([])
-        for task_id in "abc":
-            waiters.expect(task_id, "t")
-        waiters.hear([an_end(id="c")])
-        store.finish()
-        late = await waiters.last_view("c", wait_s=30, scope=SCOPE, read=store.read, gone=gone)
-        monkeypatch.setattr("api.live.waiters.NEW_S", 1.0)
-        for task_id in "def":
-            waiters.expect(task_id, "t")
-        waiters.hear([an_end(id=task_id) for task_id in "def"])
-        return late.state, store.reads, list(waiters._ended)
-
-    assert waiting(scenario) == (JobState.COMPLETED, 1, ["e", "f"])
 
 
 def deaf(waiters):

@@ -135,6 +135,6 @@ def test_the_change_of_each_figure_is_told_with_its_verdict():
 def test_without_the_library_pdf_is_refused_in_a_sentence_and_html_still_works(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "weasyprint", None)
 
-    with pytest.raises(PdfUnavailable, match=r"penstock\[reports\]"):
+    with pytest.raises(PdfUnavailable, match=r"requirements/extras\.txt"):
         render(report(format=Format.PDF), facts(), base_url="")
     assert render(report(), facts(), base_url="")[0].startswith(b"<!doctype html>")
